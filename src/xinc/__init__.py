@@ -1,1 +1,56 @@
-"""xinc."""
+"""Explain implicit neural representations: which neuron paints which pixel, and how much of it.
+
+The whole surface is here; everything is imported when it is first used, so ``import xinc`` costs nothing.
+
+>>> clip = xinc.open("clip.mp4", size=(128, 256))             # doctest: +SKIP
+>>> run = xinc.fit("nerv", clip, epochs=300)                  # doctest: +SKIP
+>>> canvas = xinc.trace(run.model, run.input(5))              # doctest: +SKIP
+>>> canvas["block3"].heatmap()                                # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xinc.canvas.layer import Layer
+    from xinc.canvas.trace import Canvas, trace
+    from xinc.errors import XincError
+    from xinc.models.fit import fit
+    from xinc.run import Run, load
+    from xinc.signals.clip import Clip
+    from xinc.signals.reading import open
+
+try:
+    __version__ = version("xinc")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = ["Canvas", "Clip", "Layer", "Run", "XincError", "__version__", "fit", "load", "open", "trace"]
+
+_HOMES = {
+    "Canvas": "xinc.canvas.trace",
+    "Clip": "xinc.signals.clip",
+    "Layer": "xinc.canvas.layer",
+    "Run": "xinc.run",
+    "XincError": "xinc.errors",
+    "fit": "xinc.models.fit",
+    "load": "xinc.run",
+    "open": "xinc.signals.reading",
+    "trace": "xinc.canvas.trace",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xinc' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
