@@ -1,0 +1,219 @@
+"""What every implicit neural representation of this package has in common: a configuration, inputs, a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from xinc.errors import ModelError
+
+T = TypeVar("T")
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "leaky_relu": nn.LeakyReLU,
+    "relu6": nn.ReLU6,
+    "softplus": nn.Softplus,
+    "hardswish": nn.Hardswish,
+    "tanh": nn.Tanh,
+}
+"""Hidden activations by name; the names that NeRV's and HNeRV's code offer, and tanh."""
+
+OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh_unit": lambda x: torch.tanh(x) * 0.5 + 0.5,
+    "sigmoid": torch.sigmoid,
+    "identity": lambda x: x,
+    "shifted": lambda x: x + 0.5,
+    "half": lambda x: x * 0.5 + 0.5,
+}
+"""What turns the last linear layer's values into colours in [0, 1]: the head variants of published code."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The part of a network's description that every family has.
+
+    Attributes:
+        size: ``(H, W)`` of a frame in pixels.
+        frames: number of frames that the network represents.
+    """
+
+    size: tuple[int, int]
+    frames: int
+
+    SCALED_BY: ClassVar[str]
+    """The option of :meth:`make` that a parameter target changes."""
+
+    @classmethod
+    def make(cls, size: tuple[int, int], frames: int) -> Self:
+        """Derive a configuration from a signal's size; the families add their options as keywords."""
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1 or self.frames < 1:
+            raise ModelError(
+                f"a network needs at least one pixel and one frame, not size {self.size} and {self.frames} frames"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild a configuration from :meth:`to_dict`'s values.
+
+        Raises:
+            ModelError: a value is missing or unknown.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        required = {
+            field.name
+            for field in dataclasses.fields(cls)
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        }
+        if unknown := sorted(set(values) - names):
+            raise ModelError(f"{cls.__name__} has no setting {unknown[0]!r}; it has {', '.join(sorted(names))}")
+        if missing := sorted(required - set(values)):
+            raise ModelError(f"{cls.__name__} lacks {', '.join(missing)}")
+        return cls(**{name: _tuples(value) for name, value in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, so that a configuration read from a file equals the one that was written."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+class INR(nn.Module):
+    """An implicit neural representation: a plain module that knows its signal's size and its own inputs.
+
+    ``network(network.frame_input(i))`` is the network's own output for frame ``i``; :meth:`render` gives the same as a
+    picture, whatever shape the family returns.
+    """
+
+    config: Config
+
+    def frame_input(self, index: int) -> Tensor:
+        """What :meth:`forward` takes for one frame, on the network's device.
+
+        Args:
+            index: frame number, 0 to ``config.frames - 1``.
+
+        Raises:
+            ModelError: the network has no such frame.
+        """
+        raise NotImplementedError
+
+    def to_image(self, output: Tensor) -> Tensor:
+        """The network's output for one frame as a picture ``(3, H, W)``."""
+        raise NotImplementedError
+
+    def render(self, index: int) -> Tensor:
+        """Frame ``index`` as the network sees it. Shape ``(3, H, W)``; values are not clamped to [0, 1]."""
+        return self.to_image(self(self.frame_input(index)))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next(self.parameters()).device
+
+    def check_frame(self, index: int) -> int:
+        """Return ``index`` if the network has that frame.
+
+        Raises:
+            ModelError: it has not.
+        """
+        if not 0 <= index < self.config.frames:
+            raise ModelError(f"frame {index} does not exist: the network has frames 0 to {self.config.frames - 1}")
+        return index
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trained values of a network (buffers, such as fixed Fourier frequencies, do not count)."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def bits_per_pixel(parameters: int, pixels: int, bits: int = 8) -> float:
+    """Size of a network relative to its signal: ``bits * parameters / pixels``.
+
+    Eight bits a parameter is how the paper's models are of like size: 8.05 for the FFN of one 128×256 frame (32,971
+    parameters) and 7.96 for the NeRV of 30 such frames (978,557 parameters).
+
+    Args:
+        parameters: number of trained values.
+        pixels: frames × height × width.
+        bits: stored bits of a parameter (32 as trained, 8 as the NeRV papers quantise them).
+    """
+    return bits * parameters / pixels
+
+
+def choice(table: Mapping[str, T], name: str, what: str) -> T:
+    """Look up a name in a table.
+
+    Raises:
+        ModelError: the table has no such name; the message lists those it has.
+    """
+    try:
+        return table[name]
+    except KeyError:
+        raise ModelError(f"no {what} is called {name!r}; choose from {', '.join(table)}") from None
+
+
+def coordinates(size: tuple[int, int], layout: str = "longest_yx") -> Tensor:
+    """Pixel coordinates as coordinate networks take them, computed in float32.
+
+    Args:
+        size: ``(H, W)``.
+        layout: ``"longest_yx"`` divides both axes by ``max(H, W) - 1`` and scales to [-1, 1] (published FFN, appendix
+            code); ``"axes_yx"`` spans [-1, 1] on each axis (SIREN); ``..._xy`` have the horizontal axis first.
+
+    Returns:
+        ``(H, W, 2)``.
+    """
+    height, width = size
+    span, order = choice(LAYOUTS, layout, "coordinate layout")
+    rows, columns = torch.arange(height, dtype=torch.float32), torch.arange(width, dtype=torch.float32)
+    if span == "longest":
+        longest = max(height, width, 2) - 1
+        rows, columns = (rows / longest - 0.5) * 2, (columns / longest - 0.5) * 2
+    else:
+        rows, columns = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([y, x] if order == "yx" else [x, y], dim=-1)
+
+
+LAYOUTS = {
+    "longest_yx": ("longest", "yx"),
+    "longest_xy": ("longest", "xy"),
+    "axes_yx": ("axes", "yx"),
+    "axes_xy": ("axes", "xy"),
+}
+
+
+class Pixelwise(INR):
+    """A network that maps the coordinates of one pixel to its colour: ``(..., 2)`` to ``(..., 3)``."""
+
+    grid: Tensor
+
+    def frame_input(self, index: int) -> Tensor:
+        """Coordinates of all pixels, ``(H, W, 2)``; there is one frame."""
+        self.check_frame(index)
+        return self.grid
+
+    def to_image(self, output: Tensor) -> Tensor:
+        """``(H, W, 3)`` to ``(3, H, W)``."""
+        return output.movedim(-1, 0)
+
+
+def psnr(image: Tensor, target: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of values in [0, 1], the prediction clamped to that range first."""
+    error = float((image.clamp(0, 1) - target).double().square().mean())
+    return -10 * math.log10(max(error, 1e-10))

@@ -1,0 +1,114 @@
+"""Fourier feature network: fixed random sinusoids of the coordinates, then a small ReLU network (Tancik et al. 2020).
+
+The defaults and the names in the state dict are those of the paper's published checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from xinc.errors import ModelError
+from xinc.models.base import OUTPUTS, Config, Pixelwise, choice, coordinates
+
+
+@dataclass(frozen=True)
+class FFNConfig(Config):
+    """Description of a Fourier feature network.
+
+    Attributes:
+        frequencies: number of random frequencies; the first layer sees twice as many features.
+        width: features of the hidden layers.
+        layers: linear layers, at least two.
+        scale: standard deviation of the random frequencies.
+        output: name of the output function.
+        layout: how pixels become coordinates, see :func:`xinc.models.base.coordinates`.
+    """
+
+    frequencies: int = 104
+    width: int = 104
+    layers: int = 3
+    scale: float = 10.0
+    output: str = "identity"
+    layout: str = "longest_yx"
+
+    SCALED_BY: ClassVar[str] = "width"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames != 1:
+            raise ModelError(f"an ffn represents one frame, not {self.frames}; choose one with frame=, or fit a nerv")
+        if self.layers < 2 or min(self.frequencies, self.width) < 1:
+            raise ModelError(
+                f"an ffn needs two layers and one feature at least, not layers={self.layers}, "
+                f"frequencies={self.frequencies}, width={self.width}"
+            )
+
+    @classmethod
+    def make(
+        cls,
+        size: tuple[int, int],
+        frames: int = 1,
+        *,
+        width: int = 104,
+        frequencies: int | None = None,
+        layers: int = 3,
+        scale: float = 10.0,
+    ) -> FFNConfig:
+        """The paper's network by default; as many frequencies as the layers are wide unless said."""
+        return cls(size, frames, width if frequencies is None else frequencies, width, layers, scale)
+
+
+class FourierFeatures(nn.Module):
+    """``(..., 2)`` coordinates to ``(..., 2 * frequencies)`` features: sines, then cosines, of ``2 pi B x``."""
+
+    B: Tensor
+
+    def __init__(self, frequencies: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("B", torch.randn(frequencies, 2) * scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., 2)`` to ``(..., 2 * frequencies)``."""
+        angles = 2 * math.pi * x @ self.B.T
+        return torch.cat([torch.sin(angles), torch.cos(angles)], dim=-1)
+
+
+class FFNLayer(nn.Module):
+    """A linear layer with what follows it."""
+
+    def __init__(self, inputs: int, outputs: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., inputs)`` to ``(..., outputs)``."""
+        return self.activation(self.linear(x))  # type: ignore[no-any-return]
+
+
+class FFN(Pixelwise):
+    """Coordinates ``(..., 2)`` to colours ``(..., 3)``."""
+
+    config: FFNConfig
+
+    def __init__(self, config: FFNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.positional_encoding = FourierFeatures(config.frequencies, config.scale)
+        widths = [2 * config.frequencies, *[config.width] * (config.layers - 1), 3]
+        last = config.layers - 1
+        self.net = nn.Sequential(
+            *(FFNLayer(i, o, nn.Identity() if k == last else nn.ReLU()) for k, (i, o) in enumerate(pairwise(widths)))
+        )
+        self.output = choice(OUTPUTS, config.output, "output function")
+        self.register_buffer("grid", coordinates(config.size, config.layout), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., 2)`` to ``(..., 3)``."""
+        return self.output(self.net(self.positional_encoding(x)))

@@ -1,0 +1,118 @@
+"""SIREN: a coordinate network with sine activations (Sitzmann et al. 2020)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from xinc.errors import ModelError
+from xinc.models.base import OUTPUTS, Config, Pixelwise, choice, coordinates
+
+
+@dataclass(frozen=True)
+class SirenConfig(Config):
+    """Description of a SIREN.
+
+    Attributes:
+        width: features of the hidden layers.
+        layers: linear layers, the first and the last included.
+        w0_first: frequency factor of the first sine.
+        w0: frequency factor of the others.
+        output: name of the output function.
+        layout: how pixels become coordinates, see :func:`xinc.models.base.coordinates`.
+    """
+
+    width: int = 128
+    layers: int = 4
+    w0_first: float = 30.0
+    w0: float = 30.0
+    output: str = "identity"
+    layout: str = "axes_yx"
+
+    SCALED_BY: ClassVar[str] = "width"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames != 1:
+            raise ModelError(f"a siren represents one frame, not {self.frames}; choose one with frame=, or fit a nerv")
+        if self.layers < 2 or self.width < 1:
+            raise ModelError(
+                f"a siren needs two layers and one feature at least, not layers={self.layers}, width={self.width}"
+            )
+
+    @classmethod
+    def make(
+        cls,
+        size: tuple[int, int],
+        frames: int = 1,
+        *,
+        width: int = 128,
+        layers: int = 4,
+        w0_first: float = 30.0,
+        w0: float = 30.0,
+    ) -> SirenConfig:
+        """Two hidden layers of width 128 by default: 33,795 parameters, the bits a pixel of the paper's FFN."""
+        return cls(size, frames, width, layers, w0_first, w0)
+
+
+class Sine(nn.Module):
+    """``sin(w0 x)``."""
+
+    def __init__(self, w0: float) -> None:
+        super().__init__()
+        self.w0 = w0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return torch.sin(self.w0 * x)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        return f"w0={self.w0}"
+
+
+class SirenLayer(nn.Module):
+    """A linear layer and its sine, initialised as section 3.2 and appendix 1.5 of the SIREN paper say.
+
+    The first layer's weights are uniform in ±1/inputs, the others' in ±sqrt(6/inputs)/w0.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, w0: float, first: bool, last: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+        self.activation: nn.Module = nn.Identity() if last else Sine(w0)
+        bound = 1 / inputs if first else math.sqrt(6 / inputs) / w0
+        nn.init.uniform_(self.linear.weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., inputs)`` to ``(..., outputs)``."""
+        return self.activation(self.linear(x))  # type: ignore[no-any-return]
+
+
+class Siren(Pixelwise):
+    """Coordinates ``(..., 2)`` to colours ``(..., 3)``; the state dict reads ``net.<layer>.linear.weight``."""
+
+    config: SirenConfig
+
+    def __init__(self, config: SirenConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [2, *[config.width] * (config.layers - 1), 3]
+        last = config.layers - 1
+        self.net = nn.Sequential(
+            *(
+                SirenLayer(i, o, w0=config.w0 if k else config.w0_first, first=k == 0, last=k == last)
+                for k, (i, o) in enumerate(pairwise(widths))
+            )
+        )
+        self.output = choice(OUTPUTS, config.output, "output function")
+        self.register_buffer("grid", coordinates(config.size, config.layout), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., 2)`` to ``(..., 3)``."""
+        return self.output(self.net(x))
