@@ -1,0 +1,34 @@
+"""Class numbers of the data sets whose label images carry nothing but numbers."""
+
+from __future__ import annotations
+
+CITYSCAPES = {
+    7: "road", 8: "sidewalk", 9: "parking", 10: "rail track", 11: "building", 12: "wall", 13: "fence",
+    14: "guard rail", 15: "bridge", 16: "tunnel", 17: "pole", 18: "pole group", 19: "traffic light",
+    20: "traffic sign", 21: "vegetation", 22: "terrain", 23: "sky", 24: "person", 25: "rider", 26: "car",
+    27: "truck", 28: "bus", 29: "caravan", 30: "trailer", 31: "train", 32: "motorcycle", 33: "bicycle",
+}  # fmt: skip
+"""Cityscapes label ids (Cordts et al. 2016); 0 to 6 are its void classes."""
+
+CITYSCAPES_VOID = 6
+CITYSCAPES_THINGS = frozenset(range(24, 34))
+
+# One word a class, in order; a star marks things.
+_VIPSEG_NAMES = """
+wall ceiling door* stair ladder* escalator playground_slide handrail_or_fence window* rail goal* pillar pole floor
+ground grass sand athletic_field road path crosswalk building house bridge tower windmill well_or_well_lid
+other_construction sky mountain stone wood ice snowfield grandstand sea river lake waterfall water
+billboard_or_bulletin_board sculpture* pipeline flag* parasol_or_umbrella* cushion_or_carpet tent* roadblock* car* bus*
+truck* bicycle* motorcycle* wheeled_machine ship_or_boat* raft* airplane* tyre traffic_light lamp person* cat* dog*
+horse* cattle* other_animal* tree flower other_plant toy ball_net backboard skateboard* bat ball*
+cupboard_or_showcase_or_storage_rack box* traveling_case_or_trolley_case* basket* bag_or_package* trash_can cage plate*
+tub_or_bowl_or_pot* bottle_or_cup* barrel* fishbowl* bed* pillow* table_or_desk* chair_or_seat* bench* sofa* shelf
+bathtub gun* commode* roaster* other_machine refrigerator* washing_machine* microwave_oven* fan* curtain textiles
+clothes painting_or_poster* mirror* flower_pot_or_vase* clock* book tool blackboard tissue screen_or_television*
+computer* printer* mobile_phone* keyboard* other_electronic_product fruit food instrument* train*
+""".split()  # noqa: SIM905
+
+VIPSEG = {i: name.rstrip("*").replace("_", " ") for i, name in enumerate(_VIPSEG_NAMES, start=1)}
+"""VIPSeg class ids of the raw ``panomasks``, 1 to 124 (Miao et al. 2022); its COCO-style JSON counts from 0."""
+
+VIPSEG_THINGS = frozenset(i for i, name in enumerate(_VIPSEG_NAMES, start=1) if name.endswith("*"))

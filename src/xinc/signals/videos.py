@@ -1,0 +1,94 @@
+"""Video files as arrays, through PyAV (FFmpeg's libraries, so every codec that FFmpeg reads)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xinc.errors import SignalError
+from xinc.signals.pictures import Pixels
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file that can be read from its start, once for each call of :meth:`frames`."""
+
+    path: Path
+    fps: float | None
+    announced: int
+    """Number of frames that the container announces; 0 where it does not."""
+
+    @classmethod
+    def open(cls, path: Path) -> Video:
+        """Look at a file's header.
+
+        Raises:
+            SignalError: the file is missing, is no video, or has no video stream.
+        """
+        with _container(path) as container:
+            stream = _stream(container, path)
+            rate = stream.average_rate
+            return cls(path, float(rate) if rate else None, stream.frames)
+
+    def frames(self) -> Iterator[Pixels]:
+        """Every frame, (H, W, 3): bytes, or float32 in [0, 1] for more than 8 bits; the display rotation is applied.
+
+        A file that ends or breaks early gives the frames before that, and one warning.
+
+        Raises:
+            SignalError: not one frame can be decoded.
+        """
+        import av
+
+        decoded, trouble = 0, ""
+        with _container(self.path) as container:
+            stream = _stream(container, self.path)
+            stream.thread_type = "AUTO"
+            try:
+                for frame in container.decode(stream):
+                    decoded += 1
+                    yield _rgb(frame)
+            except av.FFmpegError as error:
+                trouble = f" ({error.strerror})"
+        if not decoded:
+            raise SignalError(f"{self.path} holds no frame that can be decoded{trouble}")
+        if trouble or decoded < self.announced:
+            announced = f" of {self.announced}" if self.announced else ""
+            warnings.warn(
+                f"{self.path} is damaged or cut short{trouble}: {decoded}{announced} frames could be read", stacklevel=4
+            )
+
+
+def _container(path: Path) -> InputContainer:
+    import av
+
+    try:
+        return av.open(str(path))
+    except FileNotFoundError:
+        raise SignalError(f"there is no file {path}") from None
+    except (av.FFmpegError, OSError) as error:
+        raise SignalError(f"{path} is neither an image nor a video that can be read ({error.strerror})") from None
+
+
+def _stream(container: InputContainer, path: Path) -> VideoStream:
+    if not container.streams.video:
+        raise SignalError(f"{path} has no video stream")
+    return container.streams.video[0]
+
+
+def _rgb(frame: VideoFrame) -> Pixels:
+    deep = any(component.bits > 8 for component in frame.format.components)
+    pixels: NDArray[np.generic] = frame.to_ndarray(format="rgb48le" if deep else "rgb24")
+    upright = np.rot90(pixels, round(frame.rotation / 90))
+    return np.divide(upright, 65535, dtype=np.float32) if deep else np.ascontiguousarray(upright, dtype=np.uint8)
