@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from shapes import check_shapes
+
+check_shapes()  # before any test imports the package
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
