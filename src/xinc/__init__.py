@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from xinc.canvas.layer import Layer
     from xinc.canvas.trace import Canvas, trace
     from xinc.errors import XincError
-    from xinc.models.fit import fit
-    from xinc.run import Run, load
+    from xinc.run import Run, fit, load
     from xinc.signals.clip import Clip
     from xinc.signals.reading import open
 
@@ -36,7 +35,7 @@ _HOMES = {
     "Layer": "xinc.canvas.layer",
     "Run": "xinc.run",
     "XincError": "xinc.errors",
-    "fit": "xinc.models.fit",
+    "fit": "xinc.run",
     "load": "xinc.run",
     "open": "xinc.signals.reading",
     "trace": "xinc.canvas.trace",
