@@ -12,6 +12,8 @@ CITYSCAPES = {
 
 CITYSCAPES_VOID = 6
 CITYSCAPES_THINGS = frozenset(range(24, 34))
+CITYSCAPES_TRAIN = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""The label id of each of the 19 training classes, which Cityscapes-VPS numbers from 0."""
 
 # One word a class, in order; a star marks things.
 _VIPSEG_NAMES = """

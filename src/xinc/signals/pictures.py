@@ -28,14 +28,14 @@ Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
 def is_picture(path: Path) -> bool:
-    """Whether Pillow recognises the file's first bytes as an image."""
+    """Whether the file is an image by its name or by its first bytes."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
     try:
         with Image.open(path):
             return True
-    except UnidentifiedImageError:
+    except (OSError, ValueError, SyntaxError):
         return False
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return path.suffix.lower() in SUFFIXES
 
 
 def read_rgb(path: Path) -> Pixels:
@@ -48,8 +48,8 @@ def read_rgb(path: Path) -> Pixels:
         return _rgb(image, path)
 
 
-def read_animation(path: Path) -> Iterator[Pixels]:
-    """Each frame of an animated GIF, PNG, WebP or of a TIFF of several pages; one for all other images.
+def read_animation(path: Path) -> Iterator[tuple[str, Pixels]]:
+    """Each frame of an animated GIF, PNG, WebP or of a TIFF of several pages, by number; other images by their stem.
 
     Raises:
         SignalError: as :func:`read_rgb`.
@@ -58,7 +58,7 @@ def read_animation(path: Path) -> Iterator[Pixels]:
         count = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
         for i in range(count):
             image.seek(i)
-            yield _rgb(image, path)
+            yield (f"{i:05d}" if count > 1 else path.stem), _rgb(image, path)
 
 
 def read_ids(path: Path) -> tuple[NDArray[np.int32], str]:

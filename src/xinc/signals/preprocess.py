@@ -60,14 +60,15 @@ class Geometry:
     def frame(self, pixels: Pixels) -> Tensor:
         """One picture (H, W, 3), bytes or unit floats, as a float32 tensor (3, H', W') in [0, 1]."""
         top, left, height, width = self.box
-        cut = torch.from_numpy(np.array(pixels[top : top + height, left : left + width])).permute(2, 0, 1)
-        unit = cut.float() / 255 if cut.dtype == torch.uint8 else cut
+        cut = torch.from_numpy(pixels[top : top + height, left : left + width].copy()).permute(2, 0, 1)
+        scale = 255 if cut.dtype == torch.uint8 else 1
+        planes = torch.empty(cut.shape).copy_(cut)
         if (height, width) == self.target:
-            return unit.contiguous()
+            return planes.div_(scale)
         small = torch.nn.functional.interpolate(
-            unit[None].contiguous(), self.target, mode="bicubic", align_corners=False, antialias=True
+            planes[None], self.target, mode="bicubic", align_corners=False, antialias=True
         )
-        return small[0].clamp_(0, 1)
+        return small[0].div_(scale).clamp_(0, 1)
 
     def labels(self, plane: LabelMap) -> LabelMap:
         """One label map (H, W) of the source's size, by the nearest pixel of the same box: (H', W')."""

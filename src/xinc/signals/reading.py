@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -90,7 +91,7 @@ def open(
     choice = Choice(start, every, count)
     found = locate(path)
     source = _source(found, choice)
-    names, frames, geometry = _read(source, size, found)
+    names, frames, geometry = collect(source, size, found)
     if not frames:
         raise SignalError(f"{found} has no frame {start}: start lies past its end")
     if count is not None and len(frames) < count:
@@ -127,7 +128,7 @@ def frame_files(folder: Path) -> list[Path]:
     """The pictures in a folder, in natural order; hidden files and Cityscapes annotations are left out.
 
     Raises:
-        SignalError: there is none.
+        SignalError: there is none, or two files have one stem.
     """
     files = [
         p
@@ -138,7 +139,15 @@ def frame_files(folder: Path) -> list[Path]:
         inner = sorted(p.name for p in folder.iterdir() if p.is_dir())
         hint = f"; it has folders ({', '.join(inner[:5])}): name one of them" if inner else ""
         raise SignalError(f"the folder {folder} holds no image{hint}")
-    return sorted(files, key=natural_order)
+    files.sort(key=natural_order)
+    stems = Counter(p.stem for p in files)
+    stem, times = stems.most_common(1)[0]
+    if times > 1:
+        twins = " and ".join(p.name for p in files if p.stem == stem)
+        raise SignalError(
+            f"the folder {folder} has {twins}: one frame twice? Keep label images in a folder of their own"
+        )
+    return files
 
 
 def _source(path: Path, choice: Choice) -> Source:
@@ -146,15 +155,18 @@ def _source(path: Path, choice: Choice) -> Source:
         return Source((p.stem, read_rgb(p)) for p in frame_files(path)[choice.slice])
     wanted = choice.slice
     if is_picture(path):
-        pages = enumerate(read_animation(path))
-        chosen = islice(pages, wanted.start, wanted.stop, wanted.step)
-        return Source((f"{path.stem}" if not i else f"{path.stem}_{i:05d}", page) for i, page in chosen)
+        return Source(islice(read_animation(path), wanted.start, wanted.stop, wanted.step))
     video = Video.open(path)
     numbered = islice(enumerate(video.frames()), wanted.start, wanted.stop, wanted.step)
     return Source(((f"{i:05d}", picture) for i, picture in numbered), video.fps)
 
 
-def _read(source: Source, size: Size | None, path: Path) -> tuple[list[str], list[Tensor], Geometry]:
+def collect(source: Source, size: Size | None, path: Path) -> tuple[list[str], list[Tensor], Geometry]:
+    """Names and frames (3, H, W) of a source, each cropped and resized as it comes; and how that was done.
+
+    Raises:
+        SignalError: the pictures are of mixed sizes, or do not fit in memory.
+    """
     names: list[str] = []
     frames: list[Tensor] = []
     geometry = Geometry((1, 1), (1, 1), (0, 0, 1, 1))

@@ -4,6 +4,9 @@ Encodings (``ENCODINGS``):
 
 ``cityscapes``
     ``instanceIds``: a value below 1000 is a class (stuff, or a group of things), else class · 1000 + instance.
+``cityscapes-vps``
+    ``panoptic_inst`` of Cityscapes-VPS: the same with training classes (0 road to 18 bicycle), 255 is void; the ids
+    become those of ``cityscapes``.
 ``vipseg``
     raw ``panomasks``: a value below 125 is a stuff class, else class · 100 + instance.
 ``coco``
@@ -11,23 +14,25 @@ Encodings (``ENCODINGS``):
 ``objects``
     palette and grey images: one number an object (DAVIS, VIPSeg's palette); 255 is void beside other numbers.
 
-In all of them 0 is what no segment covers. Ids are kept as they are, so that an instance keeps its identity over time.
+What is void, or not said to be anything, gets id 0 (``other``). A thing has one id in all frames.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from xinc.errors import SignalError
-from xinc.signals.classes import CITYSCAPES, CITYSCAPES_THINGS, CITYSCAPES_VOID, VIPSEG, VIPSEG_THINGS
+from xinc.signals.classes import CITYSCAPES, CITYSCAPES_THINGS, CITYSCAPES_TRAIN, CITYSCAPES_VOID, VIPSEG, VIPSEG_THINGS
 from xinc.signals.clip import LabelMap, Segment, Segments
 from xinc.signals.pictures import SUFFIXES, read_ids
 from xinc.signals.preprocess import Geometry, fit_labels
+
+Values = frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,14 @@ class Encoding:
     """What the numbers of a label image mean.
 
     Attributes:
-        describe: a number to its segment.
-        void: numbers that mean "no segment" beside 0.
+        ids: all numbers that occur to the segment id of each; a number that is left out means "no segment".
+        describe: a segment id to its segment.
         fits: whether a set of numbers can have been written in this encoding.
     """
 
+    ids: Callable[[Values], Mapping[int, int]]
     describe: Callable[[int], Segment]
-    void: frozenset[int]
-    fits: Callable[[frozenset[int]], bool]
+    fits: Callable[[Values], bool] = lambda values: False
 
 
 def _cityscapes(value: int) -> Segment:
@@ -55,7 +60,7 @@ def _cityscapes(value: int) -> Segment:
 
 def _vipseg(value: int) -> Segment:
     if value <= len(VIPSEG):
-        return Segment(value, VIPSEG.get(value, f"class {value}"), "stuff")
+        return Segment(value, VIPSEG[value], "stuff")
     class_id, instance = divmod(value, 100)
     return Segment(value, VIPSEG.get(class_id, f"class {class_id}"), "thing", instance)
 
@@ -64,22 +69,48 @@ def _object(value: int) -> Segment:
     return Segment(value, "object", "thing", value)
 
 
-def _fits_cityscapes(values: frozenset[int]) -> bool:
-    things = {value // 1000 for value in values if value >= 1000}
-    rest = {value for value in values if value < 1000}
-    return bool(things) and things <= CITYSCAPES_THINGS and all(value <= max(CITYSCAPES) for value in rest)
+def _train_id(value: int) -> int:
+    """A number of Cityscapes-VPS (training class, 1000 a class of things) in Cityscapes' own classes; 0 for void."""
+    class_id, rest = (value, 0) if value < 1000 else divmod(value, 1000)
+    if class_id >= len(CITYSCAPES_TRAIN):
+        return 0
+    return CITYSCAPES_TRAIN[class_id] * (1000 if value >= 1000 else 1) + rest
 
 
-def _fits_vipseg(values: frozenset[int]) -> bool:
-    things = {value // 100 for value in values if value > len(VIPSEG)}
-    return bool(things) and things <= VIPSEG_THINGS
+def _as_they_are(values: Values) -> dict[int, int]:
+    return {value: value for value in values}
+
+
+def _things_in(values: Values, base: int, classes: Container[int]) -> bool:
+    """Whether numbers above ``base`` occur, and all of them are instances of the given classes."""
+    found = {value // base for value in values if value >= base}
+    return bool(found) and all(class_id in classes for class_id in found)
 
 
 ENCODINGS: Mapping[str, Encoding] = {
-    "cityscapes": Encoding(_cityscapes, frozenset(range(1, CITYSCAPES_VOID + 1)), _fits_cityscapes),
-    "vipseg": Encoding(_vipseg, frozenset(), _fits_vipseg),
-    "coco": Encoding(_object, frozenset(), lambda values: False),
-    "objects": Encoding(_object, frozenset({255}), lambda values: True),
+    "cityscapes": Encoding(
+        ids=lambda values: {v: v for v in values if v > CITYSCAPES_VOID},
+        describe=_cityscapes,
+        fits=lambda values: _things_in(values, 1000, CITYSCAPES_THINGS) and not any(33 < v < 1000 for v in values),
+    ),
+    "vipseg": Encoding(
+        ids=_as_they_are,
+        describe=_vipseg,
+        fits=lambda values: _things_in(values - set(VIPSEG), 100, VIPSEG_THINGS),
+    ),
+    "cityscapes-vps": Encoding(
+        ids=lambda values: {v: _train_id(v) for v in values},
+        describe=_cityscapes,
+        fits=lambda values: (
+            _things_in(values, 1000, range(11, 19)) and not any(10 < v < 1000 and v != 255 for v in values)
+        ),
+    ),
+    "coco": Encoding(ids=_as_they_are, describe=_object),
+    "objects": Encoding(
+        ids=lambda values: {v: v for v in values if v != 255 or values <= {0, 255}},
+        describe=_object,
+        fits=lambda values: True,
+    ),
 }
 
 _ENDING = re.compile(r"_(leftImg8bit|newImg8bit|final_mask|panoptic|gt(Fine|Coarse)(_\w+)?)$")
@@ -114,22 +145,35 @@ def read_segments(path: Path, names: Sequence[str], geometry: Geometry, encoding
     """
     if encoding != "auto" and encoding not in ENCODINGS:
         raise SignalError(f"there is no label encoding {encoding!r}; choose one of auto, {', '.join(ENCODINGS)}")
-    return decode(_matched(path, names), geometry, encoding)
+    return decode(_matched(path, names), geometry, ENCODINGS.get(encoding))
 
 
-def decode(files: Mapping[int, Path], geometry: Geometry, encoding: str) -> Segments:
-    """Segments from the label image of each annotated frame (frame index to file)."""
-    raw = {path: read_ids(path) for path in sorted(set(files.values()))}
-    chosen = ENCODINGS[_detected(raw.values(), files.values()) if encoding == "auto" else encoding]
-    planes = {path: without_void(ids, chosen.void) for path, (ids, _) in raw.items()}
+def decode(files: Mapping[int, Path], geometry: Geometry, encoding: Encoding | None) -> Segments:
+    """Segments from the label image of each annotated frame.
+
+    Args:
+        files: frame index to label image.
+        geometry: how the frames were cropped and resized.
+        encoding: what the numbers mean; None finds it from the layout and the values of all images together.
+
+    Raises:
+        SignalError: an image is unreadable or of another size than its frame.
+    """
+    planes, encoding = read_planes(sorted(set(files.values())), encoding)
     planes = fit_labels(planes, geometry.source)
-    return Segments.of({i: geometry.labels(planes[path]) for i, path in files.items()}, chosen.describe)
+    return Segments.of({i: geometry.labels(planes[path]) for i, path in files.items()}, encoding.describe)
 
 
-def without_void(ids: LabelMap, void: Iterable[int]) -> LabelMap:
-    """The label map with the void numbers set to 0, unless nothing else is there (a 0 and 255 foreground mask)."""
-    unwanted = np.isin(ids, list(void))
-    return ids if np.all(unwanted | (ids == 0)) and 255 in void else np.where(unwanted, np.int32(0), ids)
+def read_planes(paths: Sequence[Path], encoding: Encoding | None) -> tuple[dict[Path, LabelMap], Encoding]:
+    """Label images as segment ids (H, W), each of the size that it has, and the encoding that was given or found."""
+    raw = {path: read_ids(path) for path in paths}
+    values = frozenset(int(v) for ids, _ in raw.values() for v in np.unique(ids))
+    if encoding is None:
+        encoding = ENCODINGS[_detected({layout for _, layout in raw.values()}, values, paths)]
+    found = np.array(sorted(values), dtype=np.int32)
+    meaning = encoding.ids(values)
+    ids = np.array([meaning.get(int(v), 0) for v in found], dtype=np.int32)
+    return {path: ids[np.searchsorted(found, plane)] for path, (plane, _) in raw.items()}, encoding
 
 
 def _matched(path: Path, names: Sequence[str]) -> dict[int, Path]:
@@ -160,16 +204,15 @@ def _preference(path: Path) -> int:
     return next((i for i, ending in enumerate(_PREFERRED) if path.stem.endswith(ending)), len(_PREFERRED))
 
 
-def _detected(raw: Iterable[tuple[LabelMap, str]], paths: Iterable[Path]) -> str:
-    images = list(raw)
-    layouts = {layout for _, layout in images}
+def _detected(layouts: set[str], values: Values, paths: Sequence[Path]) -> str:
     if len(layouts) > 1:
-        raise SignalError(f"the label images are of several kinds ({', '.join(sorted(layouts))}); name the encoding")
+        raise SignalError(
+            f"the label images around {paths[0]} are of several kinds ({', '.join(sorted(layouts))}); keep one kind"
+        )
     if layouts == {"rgb"}:
         return "coco"
     if layouts == {"palette"}:
         return "objects"
     if all(is_label_name(path.stem) for path in paths):
         return "cityscapes"
-    values = frozenset(int(v) for ids, _ in images for v in np.unique(ids))
     return next(name for name, encoding in ENCODINGS.items() if encoding.fits(values))
