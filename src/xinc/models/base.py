@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
@@ -92,6 +91,19 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
+@dataclass(frozen=True)
+class Items:
+    """The pieces of a signal that a fit draws its batches from: frames of a clip, or pixels of an image.
+
+    Attributes:
+        targets: one row an item.
+        predict: indices ``(B,)``, or a slice, to the network's ``B`` rows for them.
+    """
+
+    targets: Tensor
+    predict: Callable[[Tensor | slice], Tensor]
+
+
 class INR(nn.Module):
     """An implicit neural representation: a plain module that knows its signal's size and its own inputs.
 
@@ -114,6 +126,10 @@ class INR(nn.Module):
 
     def to_image(self, output: Tensor) -> Tensor:
         """The network's output for one frame as a picture ``(3, H, W)``."""
+        raise NotImplementedError
+
+    def items(self, frames: Tensor) -> Items:
+        """What a fit to ``frames`` ``(T, 3, H, W)`` draws its batches from."""
         raise NotImplementedError
 
     def render(self, index: int) -> Tensor:
@@ -208,12 +224,24 @@ class Pixelwise(INR):
         self.check_frame(index)
         return self.grid
 
+    def features(self) -> Tensor:
+        """What the first trained layer sees of each pixel, ``(H * W, features)``: fixed, so a fit computes it once."""
+        raise NotImplementedError
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """``(N, features)`` to colours ``(N, 3)``."""
+        raise NotImplementedError
+
+    def items(self, frames: Tensor) -> Items:
+        """The pixels of the first frame."""
+        features = self.features()
+        return Items(frames[0].flatten(1).T.contiguous(), lambda chosen: self.from_features(features[chosen]))
+
     def to_image(self, output: Tensor) -> Tensor:
         """``(H, W, 3)`` to ``(3, H, W)``."""
         return output.movedim(-1, 0)
 
 
-def psnr(image: Tensor, target: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of values in [0, 1], the prediction clamped to that range first."""
-    error = float((image.clamp(0, 1) - target).double().square().mean())
-    return -10 * math.log10(max(error, 1e-10))
+def decibels(error: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of mean squared errors of values in [0, 1]; at most 100."""
+    return -10 * error.clamp_min(1e-10).log10()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
-from xinc.models.base import ACTIVATIONS, INR, OUTPUTS, Config, choice
+from xinc.models.base import ACTIVATIONS, INR, OUTPUTS, Config, Items, choice
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,9 @@ class Decoder(INR):
         index = self.check_frame(index)
         return self.embedding[index : index + 1].detach()
 
-    def inputs(self, indices: Tensor) -> Tensor:
-        """The embeddings of several frames, ``(B, C, h, w)``; gradients reach those that are learnt."""
-        return self.embedding[indices]
+    def items(self, frames: Tensor) -> Items:
+        """The frames; gradients reach embeddings that are learnt."""
+        return Items(frames, lambda chosen: self(self.embedding[chosen]))
 
     def to_image(self, output: Tensor) -> Tensor:
         """``(1, 3, H, W)`` to ``(3, H, W)``."""

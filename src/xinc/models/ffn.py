@@ -111,4 +111,12 @@ class FFN(Pixelwise):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., 2)`` to ``(..., 3)``."""
-        return self.output(self.net(self.positional_encoding(x)))
+        return self.from_features(self.positional_encoding(x))
+
+    def features(self) -> Tensor:
+        """The Fourier features of all pixels, ``(H * W, 2 * frequencies)``."""
+        return self.positional_encoding(self.grid.flatten(0, 1))  # type: ignore[no-any-return]
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """``(..., 2 * frequencies)`` to ``(..., 3)``."""
+        return self.output(self.net(features))

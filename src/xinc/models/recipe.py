@@ -33,19 +33,19 @@ class Recipe:
     Attributes:
         epochs: passes over the frames; one full-image step each for networks of one frame.
         learning_rate: Adam's, before the schedule.
-        batch: frames in a step.
+        batch: frames (or pixels, for networks of one image) in a step; None for all at once.
         schedule: a name of :data:`SCHEDULES`.
         betas: Adam's averaging factors.
     """
 
     epochs: int
     learning_rate: float
-    batch: int = 1
+    batch: int | None = None
     schedule: str = "constant"
     betas: tuple[float, float] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or not self.learning_rate > 0:
+        if self.epochs < 1 or (self.batch is not None and self.batch < 1) or not self.learning_rate > 0:
             raise ModelError(
                 f"a fit needs epochs and batch of at least 1 and a positive learning rate, not epochs={self.epochs}, "
                 f"batch={self.batch}, learning_rate={self.learning_rate}"

@@ -115,4 +115,12 @@ class Siren(Pixelwise):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., 2)`` to ``(..., 3)``."""
-        return self.output(self.net(x))
+        return self.from_features(x)
+
+    def features(self) -> Tensor:
+        """The coordinates of all pixels, ``(H * W, 2)``."""
+        return self.grid.flatten(0, 1)
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """``(..., 2)`` to ``(..., 3)``."""
+        return self.output(self.net(features))

@@ -1,0 +1,298 @@
+"""A run: a fitted network, its signal and its history, as one folder.
+
+::
+
+    model.safetensors   the weights, in the published naming
+    config.json         family, network, recipe, seed, sizes, how the run came about
+    signal/             the frames that it represents
+    history.csv         one row an epoch
+    results.zarr, figures/, report.html   what tracing, analysing and reporting add
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from xinc.errors import ModelError, RunError, SignalError
+from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
+from xinc.models.families import configure, family
+from xinc.models.fit import CHECKPOINT, Epoch, Task, run_task
+from xinc.signals.clip import Clip
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A network that represents a clip.
+
+    Attributes:
+        family: name of the network's family.
+        model: the network, in evaluation mode.
+        clip: the frames that it represents, as many as the network has.
+        epochs: the history of its fit, one row an epoch; empty for imported networks.
+        settings: what decided the fit (family, network, recipe, seed, digest of the frames), or how it was imported.
+        path: the folder that it was saved to or loaded from, None if neither.
+    """
+
+    family: str
+    model: INR
+    clip: Clip
+    epochs: tuple[Epoch, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        wanted = (self.config.frames, *self.config.size)
+        if (len(self.clip), *self.clip.size) != wanted:
+            raise RunError(
+                f"the network makes {wanted[0]} frames of {wanted[1]}×{wanted[2]}, "
+                f"the clip has {len(self.clip)} of {self.clip.size[0]}×{self.clip.size[1]}"
+            )
+
+    @property
+    def config(self) -> Config:
+        """The network's description."""
+        return self.model.config
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch: epoch, psnr (dB), loss, learning_rate, seconds."""
+        import pandas as pd
+
+        return pd.DataFrame(self.epochs, columns=list(Epoch._fields))
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return count_parameters(self.model)
+
+    def bits_per_pixel(self, bits: int = 8) -> float:
+        """Size relative to the signal, at ``bits`` a parameter; see :func:`xinc.models.base.bits_per_pixel`."""
+        return bits_per_pixel(self.parameters, len(self.clip) * self.clip.size[0] * self.clip.size[1], bits)
+
+    def input(self, frame: int = 0) -> Tensor:
+        """What the network takes for one frame.
+
+        Raises:
+            ModelError: there is no such frame.
+        """
+        return self.model.frame_input(frame)
+
+    @torch.no_grad()
+    def render(self, frame: int = 0) -> Tensor:
+        """The frame as the network shows it, ``(3, H, W)``, clamped to [0, 1].
+
+        Raises:
+            ModelError: there is no such frame.
+        """
+        return self.model.render(frame).clamp(0, 1)
+
+    def psnr(self) -> Tensor:
+        """Peak signal-to-noise ratio of each frame in dB, ``(T,)``, the network's values clamped to [0, 1]."""
+        errors = [
+            (self.render(i) - target.to(self.model.device)).double().square().mean()
+            for i, target in enumerate(self.clip.frames)
+        ]
+        return decibels(torch.stack(errors)).cpu()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run; what tracing and analysing added to the folder stays. Returns the folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.clip.save(folder / "signal")
+        with _replacing(folder / "history.csv") as part:
+            self.history.to_csv(part, index=False)
+        with _replacing(folder / "model.safetensors") as part:
+            save_file({k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}, part)
+        description = {
+            "format": FORMAT,
+            "family": self.family,
+            "config": self.config.to_dict(),
+            "parameters": self.parameters,
+            "bits_per_pixel": round(self.bits_per_pixel(), 4),
+            "settings": self.settings,
+        }
+        with _replacing(folder / "config.json") as part:
+            part.write_text(json.dumps(description, indent=1), encoding="utf-8")
+        return folder
+
+
+def load(folder: str | Path, device: torch.device | str = "cpu") -> Run:
+    """Read a run that :meth:`Run.save` or :func:`fit` wrote.
+
+    Args:
+        folder: the run's folder.
+        device: where the network goes.
+
+    Raises:
+        RunError: the folder does not hold a complete run, or a part of it is damaged.
+    """
+    folder = Path(folder)
+    description = _read_description(folder)
+    model = _part(folder / "config.json", lambda: _network(description))
+    weights = _part(folder / "model.safetensors", lambda: load_file(folder / "model.safetensors"))
+    _part(folder / "model.safetensors", lambda: model.load_state_dict(weights))
+    clip = _part(folder / "signal", lambda: Clip.load(folder / "signal"))
+    epochs = _part(folder / "history.csv", lambda: tuple(_epochs(folder / "history.csv")))
+    model = model.to(device).eval()
+    return Run(description["family"], model, clip, epochs, description["settings"], folder)
+
+
+def fit(
+    name: str,
+    clip: Clip,
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    batch: int | None = None,
+    seed: int = 0,
+    frame: int = 0,
+    device: torch.device | str | None = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+    checkpoint_every: float = 20.0,
+    params: float | None = None,
+    bpp: float | None = None,
+    **options: Any,
+) -> Run:
+    """Fit a network of a family to a clip.
+
+    Networks of one frame (``ffn``, ``siren``) are fitted to ``frame``; the run's clip is that frame alone. On one
+    machine the result depends on the arguments alone: a fit with ``out`` that was killed goes on from its last
+    checkpoint and ends with the same bits as one that was not, and a finished one is read back.
+
+    Args:
+        name: family, a key of :data:`xinc.models.FAMILIES`.
+        clip: the signal.
+        epochs: passes over the frames; the family's recipe says how many, unless given. Also the next two.
+        learning_rate: Adam's, before the schedule.
+        batch: frames in a step.
+        seed: of the initial weights and the frames' order.
+        frame: which frame a network of one frame represents.
+        device: CUDA where there is one, unless said.
+        out: folder to save the run in, and to keep checkpoints in while it is not finished.
+        progress: show a bar with the PSNR and the time left.
+        checkpoint_every: seconds between checkpoints.
+        params: wanted number of parameters, or ``bpp`` bits a pixel; see :func:`xinc.models.families.configure`.
+        bpp: see ``params``.
+        **options: the family's own, such as ``fc_dim`` or ``width``.
+
+    Raises:
+        ModelError: unknown family or option, a size that the family cannot make, or settings that do not converge.
+        SignalError: the clip has no such frame.
+        RunError: ``out`` holds a fit with other settings.
+    """
+    row = family(name)
+    if row.still:
+        if not -len(clip) <= frame < len(clip):
+            raise SignalError(f"frame {frame} does not exist: the clip has frames 0 to {len(clip) - 1}")
+        clip = clip[frame]
+    config = configure(name, clip.size, len(clip), params=params, bpp=bpp, **options)
+    recipe = row.recipe.change(epochs=epochs, learning_rate=learning_rate, batch=batch)
+    task = Task(row, config, recipe, clip.frames, seed)
+    folder = Path(out) if out is not None else None
+    settings = task.describe()
+    if folder is not None:
+        if (folder / "config.json").exists():
+            return _finished(folder, settings)
+        folder.mkdir(parents=True, exist_ok=True)
+    with _watcher(progress, f"{name} {clip.size[0]}×{clip.size[1]}", recipe.epochs) as watch:
+        done = run_task(task, device=device, folder=folder, watch=watch, checkpoint_every=checkpoint_every)
+    run = Run(name, done.model, clip, done.history, settings, folder)
+    if folder is not None:
+        run.save(folder)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return run
+
+
+def _finished(folder: Path, settings: dict[str, Any]) -> Run:
+    """The run that the folder holds, if it is the one that was asked for."""
+    kept = _read_description(folder)["settings"]
+    differing = sorted(k for k in {*kept, *settings} if kept.get(k) != json.loads(json.dumps(settings.get(k))))
+    if differing:
+        key = differing[0]
+        what = "other frames" if key == "frames" else f"{key} {kept.get(key)} instead of {settings.get(key)}"
+        raise RunError(f"{folder} holds a finished run with {what}; choose another folder or delete it")
+    return load(folder)
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.exists():
+        unfinished = (folder / CHECKPOINT).exists()
+        what = "an unfinished fit: give the same xinc fit again to go on" if unfinished else "no run (no config.json)"
+        raise RunError(f"{folder} holds {what}")
+    description: dict[str, Any] = _part(path, lambda: json.loads(path.read_text(encoding="utf-8")))
+    if not isinstance(description, dict) or not {"family", "config", "settings"} <= set(description):
+        raise RunError(f"{path} does not describe a run")
+    if description.get("format") != FORMAT:
+        raise RunError(f"{folder} holds a run of format {description.get('format')}; this version reads {FORMAT}")
+    return description
+
+
+def _network(description: dict[str, Any]) -> INR:
+    row = family(description["family"])
+    return row.model(row.config.from_dict(description["config"]))
+
+
+def _epochs(path: Path) -> Iterator[Epoch]:
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        number, *values = line.split(",")
+        yield Epoch(int(number), *map(float, values))
+
+
+def _part(path: Path, read: Callable[[], T]) -> T:
+    """Read a part of a run, or say in one line which part is at fault."""
+    try:
+        return read()
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError, ModelError, SignalError) as fault:
+        reason = "is missing" if isinstance(fault, FileNotFoundError) else f"is damaged ({_first_line(fault)})"
+        raise RunError(f"{path} {reason}; the run in {path.parent} is not complete") from None
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).splitlines() or [type(fault).__name__])[0].strip()
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file that becomes ``path`` when it is complete."""
+    part = path.with_name(path.name + ".partial")
+    yield part
+    os.replace(part, path)
+
+
+@contextmanager
+def _watcher(show: bool, title: str, epochs: int) -> Iterator[Callable[[Epoch], None] | None]:
+    """A progress bar with the PSNR and the time left, if one is wanted."""
+    if not show:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[psnr]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar:
+        job = bar.add_task(f"Fitting {title}", total=epochs, psnr="")
+        yield lambda row: bar.update(job, completed=row.epoch, psnr=f"{row.psnr:.2f} dB")
