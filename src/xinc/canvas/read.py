@@ -285,10 +285,14 @@ def _composed(recording: Recording, steps: list[Operation]) -> Callable[[Tensor]
 
 
 def _without_stem(chain: list[tuple[Site, Between]], recording: Recording) -> list[tuple[Site, Between]]:
-    """The chain without its stem: leading 1x1 convolutions that do not change the grid (paper, section 3.2: blocks)."""
+    """The chain without its stem: leading 1x1 convolutions of a single pixel, or that leave the grid as it is.
+
+    NeRV turns one vector into a small grid, HNeRV widens a small grid; the paper analyses neither (section 3.2).
+    """
     while len(chain) > 1 and chain[0][0].kind == "convolution":
         site, between = chain[0]
-        if tuple(site.weight.shape[2:]) != (1, 1) or between.upscale != (1, 1):
+        one_pixel = tuple(recording.tensors[site.input.index].shape[-2:]) == (1, 1)
+        if tuple(site.weight.shape[2:]) != (1, 1) or not (one_pixel or between.upscale == (1, 1)):
             break
         chain = chain[1:]
     return chain
