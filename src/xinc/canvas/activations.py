@@ -71,7 +71,10 @@ def _fitted(seen: Tensor) -> list[Activation]:
     small = int((_PROBES - 0.013).abs().argmin())
     one = int((_PROBES - 1.0).abs().argmin())
     minus = int((_PROBES + 1.0).abs().argmin())
-    candidates = [named("leaky_relu", -float(seen[minus])), named("affine", float(seen[one] - seen[zero]), float(seen[zero]))]
+    candidates = [
+        named("leaky_relu", -float(seen[minus])),
+        named("affine", float(seen[one] - seen[zero]), float(seen[zero])),
+    ]
     rate = float(seen[small])
     if abs(rate) <= 1:
         candidates.append(named("sin", round(float(torch.asin(torch.tensor(rate, dtype=torch.float64))) / 0.013, 3)))

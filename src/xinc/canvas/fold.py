@@ -252,7 +252,9 @@ def dense_fold(maps: Tensor, neurons: Sequence[int], wanted: Pass, into: Folded)
             low = bits[inside] & (FINE_BINS - 1)
             into.fine[t] += torch.bincount(low, values[inside], FINE_BINS).cpu().numpy()
     if wanted.limit is not None:
-        into.above[index] = (size > torch.from_numpy(wanted.limit).to(device, size.dtype)).flatten(1).sum(1).cpu().numpy()
+        into.above[index] = (
+            (size > torch.from_numpy(wanted.limit).to(device, size.dtype)).flatten(1).sum(1).cpu().numpy()
+        )
     for t, threshold in enumerate(wanted.thresholds):
         into.over[t] += (size > threshold).sum(0).cpu().numpy().astype(np.int32)
     if wanted.top:

@@ -163,8 +163,15 @@ class Path:
             steps=np.array(
                 [
                     [
-                        s.y.upscale, s.x.upscale, s.y.taps.shape[2], s.x.taps.shape[2], s.y.offset, s.x.offset,
-                        *cy, *cx, CODES[s.activation.name],
+                        s.y.upscale,
+                        s.x.upscale,
+                        s.y.taps.shape[2],
+                        s.x.taps.shape[2],
+                        s.y.offset,
+                        s.x.offset,
+                        *cy,
+                        *cx,
+                        CODES[s.activation.name],
                     ]  # fmt: skip
                     for s, cy, cx in zip(steps, y.cells, x.cells, strict=True)
                 ],

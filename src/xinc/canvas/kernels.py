@@ -24,7 +24,20 @@ _OPTIONS: dict[str, Any] = {
 CODES = {
     name: code
     for code, name in enumerate(
-        ("identity", "relu", "gelu", "gelu_tanh", "silu", "tanh", "tanh_unit", "sigmoid", "sin", "leaky_relu", "affine", "elu")
+        (
+            "identity",
+            "relu",
+            "gelu",
+            "gelu_tanh",
+            "silu",
+            "tanh",
+            "tanh_unit",
+            "sigmoid",
+            "sin",
+            "leaky_relu",
+            "affine",
+            "elu",
+        )
     )
 }
 """Activations that the kernels know, by the names of :mod:`xinc.canvas.activations`."""
@@ -484,7 +497,9 @@ def stream_convolution(chain: Any, neurons: Any, scratch: Any, lines: Any, origi
 
 
 @numba.njit(**_OPTIONS)
-def stream_linear(values: Any, scale: Any, shift: Any, rectify: bool, neurons: Any, row0: int, rows: int, lines: Any, f: Any) -> None:
+def stream_linear(
+    values: Any, scale: Any, shift: Any, rectify: bool, neurons: Any, row0: int, rows: int, lines: Any, f: Any
+) -> None:
     """Compute and fold the maps ``scale_k z_k + shift`` of some input features of a linear layer (section 3.1).
 
     Args:

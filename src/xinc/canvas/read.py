@@ -119,7 +119,9 @@ def read_plan(recording: Recording, size: tuple[int, int] | None = None, output:
     value = output_value(recording, output)
     all_sites = sites(recording)
     if not all_sites:
-        raise TraceError("no convolution and no linear layer was met while the network ran; there are no neurons to trace")
+        raise TraceError(
+            "no convolution and no linear layer was met while the network ran; there are no neurons to trace"
+        )
     picture = recording.tensors[value.index].detach()
     image = as_image(picture, size)
     chain: list[tuple[Site, Between]] = []
@@ -158,7 +160,9 @@ def as_image(picture: Tensor, size: tuple[int, int] | None) -> Tensor:
             return plain
         if plain.numel() % pixels == 0 and (plain.shape[0] == pixels or tuple(plain.shape[:2]) == size):
             return plain.reshape(*size, -1).permute(2, 0, 1)
-        raise TraceError(f"the output has shape {shape}, which does not hold {size[0]}x{size[1]} pixels; give the size of the grid")
+        raise TraceError(
+            f"the output has shape {shape}, which does not hold {size[0]}x{size[1]} pixels; give the size of the grid"
+        )
     if plain.ndim == 3 and plain.shape[0] <= 4 < plain.shape[2]:
         return plain
     if plain.ndim == 3 and plain.shape[2] <= 4:
@@ -182,7 +186,8 @@ def _plain(site: Site, recording: Recording) -> bool:
         and _pair(bound["stride"]) == (1, 1)
         and _pair(bound["dilation"]) == (1, 1)
         and bound["groups"] == 1
-        and recording.tensors[site.input.index].reshape(-1, *recording.tensors[site.input.index].shape[-3:]).shape[0] == 1
+        and recording.tensors[site.input.index].reshape(-1, *recording.tensors[site.input.index].shape[-3:]).shape[0]
+        == 1
     )
 
 
@@ -207,7 +212,9 @@ def _between(recording: Recording, site: Site, end: Value, *, last: bool) -> Bet
     if site.kind == "convolution" and not last:
         upscale = _shuffle_of(sent.reshape(wanted.shape[-3:]), tuple(made.shape[-3:]))
     elif site.kind == "convolution":
-        upscale = _shuffle_of(as_image(sent, None) if sent.ndim > 3 or sent.shape[-1] <= 4 else sent, tuple(made.shape[-3:]))
+        upscale = _shuffle_of(
+            as_image(sent, None) if sent.ndim > 3 or sent.shape[-1] <= 4 else sent, tuple(made.shape[-3:])
+        )
     if upscale is None:
         return None
     if not elementwise:
@@ -270,7 +277,11 @@ def _shuffle_of(sent: Tensor, made: tuple[int, ...]) -> tuple[int, int] | None:
 def _composed(recording: Recording, steps: list[Operation]) -> Callable[[Tensor], Tensor]:
     """The elementwise steps, one after the other, as a function of one tensor of any shape."""
     sides = [
-        {operand.index: recording.tensors[operand.index] for operand in step.operands if recording.tensors[operand.index].numel() == 1}
+        {
+            operand.index: recording.tensors[operand.index]
+            for operand in step.operands
+            if recording.tensors[operand.index].numel() == 1
+        }
         for step in steps
     ]
 
@@ -310,7 +321,9 @@ def _stages(chain: list[tuple[Site, Between]], recording: Recording) -> list[Sta
                 name=name,
                 module=site.operation.module,
                 kind="linear" if pixelwise else "convolution",
-                input=(values.reshape(-1, values.shape[-1]) if pixelwise else values.reshape(values.shape[-3:])).contiguous(),
+                input=(
+                    values.reshape(-1, values.shape[-1]) if pixelwise else values.reshape(values.shape[-3:])
+                ).contiguous(),
                 weight=site.weight,
                 bias=site.bias,
                 activation=between.activation,

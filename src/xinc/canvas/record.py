@@ -186,8 +186,10 @@ class _Recorder(TorchFunctionMode):
         if isinstance(tree, tuple) and hasattr(tree, "_fields"):
             return type(tree)(*(self.references(item) for item in tree))
         if isinstance(tree, (tuple, list)):
-            return type(tree)(self.references(item) for item in tree) if type(tree) in (tuple, list) else tuple(
-                self.references(item) for item in tree
+            return (
+                type(tree)(self.references(item) for item in tree)
+                if type(tree) in (tuple, list)
+                else tuple(self.references(item) for item in tree)
             )
         if isinstance(tree, slice):
             return slice(*(self.references(item) for item in (tree.start, tree.stop, tree.step)))

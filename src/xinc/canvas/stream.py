@@ -57,7 +57,10 @@ def _workers() -> int:
 
 
 def _in_threads(
-    tasks: Sequence[Any], work: Callable[[Any, Any], None], state: Callable[[], Any], progress: Callable[[float], None] | None
+    tasks: Sequence[Any],
+    work: Callable[[Any, Any], None],
+    state: Callable[[], Any],
+    progress: Callable[[float], None] | None,
 ) -> list[Any]:
     """Run tasks in threads, each thread with a state of its own; returns the states. The first error is raised."""
     remaining = list(reversed(tasks))

@@ -1,0 +1,282 @@
+"""A layer of the canvas: all maps of its neurons, computed when asked, and their reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from xinc.canvas.geometry import Window
+from xinc.canvas.plan import Stage
+from xinc.canvas.reduce import Progress, Reducer, Reductions, Request
+from xinc.canvas.stream import Stream
+from xinc.errors import TraceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+Labels = Mapping[str, ArrayLike] | ArrayLike
+
+
+class Layer:
+    """The contribution maps of one layer under one method, K neurons on H x W pixels.
+
+    Nothing heavy happens before a value is asked for; every reduction is computed once and remembered.
+
+    Attributes:
+        name: ``"block3"``, ``"head"``, ``"layer2"``.
+        method: ``"paper"``, ``"official"``, ``"exact"`` or ``"ablation"``.
+        shape: ``(K, H, W)``.
+    """
+
+    def __init__(self, stage: Stage, method: str, stream: Stream) -> None:
+        self.name, self.method = stage.name, method
+        self.shape = (stream.neurons, *stream.size)
+        self._stage, self._stream = stage, stream
+        self._reducer = Reducer(stream)
+
+    def __repr__(self) -> str:
+        neurons, height, width = self.shape
+        return f"Layer({self.name!r}, {neurons} neurons on {height}x{width} pixels, method={self.method!r})"
+
+    @property
+    def module(self) -> str:
+        """Qualified name of the module in the traced network."""
+        return self._stage.module
+
+    @property
+    def neurons(self) -> pd.DataFrame:
+        """One row a neuron: layer, neuron, module, input, output (-1 for an MLP's input features)."""
+        import pandas as pd
+
+        index = np.arange(self.shape[0])
+        linear = self._stage.kind == "linear"
+        return pd.DataFrame(
+            {
+                "layer": self.name,
+                "neuron": index,
+                "module": self.module,
+                "input": index if linear else index // self._stage.outputs,
+                "output": np.full_like(index, -1) if linear else index % self._stage.outputs,
+            }
+        )
+
+    def maps(self, neurons: Sequence[int] | Tensor | int, *, signed: bool = False) -> Tensor:
+        """Maps of some neurons.
+
+        Args:
+            neurons: indices, negative ones count from the end.
+            signed: with method ``exact`` the contribution to each colour, with its sign.
+
+        Returns:
+            ``(n, H, W)`` float32, or ``(n, 3, H, W)`` if signed.
+
+        Raises:
+            TraceError: A neuron does not exist, or the method has no colours.
+        """
+        chosen = self._indices(neurons)
+        if not signed:
+            return self._stream.maps(chosen)
+        coloured = getattr(self._stream, "coloured", None)
+        if coloured is None:
+            raise TraceError(
+                f"maps of method {self.method!r} have no colours; trace with method='exact' for signed maps"
+            )
+        result: Tensor = coloured(chosen)
+        return result
+
+    def at(self, y: int, x: int) -> Tensor:
+        """Every neuron's contribution to one pixel, ``(K,)`` float32; only what that pixel sees is computed.
+
+        Raises:
+            TraceError: The pixel lies outside the picture.
+        """
+        return self.line(y, x)[:, 0, 0]
+
+    def line(self, y: int | slice, x: int | slice) -> Tensor:
+        """Every neuron's contribution to a row, a column or a patch of pixels, ``(K, h, w)`` float32.
+
+        Raises:
+            TraceError: It reaches outside the picture.
+        """
+        (y0, y1), (x0, x1) = (_span(s, n, axis) for s, n, axis in zip((y, x), self.shape[1:], "yx", strict=True))
+        return self._stream.maps(range(self.shape[0]), Window(y0, y1, x0, x1))
+
+    def reduce(
+        self,
+        *,
+        heatmap: bool = False,
+        totals: bool = False,
+        extremes: bool = False,
+        regions: Mapping[str, ArrayLike] | None = None,
+        pixels_per_neuron: bool = False,
+        neurons_per_pixel: Sequence[float] = (),
+        thresholds: Sequence[float] = (),
+        curve: int = 0,
+        top: int = 0,
+        progress: Progress | None = None,
+    ) -> Reductions:
+        """Compute several reductions in the fewest passes over the maps; see :class:`~xinc.canvas.reduce.Reductions`.
+
+        Args:
+            heatmap, totals, extremes, pixels_per_neuron: whether to compute it.
+            regions: name -> labels ``(H, W)``, integers; negative is no region.
+            neurons_per_pixel, thresholds: areas between 0 and 1.
+            curve: number of points of the sorted curve.
+            top: number of leading neurons of each pixel.
+            progress: called with a pass's name and the share done since the last call.
+
+        Raises:
+            TraceError: Labels are not whole numbers of the picture's size, or an area is not between 0 and 1.
+        """
+        checked = {name: self._labels(labels, name) for name, labels in (regions or {}).items()}
+        request = Request(
+            heatmap,
+            totals,
+            extremes,
+            checked,
+            pixels_per_neuron,
+            tuple(neurons_per_pixel),
+            tuple(thresholds),
+            curve,
+            top,
+        )
+        return self._reducer.reduce(request, progress)
+
+    def heatmap(self) -> Tensor:
+        """Sum over neurons of |C|, ``(H, W)`` (Fig. 5)."""
+        return _known(self.reduce(heatmap=True).heatmap)
+
+    def totals(self) -> Tensor:
+        """Sum over pixels of |C|, ``(K,)``."""
+        return _known(self.reduce(totals=True).totals)
+
+    def region_sums(self, labels: Labels) -> Tensor | dict[str, Tensor]:
+        """Sum of |C| over each region of a label map: S_kg of section 4.2.
+
+        Args:
+            labels: ``(H, W)`` integers 0..G-1, negative is no region; or a dict of several label maps, summed in one pass.
+
+        Returns:
+            ``(K, G)``, or a dict of them.
+
+        Raises:
+            TraceError: Labels are not whole numbers of the picture's size.
+        """
+        if isinstance(labels, Mapping):
+            found = self.reduce(regions=labels).regions
+            return {name: found[name] for name in labels}
+        return self.reduce(regions={"": labels}).regions[""]
+
+    def pixels_per_neuron(self) -> Tensor:
+        """Number of pixels of which a neuron holds more than 1/K of the total, ``(K,)`` (Fig. 6)."""
+        return _known(self.reduce(pixels_per_neuron=True).pixels_per_neuron)
+
+    def threshold(self, area: float = 0.1) -> float:
+        """The |C| at which the running sum of all values, descending, reaches 1 - area of the total (section 4.4)."""
+        return self.reduce(thresholds=(area,)).thresholds[area]
+
+    def neurons_per_pixel(self, area: float = 0.1) -> Tensor:
+        """Share of the neurons whose |C| exceeds the threshold of ``area``, ``(H, W)`` (Fig. 7)."""
+        return self.reduce(neurons_per_pixel=(area,)).neurons_per_pixel[area]
+
+    def sorted_curve(self, points: int = 256) -> Tensor:
+        """|C| of all neurons and pixels in descending order, ``(2, points)``: rank as a share, value (Fig. 18)."""
+        return _known(self.reduce(curve=points).curve)
+
+    def leaders(self, count: int = 3) -> tuple[Tensor, Tensor]:
+        """The neurons with the greatest |C| of each pixel and their values, ``(H, W, count)`` each."""
+        found = self.reduce(top=count)
+        return _known(found.leaders), _known(found.leading)
+
+    def change(self, previous: Layer) -> Tensor:
+        """``F(p) = sum_k | |C_k(p)| - |C'_k(p)| |`` against the same layer on another frame, ``(H, W)`` (Fig. 9).
+
+        Raises:
+            TraceError: The other layer has another shape or method.
+        """
+        if (previous.name, previous.method, previous.shape) != (self.name, self.method, self.shape):
+            raise TraceError(f"{self!r} cannot be compared with {previous!r}; trace the same layer of another frame")
+        total = torch.zeros(self.shape[1:], dtype=torch.float64)
+        chunk = max(1, (1 << 22) // (self.shape[1] * self.shape[2]))
+        for first in range(0, self.shape[0], chunk):
+            some = range(first, min(self.shape[0], first + chunk))
+            now, then = self._stream.maps(some), previous._stream.maps(some)
+            total += (now.abs() - then.abs()).abs().sum(0, dtype=torch.float64).cpu()
+        return total.float()
+
+    def to_xarray(self, chunk: int | None = None) -> xr.DataArray:
+        """All maps as a lazy array with dimensions neuron, y, x, backed by Dask; any expression of it streams.
+
+        Args:
+            chunk: neurons a block; about 64 MB of maps if not given.
+        """
+        import dask.array as da
+        import xarray as xr
+
+        neurons, height, width = self.shape
+        size = chunk or max(1, (1 << 24) // (height * width))
+        sizes = tuple(min(size, neurons - first) for first in range(0, neurons, size))
+
+        def block(block_info: dict[Any, Any]) -> NDArray[np.float32]:
+            first, end = block_info[None]["array-location"][0]
+            result: NDArray[np.float32] = self._stream.maps(range(first, end)).cpu().numpy()
+            return result
+
+        array = da.map_blocks(
+            block, chunks=(sizes, (height,), (width,)), dtype=np.float32, meta=np.empty((0, 0, 0), np.float32)
+        )
+        table = self.neurons
+        return xr.DataArray(
+            array,
+            dims=("neuron", "y", "x"),
+            name="contribution",
+            coords={
+                "neuron": table["neuron"].to_numpy(),
+                "input": ("neuron", table["input"].to_numpy()),
+                "output": ("neuron", table["output"].to_numpy()),
+                "y": np.arange(height),
+                "x": np.arange(width),
+            },
+            attrs={"layer": self.name, "method": self.method, "module": self.module},
+        )
+
+    def _indices(self, neurons: Sequence[int] | Tensor | int) -> list[int]:
+        chosen = [int(k) for k in np.atleast_1d(np.asarray(neurons, dtype=np.int64))]
+        count = self.shape[0]
+        for k in chosen:
+            if not -count <= k < count:
+                raise TraceError(f"{self.name} has no neuron {k}; its neurons are 0 to {count - 1}")
+        return [k % count for k in chosen]
+
+    def _labels(self, labels: ArrayLike, name: str) -> NDArray[np.int64]:
+        array = np.asarray(labels)
+        what = f"labels {name!r}" if name else "labels"
+        if array.shape != self.shape[1:]:
+            raise TraceError(
+                f"{what} have shape {array.shape}, the maps of {self.name} {self.shape[1:]}; resize them (nearest)"
+            )
+        if not np.issubdtype(array.dtype, np.integer):
+            raise TraceError(f"{what} are {array.dtype}, not whole numbers; pass the region's number of each pixel")
+        return array.astype(np.int64)
+
+
+def _known(value: Tensor | None) -> Tensor:
+    assert value is not None  # reduce() was asked for it
+    return value
+
+
+def _span(where: int | slice, size: int, axis: str) -> tuple[int, int]:
+    if isinstance(where, slice):
+        first, end, step = where.indices(size)
+        if step != 1 or end <= first:
+            raise TraceError(f"{axis} slice {where} is empty or has a step; the picture has {size} of them")
+        return first, end
+    if not -size <= where < size:
+        raise TraceError(f"{axis} = {where} lies outside the picture; it runs from 0 to {size - 1}")
+    return where % size, where % size + 1

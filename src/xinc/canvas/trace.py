@@ -1,0 +1,87 @@
+"""``trace``: from a network and an input to its canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from xinc.canvas.layer import Layer
+from xinc.canvas.methods import method_named
+from xinc.canvas.plan import Plan
+from xinc.canvas.read import read_plan
+from xinc.canvas.record import record
+from xinc.errors import TraceError
+
+
+class Canvas:
+    """All contribution maps of a network for one input; a mapping from layer names to :class:`Layer`.
+
+    Attributes:
+        method: the definition of the maps.
+        plan: the network as it ran.
+    """
+
+    def __init__(self, plan: Plan, method: str) -> None:
+        self.plan, self.method = plan, method
+        self._stream = method_named(method).stream
+        self._layers: dict[str, Layer] = {}
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers in the order of the forward pass."""
+        return [stage.name for stage in self.plan.stages]
+
+    @property
+    def output(self) -> Tensor:
+        """What the network returned, ``(C, H, W)``."""
+        return self.plan.output
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(H, W)`` of the maps."""
+        return self.plan.size
+
+    def __getitem__(self, name: str) -> Layer:
+        if name not in self.layers:
+            raise TraceError(f"no layer is called {name!r}; this network has {', '.join(self.layers)}")
+        if name not in self._layers:
+            position = self.layers.index(name)
+            self._layers[name] = Layer(self.plan.stages[position], self.method, self._stream(self.plan, position))
+        return self._layers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"Canvas({', '.join(self.layers)}; {height}x{width} pixels, method={self.method!r})"
+
+
+def trace(
+    module: nn.Module,
+    *inputs: Any,
+    method: str = "paper",
+    size: tuple[int, int] | None = None,
+    output: int | str | None = None,
+    **keywords: Any,
+) -> Canvas:
+    """Trace a network on one input. It is run once, in eval mode; maps are computed when they are asked for.
+
+    Args:
+        module: any network that makes a picture: ours, or anyone's.
+        inputs: what ``module.forward`` takes.
+        method: ``"paper"``, ``"official"``, ``"exact"`` or ``"ablation"``.
+        size: (H, W) of the picture, where a pixel-wise network returns pixels in a row.
+        output: index or key of the picture in the output, where the network returns several tensors; the last if not given.
+        keywords: further keyword arguments of the module.
+
+    Raises:
+        TraceError: The network fails, or has no layer that this method can trace.
+    """
+    method_named(method)  # a wrong name fails before the network runs
+    return Canvas(read_plan(record(module, *inputs, **keywords), size, output), method)
