@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ MUTED = Hue("muted", "#5c6370", "#a3aab8")
 FAINT = Hue("faint", "#dfe2e9", "#353b47")
 PAPER = Hue("paper", "#ffffff", "#16181d")
 
-# Chosen by search: contrast of at least 3 to 1 to the page in both themes, and CIEDE2000 distances of at least 9 between
+# Chosen by search: contrast of at least 3 to 1 to the page in both themes, CIEDE2000 distances of at least 9 between
 # any two as seen with protanopia, deuteranopia and tritanopia (tests/test_show_style.py measures both).
 BLUE = Hue("blue", "#1a78d6", "#7cc4ff")
 RUST = Hue("rust", "#b0361a", "#e8683a")
@@ -87,7 +87,7 @@ COLOURMAPS: Mapping[str, Colours] = {
 WIDTH = 9.0
 """Width of a full figure in inches: in the report's column of about 960 px, 8.5 pt reads like the page's own text."""
 
-_RC: Mapping[str, object] = {
+_RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 8.5,
@@ -141,7 +141,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @functools.wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(dict(_RC)):
+        with mpl.rc_context(_RC):
             return draw(*args, **kwargs)
 
     return inside
@@ -155,7 +155,7 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 def png(figure: Figure, dpi: int = 160) -> bytes:
     """Render in the light theme as a PNG file's bytes; ``dpi`` in pixels per inch."""
     out = io.BytesIO()
-    with mpl.rc_context(dict(_RC)):
+    with mpl.rc_context(_RC):
         figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
     return out.getvalue()
 
@@ -185,11 +185,9 @@ def svg(figure: Figure, name: str, title: str) -> str:
     text = text.replace("'DejaVu Sans'", "var(--sans, 'DejaVu Sans', sans-serif)")
     for hue in PALETTE:
         text = text.replace(hue.light, f"var(--{hue.variable}, {hue.light})")
-    escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    head = re.compile(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>')
-    return head.sub(
-        lambda m: f'<svg viewBox="{m[1]}" role="img" aria-label="{escaped}" class="drawing">', text, count=1
-    )
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would apply to the whole page
+    head = f'role="img" aria-label="{html.escape(title)}" class="drawing"'
+    return re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', lambda m: f'<svg viewBox="{m[1]}" {head}>', text, count=1)
 
 
 def css_variables(theme: str) -> str:

@@ -1,0 +1,24 @@
+"""One function a figure of the paper; each takes labelled data and returns a matplotlib Figure."""
+
+from xinc.show.figures.curves import (
+    groupings,
+    pixels_per_neuron,
+    psnr_by_frame,
+    sorted_contributions,
+    training,
+)
+from xinc.show.figures.maps import fitted, gallery, intensity, neurons_per_pixel
+from xinc.show.figures.sheet import Panels
+
+__all__ = [
+    "Panels",
+    "fitted",
+    "gallery",
+    "groupings",
+    "intensity",
+    "neurons_per_pixel",
+    "pixels_per_neuron",
+    "psnr_by_frame",
+    "sorted_contributions",
+    "training",
+]

@@ -1,0 +1,129 @@
+"""Figures of pictures: contribution maps (Fig. 3), heatmaps against intensity (Fig. 5), neurons per pixel (Fig. 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from xinc.show import style
+from xinc.show.figures.sheet import Array, Cell, Panels, Row, Scale, scaled, sheet, spoken
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MAP = Scale(style.CONTRIBUTION, 0.0, 1.0, "|contribution|, share of the map's maximum")
+HEATMAP = Scale(style.CONTRIBUTION, 0.0, 1.0, "Σ |contribution|, share of the layer's maximum")
+AGAINST = Scale(
+    style.DIFFERENCE, -1.0, 1.0, "heatmap − intensity, both 0 to 1", ("intensity higher", "contribution higher")
+)
+GREY = Scale(style.LIGHTNESS, 0.0, 1.0, "intensity (R + G + B) and Sobel edges, share of maximum")
+COLUMNS = 6
+
+
+def neuron_name(row: Mapping[str, int]) -> str:
+    """How a figure names a neuron: ``"12 → 3"`` for a kernel, ``"#12"`` for an MLP's input feature."""
+    return f"#{row['input']}" if row["output"] < 0 else f"{row['input']} → {row['output']}"
+
+
+@style.styled
+def gallery(panels: Panels, frame: Array) -> Figure:
+    """Representative contribution maps of each layer (Fig. 3).
+
+    Args:
+        panels: Datasets with ``map (neuron, y, x)`` and the coordinates ``input`` and ``output`` of each neuron.
+        frame: ``(H, W, 3)`` in [0, 1].
+    """
+    rows = []
+    for network, layers in panels.items():
+        for i, (name, data) in enumerate(layers.items()):
+            first = Cell(np.asarray(frame), "frame") if i == 0 else None
+            rows.append(Row([first, *_maps(data)], f"{network}\n{spoken(name)}"))
+    return sheet(rows)
+
+
+def _maps(data: xr.Dataset) -> list[Cell]:
+    cells = []
+    for i in range(data.sizes["neuron"]):
+        neuron = {key: int(data[key].values[i]) for key in ("input", "output")}
+        cells.append(Cell(scaled(np.abs(data["map"].values[i])), neuron_name(neuron), MAP))
+    return cells
+
+
+@style.styled
+def intensity(panels: Panels, frame: Array) -> Figure:
+    """Each layer's heatmap, and its difference to the frame's intensity, beside a Sobel edge map (Fig. 5).
+
+    Args:
+        panels: what :func:`xinc.findings.intensity.intensity` returns.
+        frame: ``(H, W, 3)`` in [0, 1].
+    """
+    rows = []
+    for i, (network, layers) in enumerate(panels.items()):
+        data = next(iter(layers.values()))
+        for start in range(0, len(layers), COLUMNS - 1):
+            part = list(layers.items())[start : start + COLUMNS - 1]
+            top = Cell(scaled(data["intensity"].values), "intensity", GREY)
+            below = Cell(scaled(data["edges"].values), "edges (Sobel)", GREY)
+            if i == 0 and start == 0:
+                rows.append(Row([Cell(np.asarray(frame), "frame"), top, below]))
+            above: list[Cell | None] = [
+                Cell(scaled(d["heatmap"].values), f"{spoken(n)}   r = {float(d['correlation_intensity']):.2f}", HEATMAP)
+                for n, d in part
+            ]
+            under: list[Cell | None] = [Cell(d["difference"].values, "", AGAINST) for _, d in part]
+            rows += [Row(above, f"{network}\ncontribution"), Row(under, "minus\nintensity")]
+    return sheet(rows)
+
+
+@style.styled
+def neurons_per_pixel(panels: Panels) -> Figure:
+    """Which share of a layer's neurons represents each pixel, at each threshold (Fig. 7).
+
+    Args:
+        panels: what :func:`xinc.findings.distribution.neurons_per_pixel` returns.
+    """
+    datasets = [data for layers in panels.values() for data in layers.values()]
+    areas = [float(a) for a in datasets[0]["area"].values]
+    peaks = {a: max(float(d["share"].sel(area=a).max()) for d in datasets) for a in areas}
+    scales = {
+        a: Scale(style.SHARE, 0.0, 100 * peaks[a], f"% of the layer's neurons, threshold {100 * a:.0f} %")
+        for a in areas
+    }
+    rows = []
+    for network, layers in panels.items():
+        for start in range(0, len(layers), COLUMNS - 1):
+            part = list(layers.items())[start : start + COLUMNS - 1]
+            for i, a in enumerate(areas):
+                cells = [
+                    Cell(100 * d["share"].sel(area=a).values, spoken(n) if i == 0 else "", scales[a]) for n, d in part
+                ]
+                rows.append(Row(cells, f"{network}\nthreshold {100 * a:.0f} %"))
+    return sheet(rows)
+
+
+@style.styled
+def fitted(frame: Array, reconstruction: Array, psnr: float) -> Figure:
+    """Frame, reconstruction and where they differ.
+
+    Args:
+        frame: ``(H, W, 3)`` in [0, 1].
+        reconstruction: ``(H, W, 3)``.
+        psnr: of this frame, in dB.
+    """
+    error = np.abs(np.asarray(frame) - np.clip(reconstruction, 0, 1)).mean(axis=2)
+    scale = Scale(style.ERROR, 0.0, round(float(error.max()), 2), "|error|, mean over colours, of a range of 0 to 1")
+    cells = [
+        Cell(np.asarray(frame), "frame"),
+        Cell(np.asarray(reconstruction), f"reconstruction, {psnr:.1f} dB"),
+        Cell(error, "error", scale),
+    ]
+    return sheet([Row(cells)], widest=2.9, tallest=2.6)
+
+
+def error_picture(frame: NDArray[Any], reconstruction: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean absolute error over colours, ``(H, W)``."""
+    return np.asarray(np.abs(frame - np.clip(reconstruction, 0, 1)).mean(axis=2), dtype=np.float64)

@@ -1,0 +1,187 @@
+"""Pictures in rows, placed to the hundredth of an inch, with one colour bar for each scale that they use."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from xinc.show import style
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[Any]
+Panels = Mapping[str, Mapping[str, "xr.Dataset"]]
+"""Network's title to layer's name to the layer's Dataset, outermost layer first."""
+
+LARGEST = 512
+"""Pictures wider than this many pixels are averaged down: a cell is never shown wider."""
+
+GAP, TITLE, LINE, CHARACTER = 0.09, 0.21, 0.15, 0.075
+"""Inches: between pictures, above one with a title, a line of text, a character of it."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers become colours.
+
+    Attributes:
+        colours: the colour map.
+        low: value of the first colour.
+        high: value of the last colour.
+        label: quantity and unit, written below the colour bar.
+        ends: words for the two ends of the bar, in place of numbers.
+    """
+
+    colours: style.Colours
+    low: float
+    high: float
+    label: str
+    ends: tuple[str, str] | None = None
+
+    def norm(self) -> Normalize:
+        """The scale as matplotlib takes it; a scale without extent still has one colour for its value."""
+        return Normalize(self.low, self.high if self.high > self.low else self.low + 1)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture.
+
+    Attributes:
+        image: ``(H, W)`` numbers for ``scale``, or ``(H, W, 3)`` colours in [0, 1].
+        title: above it.
+        scale: None for colours.
+        overlay: draws more onto the picture's axes, in pixels of ``image`` as it was given.
+    """
+
+    image: Array
+    title: str = ""
+    scale: Scale | None = None
+    overlay: Callable[[Axes], None] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures side by side; None leaves a place empty.
+
+    Attributes:
+        cells: from left to right.
+        label: to the left of them; lines are broken by hand.
+    """
+
+    cells: Sequence[Cell | None]
+    label: str = ""
+
+
+def spoken(layer: str) -> str:
+    """A layer's name as people say it: ``"block3"`` is ``"block 3"``."""
+    name = layer.rstrip("0123456789")
+    return f"{name} {layer[len(name) :]}".strip()
+
+
+def shrunk(image: Array, largest: int = LARGEST) -> Array:
+    """A picture no wider and no higher than ``largest`` pixels, averaged over areas."""
+    height, width = image.shape[:2]
+    factor = max(height, width) / largest
+    if factor <= 1:
+        return image
+    import cv2
+
+    size = (max(1, round(width / factor)), max(1, round(height / factor)))
+    return np.asarray(cv2.resize(np.ascontiguousarray(image, dtype=np.float32), size, interpolation=cv2.INTER_AREA))
+
+
+def scaled(image: Array) -> Array:
+    """Divided by the largest absolute value; unchanged where all is zero."""
+    image = np.asarray(image, dtype=np.float64)
+    peak = float(np.abs(image).max(initial=0.0))
+    return image / peak if peak > 0 else image
+
+
+def picture(axes: Axes, cell: Cell) -> None:
+    """Draw one picture into axes without ticks, each pixel a square."""
+    height, width = cell.image.shape[:2]
+    image, extent = shrunk(cell.image), (-0.5, width - 0.5, height - 0.5, -0.5)
+    if cell.scale is None:
+        axes.imshow(np.clip(image, 0, 1), extent=extent, interpolation="none")
+    else:
+        axes.imshow(image, cmap=cell.scale.colours.name, norm=cell.scale.norm(), extent=extent, interpolation="none")
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+    if cell.overlay:
+        cell.overlay(axes)
+
+
+def sheet(rows: Sequence[Row], *, widest: float = 2.6, tallest: float = 1.9) -> Figure:
+    """Lay pictures of one aspect out in rows.
+
+    Args:
+        rows: the pictures.
+        widest: largest width of a picture in inches.
+        tallest: largest height of a picture in inches.
+
+    Returns:
+        A figure that is as wide as its pictures need, at most :data:`xinc.show.style.WIDTH`.
+    """
+    cells = [cell for row in rows for cell in row.cells if cell]
+    columns = max(len(row.cells) for row in rows)
+    left = 0.12 + max((CHARACTER * len(line) for row in rows for line in row.label.split("\n")), default=0.0)
+    aspect = cells[0].image.shape[0] / cells[0].image.shape[1]
+    width = min((style.WIDTH - left - GAP * columns) / columns, widest, tallest / aspect)
+    height = width * aspect
+    scales = list(dict.fromkeys(cell.scale for cell in cells if cell.scale))
+    tops = [_title_height(row) for row in rows]
+    across = max(left + columns * (width + GAP), min(style.WIDTH, left + 2.7 * len(scales)))
+    labels = [textwrap.fill(scale.label, int((across - left) / len(scales) / CHARACTER) - 1) for scale in scales]
+    legend = max((0.47 + LINE * (label.count("\n") + 1) for label in labels), default=0.0)
+    down = sum(tops) + len(rows) * (height + GAP) + legend
+    figure = style.new_figure(down, across)
+    figure.set_layout_engine("none")
+
+    def place(x: float, y: float, w: float, h: float) -> Axes:
+        return figure.add_axes((x / across, 1 - (y + h) / down, w / across, h / down))
+
+    y = 0.0
+    for row, top in zip(rows, tops, strict=True):
+        y += top
+        figure.text(0.04 / across, 1 - (y + height / 2) / down, row.label, ha="left", va="center", linespacing=1.35)
+        for column, cell in enumerate(row.cells):
+            if cell:
+                axes = place(left + column * (width + GAP), y, width, height)
+                picture(axes, cell)
+                axes.set_title(cell.title, pad=3, linespacing=1.15)
+        y += height + GAP
+    step = (across - left) / max(len(scales), 1)
+    for i, (scale, label) in enumerate(zip(scales, labels, strict=True)):
+        _bar(place(left + i * step + 0.05, y + 0.08, min(2.2, step - 0.35), 0.1), scale, label)
+    return figure
+
+
+def _title_height(row: Row) -> float:
+    lines = max((cell.title.count("\n") + 1 for cell in row.cells if cell and cell.title), default=0)
+    return TITLE + LINE * (lines - 1) if lines else 0.0
+
+
+def _bar(axes: Axes, scale: Scale, label: str) -> None:
+    norm = scale.norm()
+    bar = axes.figure.colorbar(ScalarMappable(norm, scale.colours.name), cax=axes, orientation="horizontal")
+    bar.outline.set_visible(False)
+    bar.set_label(label, labelpad=1, linespacing=1.2)
+    axes.xaxis.label.set(ha="left", x=0.0)
+    if scale.ends:
+        bar.set_ticks([float(norm.vmin or 0.0), float(norm.vmax or 0.0)], labels=list(scale.ends))
+        first, last = axes.get_xticklabels()
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")
+    else:
+        bar.ax.locator_params(nbins=4)
