@@ -50,6 +50,19 @@ def pearson_rows(rows: Array, b: Array) -> Values:
         return np.where(flat, np.nan, centred @ other / (norms * norm))
 
 
+def nanmean(values: Array, axis: int) -> Values:
+    """Mean of the finite values along an axis; NaN, in silence, where there are none."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(axis=axis) / known.sum(axis=axis))
+
+
+def median(values: Array) -> float:
+    """Median of the finite values; NaN, in silence, where there are none."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else float("nan")
+
+
 def residual(a: Array, given: Sequence[Array]) -> Values:
     """What a linear fit of ``given`` (with intercept) leaves of ``a``, flattened."""
     a = np.asarray(a, dtype=np.float64).ravel()

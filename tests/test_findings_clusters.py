@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fake_layer import FakeLayer
+from xinc.errors import FindingError
+from xinc.findings.clusters import Bounded, Embedding, clusters, embed, mixing, neighbour_entropy, neighbours_of, stack
+from xinc.findings.regions import Regions
+
+RNG = np.random.default_rng(0)
+LABELS = np.repeat(np.arange(4), 32).reshape(8, 16)
+GABOR = Regions("gabor", LABELS, ("0", "1", "2", "3", "4"))
+
+
+def test_the_fake_is_bounded():
+    assert isinstance(FakeLayer(RNG.random((2, 4, 8))), Bounded)
+
+
+def test_vectors_without_maps_are_those_of_normalised_maps():
+    maps = RNG.normal(size=(6, 8, 16))
+    maps[2], maps[4] = 0, 0.5
+    found = clusters(FakeLayer(maps), GABOR)
+    kept = [0, 1, 3, 5]
+    assert found.neuron.values.tolist() == kept
+    assert found.constant.item() == 2
+    for row, k in zip(found.vector.values, kept, strict=True):
+        absolute = np.abs(maps[k])
+        normal = (absolute - absolute.min()) / (absolute.max() - absolute.min())
+        np.testing.assert_allclose(row[:4], [normal[g == LABELS].mean() for g in range(4)], rtol=1e-4)
+        assert np.isnan(row[4])
+
+
+def test_neighbours_are_the_papers():
+    layers = ["block1", "block2", "block3", "head"]
+    assert [neighbours_of(layers, name, pixelwise=False) for name in layers] == [150, 75, 25, 5]
+    assert neighbours_of(["layer1", "layer2", "layer3"], "layer1", pixelwise=True) == 5
+    assert neighbours_of(["block1", *layers], "block1", pixelwise=False) == 150
+
+
+def test_stacking_keeps_members_and_refuses_other_regions():
+    a, b = (clusters(FakeLayer(RNG.random((5, 8, 16))), GABOR) for _ in range(2))
+    both = stack([a, b], ["seed 0", "seed 1"])
+    assert both.vector.shape == (10, 5)
+    assert both.member.values.tolist() == ["seed 0"] * 5 + ["seed 1"] * 5
+    assert both["index"].values.tolist() == [*range(5), *range(5)]
+    other = clusters(FakeLayer(RNG.random((5, 8, 16))), Regions("gabor", LABELS.T.reshape(8, 16) * 0, ("0",)))
+    with pytest.raises(FindingError, match="vectors of seed 1 are over other regions"):
+        stack([a, other], ["seed 0", "seed 1"])
+    with pytest.raises(FindingError, match="at least one"):
+        stack([], [])
+
+
+def test_members_mix_when_alike_and_not_when_apart():
+    alike = RNG.random((120, 4))
+    members = np.repeat(["a", "b", "c"], 40)
+    value, p = mixing(alike, members, permutations=50)
+    assert value == pytest.approx(1, abs=0.1)
+    apart = alike + np.repeat([0, 10, 20], 40)[:, None]
+    value, p = mixing(apart, members, permutations=50)
+    assert value == 0
+    assert p == pytest.approx(1 / 51)
+    assert np.isnan(mixing(alike, np.repeat("a", 120))).all()
+
+
+def test_entropy_of_even_neighbours_is_log_of_members():
+    codes = np.array([0, 0, 1, 1])
+    entropy = neighbour_entropy(codes, np.array([[0, 2], [0, 1]]))
+    np.testing.assert_allclose(entropy, [np.log(2), 0])
+
+
+def test_embedding_separates_kinds_of_neurons_and_is_reproducible():
+    base = np.where(np.arange(20)[:, None, None] < 10, LABELS < 2, LABELS >= 2) + 0.05 * RNG.random((20, 8, 16))
+    vectors = clusters(FakeLayer(base), GABOR)
+    found = embed(vectors, Embedding(neighbours=5))
+    assert found.position.shape == (20, 2)
+    centres = found.position.values[:10].mean(0), found.position.values[10:].mean(0)
+    spread = found.position.values[:10].std() + found.position.values[10:].std()
+    assert np.linalg.norm(centres[0] - centres[1]) > 0.5 * spread
+    assert np.array_equal(found.position, embed(vectors, Embedding(neighbours=5)).position)
+
+
+def test_too_few_neurons_are_refused():
+    with pytest.raises(FindingError, match="there are 2"):
+        embed(clusters(FakeLayer(RNG.random((2, 8, 16))), GABOR))
