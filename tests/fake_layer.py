@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -37,8 +38,8 @@ class FakeLayer:
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
-    def maps(self, indices) -> Tensor:
-        return self._tensor(self.dense[np.asarray(indices)])
+    def maps(self, neurons) -> Tensor:
+        return self._tensor(self.dense[np.asarray(neurons)])
 
     def heatmap(self) -> Tensor:
         return self._tensor(np.abs(self.dense).sum(0))
@@ -67,11 +68,13 @@ class FakeLayer:
 
     def sorted_curve(self, points: int = 256) -> Tensor:
         values = np.sort(np.abs(self.dense).ravel())[::-1]
-        return self._tensor(np.interp(np.linspace(0, len(values) - 1, points), np.arange(len(values)), values))
+        share = np.linspace(0, 1, points)
+        return self._tensor(np.stack([share, np.interp(share * (len(values) - 1), np.arange(len(values)), values)]))
 
-    def extremes(self) -> Tensor:
+    def reduce(self, **wanted) -> SimpleNamespace:
+        assert set(wanted) == {"extremes"}, "other reductions have methods of their own"
         flat = np.abs(self.dense).reshape(len(self.dense), -1)
-        return self._tensor(np.stack([flat.min(1), flat.max(1)], axis=1))
+        return SimpleNamespace(extremes=self._tensor(np.stack([flat.min(1), flat.max(1)], axis=1)))
 
     def change(self, previous: FakeLayer) -> Tensor:
         return self._tensor(np.abs(np.abs(self.dense) - np.abs(previous.dense)).sum(0))

@@ -5,7 +5,7 @@ import pytest
 
 from fake_layer import FakeLayer
 from xinc.errors import FindingError
-from xinc.findings.choose import RULES, choose, choose_by, profiles
+from xinc.findings.choose import RULES, choose, choose_by, gallery, profiles
 
 AREAS = np.array([2, 2, 0])
 
@@ -46,3 +46,13 @@ def test_choose_of_a_layer_needs_no_regions_and_names_its_rules():
     assert choose(FakeLayer(maps), "different", 2).tolist() == [1, 2]
     with pytest.raises(FindingError, match="strongest, typical, different, random"):
         choose(FakeLayer(maps), "prettiest")
+
+
+def test_a_gallery_holds_the_chosen_maps_in_order():
+    maps = np.zeros((3, 8, 16))
+    maps[1], maps[2] = -1.0, 3.0
+    found = gallery(FakeLayer(maps), "strongest", 5)
+    assert found.neuron.values.tolist() == [2, 1]
+    np.testing.assert_allclose(found["map"].values[:, 0, 0], [3, -1])
+    assert found.total.values.tolist() == [384, 128]
+    assert gallery(FakeLayer(np.zeros((3, 8, 16)))).sizes["neuron"] == 0

@@ -5,16 +5,12 @@ import pytest
 
 from fake_layer import FakeLayer
 from xinc.errors import FindingError
-from xinc.findings.clusters import Bounded, Embedding, clusters, embed, mixing, neighbour_entropy, neighbours_of, stack
+from xinc.findings.clusters import Embedding, clusters, embed, mixing, neighbour_entropy, neighbours_of, stack
 from xinc.findings.regions import Regions
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(4), 32).reshape(8, 16)
 GABOR = Regions("gabor", LABELS, ("0", "1", "2", "3", "4"))
-
-
-def test_the_fake_is_bounded():
-    assert isinstance(FakeLayer(RNG.random((2, 4, 8))), Bounded)
 
 
 def test_vectors_without_maps_are_those_of_normalised_maps():

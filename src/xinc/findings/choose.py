@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xinc.errors import FindingError
-from xinc.findings.finding import Array, LayerLike, as_labels, numpy
+from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
 from xinc.findings.regions import Regions, grid_like
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+FINDING = Finding(
+    name="gallery",
+    question="What do neurons look at?",
+    section="4.2",
+    figure="Fig. 3",
+    unit="contribution",
+    direction="early FFN layers show Fourier patterns, last layers resemble the image; NeRV's kernels act like filters",
+    null="all maps alike",
+)
 Indices = NDArray[np.int64]
 
 
@@ -108,3 +121,29 @@ def choose_by(rule: str, totals: Array, sums: Array, areas: Array, *, count: int
     shares = profiles(np.asarray(sums)[alive], areas)[:, np.asarray(areas) > 0]
     candidates = Candidates(alive, np.asarray(totals, dtype=np.float64)[alive], np.nan_to_num(shares))
     return alive[RULES[rule](candidates, count, np.random.default_rng(seed))]
+
+
+def gallery(
+    layer: LayerLike, rule: str = "different", count: int = 8, *, regions: Regions | None = None, seed: int = 0
+) -> xr.Dataset:
+    """Maps of chosen neurons (Fig. 3); the arguments are those of :func:`choose`.
+
+    Returns:
+        Dataset of ``map (neuron, y, x)`` in the order of the rule, with the sign that the method gives it, and
+        ``total (neuron,)``, sum over pixels of |C|; coordinates ``neuron``, ``module``, ``input``, ``output``.
+
+    Raises:
+        FindingError: if there is no such rule.
+    """
+    import xarray as xr
+
+    chosen = choose(layer, rule, count, regions=regions, seed=seed)
+    maps = numpy(layer.maps(chosen.tolist())) if len(chosen) else np.zeros((0, *layer.shape[1:]))
+    return xr.Dataset(
+        {
+            "map": (("neuron", "y", "x"), maps.astype(np.float32), {"units": "C"}),
+            "total": ("neuron", numpy(layer.totals())[chosen], {"units": "sum of |C|"}),
+        },
+        coords={name: (dim, values[chosen]) for name, (dim, values) in neuron_coords(layer).items()},
+        attrs={**FINDING.attrs(), "layer": layer.name, "method": layer.method, "rule": rule, "seed": seed},
+    )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from xinc.errors import FindingError
 from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
@@ -31,14 +30,6 @@ NEIGHBOURS = (5, 25, 75, 150)
 """UMAP's ``n_neighbors`` for the layer at the output and the ones before it (head, block 3, 2, 1)."""
 
 
-@runtime_checkable
-class Bounded(LayerLike, Protocol):
-    """A layer that knows the least and greatest |C| of each neuron."""
-
-    def extremes(self) -> Tensor:
-        """``(K, 2)``: min and max over pixels of |C|."""
-
-
 @dataclass(frozen=True)
 class Embedding:
     """Settings of UMAP, the paper's by default."""
@@ -48,7 +39,7 @@ class Embedding:
     seed: int = 42
 
 
-def clusters(layer: Bounded, regions: Regions) -> xr.Dataset:
+def clusters(layer: LayerLike, regions: Regions) -> xr.Dataset:
     """Neurons of a layer as vectors: each map's absolute values min-max normalised and averaged over each region.
 
     No map is needed: the mean of ``(|C| - min) / (max - min)`` over a region is ``(S_kg / |g| - min) / (max - min)``.
@@ -65,7 +56,7 @@ def clusters(layer: Bounded, regions: Regions) -> xr.Dataset:
 
     sums = numpy(layer.region_sums({regions.grouping: as_labels(regions.labels)})[regions.grouping]).astype(np.float64)
     sums = np.pad(sums, ((0, 0), (0, regions.count - sums.shape[1])))
-    low, high = numpy(layer.extremes()).astype(np.float64).T[:, :, None]
+    low, high = numpy(layer.reduce(extremes=True).extremes).astype(np.float64).T[:, :, None]
     keep = np.flatnonzero((high > low).ravel())
     with np.errstate(invalid="ignore", divide="ignore"):
         vectors = ((sums / regions.areas - low) / (high - low))[keep].clip(0, 1)

@@ -113,8 +113,8 @@ def neurons_per_pixel(
     import xarray as xr
 
     light, edges = intensity_of(frame), edges_of(frame)
-    shares = np.stack([numpy(layer.neurons_per_pixel(area=area)) for area in areas]).astype(np.float64)
-    curve = numpy(layer.sorted_curve(points=points)).astype(np.float64)
+    shares = np.stack([numpy(layer.neurons_per_pixel(area)) for area in areas]).astype(np.float64)
+    rank, curve = numpy(layer.sorted_curve(points)).astype(np.float64)
     related = [relations(share, light, edges) for share in shares]
     return xr.Dataset(
         {
@@ -127,6 +127,6 @@ def neurons_per_pixel(
                 for name in related[0]
             },
         },
-        coords={"area": ("area", np.array(areas)), "position": ("position", np.linspace(0, 1, len(curve)))},
+        coords={"area": ("area", np.array(areas)), "position": ("position", rank)},
         attrs={**NEURONS_PER_PIXEL.attrs(), "layer": layer.name, "method": layer.method},
     )

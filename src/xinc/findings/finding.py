@@ -67,7 +67,7 @@ class LayerLike(Protocol):
     def neurons(self) -> pd.DataFrame:
         """One row a neuron."""
 
-    def maps(self, indices: Any) -> Tensor:
+    def maps(self, neurons: Any) -> Tensor:
         """Maps of chosen neurons, ``(n, H, W)``."""
 
     def heatmap(self) -> Tensor:
@@ -85,11 +85,17 @@ class LayerLike(Protocol):
     def neurons_per_pixel(self, area: float = ...) -> Tensor:
         """Share of neurons above the threshold of ``area``, ``(H, W)``."""
 
-    def threshold(self, area: float) -> float:
+    def threshold(self, area: float = ...) -> float:
         """The threshold of ``area``."""
 
     def sorted_curve(self, points: int = ...) -> Tensor:
-        """All ``|C|`` in descending order, resampled."""
+        """All ``|C|`` in descending order, ``(2, points)``: rank as a share, value."""
+
+    def reduce(self, **wanted: Any) -> Any:
+        """Several reductions at once, remembered; see :meth:`xinc.canvas.layer.Layer.reduce`."""
+
+    def change(self, previous: Any) -> Tensor:
+        """Sum over neurons of ``| |C_t| - |C_{t-1}| |``, ``(H, W)``."""
 
 
 def numpy(values: Tensor | Array) -> Array:

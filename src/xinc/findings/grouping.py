@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
 from xinc.findings.regions import Regions, shifted, shuffled
@@ -141,7 +143,7 @@ def baseline(
     *,
     shifts: int = 20,
     shuffles: int = 5,
-    neurons: int = 256,
+    neurons: int = 128,
     seed: int = 0,
 ) -> xr.Dataset:
     """Scores beside those of the same regions misplaced, on a sample of neurons.
@@ -173,8 +175,8 @@ def baseline(
     chunk = max(1, CHUNK // (height * width))
     parts = []
     for start in range(0, len(sample), chunk):
-        maps = numpy(layer.maps(sample[start : start + chunk].tolist()))
-        parts.append(_displaced_scores(np.abs(maps.reshape(len(maps), -1)), regions, shifts, shuffles, seed))
+        pixels = layer.maps(sample[start : start + chunk].tolist()).flatten(1).cpu().float().abs().T.contiguous()
+        parts.append(_displaced_scores(pixels, regions, shifts, shuffles, seed))
     true, by_shift, by_shuffle = (np.concatenate(part) for part in zip(*parts, strict=True))
     coords: Mapping[str, tuple[str, Array]] = {
         **{name: (dim, values[sample]) for name, (dim, values) in neuron_coords(layer).items()},
@@ -197,27 +199,26 @@ def baseline(
     )
 
 
-def _map_scores(maps: Array, regions: Regions) -> NDArray[np.float64]:
-    """Scores ``(n,)`` from flat maps ``(n, N)``."""
-    flat = regions.labels.ravel()
-    order = np.argsort(flat, kind="stable")
-    order = order[np.searchsorted(flat[order], 0) :]
-    present, starts = np.unique(flat[order], return_index=True)
-    sums = np.zeros((len(maps), regions.count))
-    sums[:, present] = np.add.reduceat(maps[:, order], starts, axis=1, dtype=np.float64)
-    return score(deviation(sums, regions.areas, sums.sum(axis=1)))
+def _map_scores(pixels: Tensor, regions: Regions) -> NDArray[np.float64]:
+    """Scores ``(n,)`` from |C| with pixels first, ``(N, n)``."""
+    labels = torch.from_numpy(regions.labels.ravel())
+    # Unlabelled pixels go to one more region, which is then dropped.
+    sums = torch.zeros(regions.count + 1, pixels.shape[1])
+    sums.index_add_(0, torch.where(labels < 0, regions.count, labels), pixels)
+    values = sums[:-1].T.double().numpy()
+    return score(deviation(values, regions.areas, values.sum(axis=1)))
 
 
 def _displaced_scores(
-    maps: Array, regions: Sequence[Regions], shifts: int, shuffles: int, seed: int
+    pixels: Tensor, regions: Sequence[Regions], shifts: int, shuffles: int, seed: int
 ) -> tuple[Array, Array, Array]:
-    """Scores ``(n, grouping)``, ``(n, grouping, shift)`` and ``(n, grouping, shuffle)`` from flat maps ``(n, N)``."""
+    """Scores ``(n, grouping)``, ``(n, grouping, shift)`` and ``(n, grouping, shuffle)`` from |C| ``(N, n)``."""
 
     def moved(displace: Callable[[Regions, int], Regions], draws: int) -> Array:
-        scores = [[_map_scores(maps, displace(r, seed + draw)) for draw in range(draws)] for r in regions]
-        return np.array(scores).reshape(len(regions), draws, len(maps)).transpose(2, 0, 1)
+        scores = [[_map_scores(pixels, displace(r, seed + draw)) for draw in range(draws)] for r in regions]
+        return np.array(scores).reshape(len(regions), draws, pixels.shape[1]).transpose(2, 0, 1)
 
-    true = np.stack([_map_scores(maps, r) for r in regions], axis=1)
+    true = np.stack([_map_scores(pixels, r) for r in regions], axis=1)
     return true, moved(shifted, shifts), moved(shuffled, shuffles)
 
 

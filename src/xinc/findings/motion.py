@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,14 +56,6 @@ class Flow:
         return np.asarray(np.hypot(self.velocity[0], self.velocity[1]))
 
 
-@runtime_checkable
-class Changing(LayerLike, Protocol):
-    """A layer that can be compared with itself at another frame."""
-
-    def change(self, previous: LayerLike) -> Tensor:
-        """Sum over neurons of ``| |C_t| - |C_{t-1}| |``, ``(H, W)``."""
-
-
 def dis_flow(previous: Tensor | Array, current: Tensor | Array) -> Flow:
     """Optical flow by OpenCV's DIS (dense inverse search, medium preset) on grey 8-bit frames.
 
@@ -107,7 +99,7 @@ def _search(start: NDArray[np.uint8], end: NDArray[np.uint8], size: tuple[int, i
 
 
 def motion(
-    layer: Changing,
+    layer: LayerLike,
     before: LayerLike,
     previous: Tensor | Array,
     current: Tensor | Array,
