@@ -112,7 +112,7 @@ def locate(path: str | Path) -> Path:
         SignalError: there is neither.
     """
     found = Path(path).expanduser()
-    if found.exists():
+    if str(path) and found.exists():
         return found
     if str(path) in samples.NAMES:
         return samples.path(str(path))

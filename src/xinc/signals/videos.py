@@ -27,7 +27,7 @@ class Video:
     path: Path
     fps: float | None
     announced: int
-    """Number of frames that the container announces; 0 where it does not."""
+    """How many frames the header promises at least; 0 where it does not say."""
 
     @classmethod
     def open(cls, path: Path) -> Video:
@@ -39,46 +39,55 @@ class Video:
         with _container(path) as container:
             stream = _stream(container, path)
             rate = stream.average_rate
-            return cls(path, float(rate) if rate else None, stream.frames)
+            # Matroska counts no frames. Its duration may be that of a longer sound track, hence the margin.
+            lasting = (container.duration or 0) / 1e6 * float(rate or 0) * 0.9
+            return cls(path, float(rate) if rate else None, stream.frames or int(lasting))
 
     def frames(self) -> Iterator[Pixels]:
         """Every frame, (H, W, 3): bytes, or float32 in [0, 1] for more than 8 bits; the display rotation is applied.
 
-        A file that ends or breaks early gives the frames before that, and one warning.
+        A file that ends early gives the frames before that; frames that the decoder had to mend are kept. A warning
+        after the last frame says either.
 
         Raises:
             SignalError: not one frame can be decoded.
         """
         import av
 
-        decoded, trouble = 0, ""
+        decoded = mended = 0
+        trouble = ""
         with _container(self.path) as container:
             stream = _stream(container, self.path)
             stream.thread_type = "AUTO"
             try:
                 for frame in container.decode(stream):
                     decoded += 1
+                    mended += frame.is_corrupt
                     yield _rgb(frame)
             except av.FFmpegError as error:
                 trouble = f" ({error.strerror})"
         if not decoded:
             raise SignalError(f"{self.path} holds no frame that can be decoded{trouble}")
         if trouble or decoded < self.announced:
-            announced = f" of {self.announced}" if self.announced else ""
-            warnings.warn(
-                f"{self.path} is damaged or cut short{trouble}: {decoded}{announced} frames could be read", stacklevel=4
-            )
+            promise = f" where its header promises at least {self.announced}" if self.announced else ""
+            warnings.warn(f"{self.path} is cut short{trouble}: {decoded} frames could be read{promise}", stacklevel=4)
+        if mended:
+            warnings.warn(f"{self.path} is damaged: {mended} of {decoded} frames may look wrong", stacklevel=4)
 
 
 def _container(path: Path) -> InputContainer:
     import av
 
     try:
-        return av.open(str(path))
+        container = av.open(str(path))
     except FileNotFoundError:
         raise SignalError(f"there is no file {path}") from None
     except (av.FFmpegError, OSError) as error:
         raise SignalError(f"{path} is neither an image nor a video that can be read ({error.strerror})") from None
+    if container.format.name == "tty":  # FFmpeg draws any text file as a film of a terminal
+        container.close()
+        raise SignalError(f"{path} is a text file, not an image or a video")
+    return container
 
 
 def _stream(container: InputContainer, path: Path) -> VideoStream:
