@@ -60,7 +60,7 @@ NAMES = (*CLIPS, *PHOTOGRAPHS)
 
 
 def folder() -> Path:
-    """Where the clips are kept: ``$XINC_SAMPLES``, or ``samples`` of a source checkout, or ``~/.cache/xinc/samples``."""
+    """Where the clips are kept: ``$XINC_SAMPLES``, or ``samples`` of a checkout, or ``~/.cache/xinc/samples``."""
     chosen = os.environ.get("XINC_SAMPLES")
     if chosen:
         return Path(chosen).expanduser()

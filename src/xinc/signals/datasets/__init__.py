@@ -1,0 +1,230 @@
+"""Data sets with panoptic labels, read in one way: what is in a copy of one, and a video of it as a clip.
+
+One module a data set; ``READERS`` is the table of them. A folder is recognised by its layout.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from xinc.errors import SignalError
+from xinc.signals.clip import Clip
+from xinc.signals.datasets import cityscapes, cityscapes_vps, coco, davis, plain, vipseg
+from xinc.signals.datasets.recording import Reader, Recording
+from xinc.signals.pictures import read_rgb
+from xinc.signals.preprocess import Size
+from xinc.signals.reading import Choice, Source, collect
+from xinc.signals.segments import decode, read_planes
+
+READERS: Mapping[str, Reader] = {
+    "Cityscapes-VPS": cityscapes_vps.READER,
+    "VIPSeg": vipseg.READER,
+    "DAVIS": davis.READER,
+    "COCO panoptic": coco.READER,
+    "Cityscapes": cityscapes.READER,
+    "plain": plain.READER,
+}
+"""Data set to reader, the most particular layout first."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One video of a data set.
+
+    Attributes:
+        dataset: a key of :data:`READERS`.
+        video: its name, for :func:`open`.
+        frames: how many frames it has.
+        labelled: how many of them are annotated.
+        segments: how many segments occur in all, without ``other``; None where they were not counted.
+        things: how many of these are instances of things.
+        missing: how many frames and label images should be there but are not.
+    """
+
+    dataset: str
+    video: str
+    frames: int
+    labelled: int
+    segments: int | None
+    things: int | None
+    missing: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A data set as a row of the paper's Table 1.
+
+    Attributes:
+        dataset: its name.
+        videos: how many.
+        instances: fewest and most things in a video; None where they were not counted.
+        frames: fewest and most frames of a video.
+        labelled: share of all frames that are annotated, 0 to 1.
+    """
+
+    dataset: str
+    videos: int
+    instances: tuple[int, int] | None
+    frames: tuple[int, int]
+    labelled: float
+
+
+def recognise(path: str | Path) -> str:
+    """Which data set lies in a folder: a key of :data:`READERS`.
+
+    Raises:
+        SignalError: there is no such folder, or it is laid out like none that is known.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise SignalError(f"there is no folder {path}")
+    for name, reader in READERS.items():
+        if reader.recognises(root):
+            return name
+    layouts = "; ".join(reader.layout for reader in READERS.values())
+    raise SignalError(f"{path} is not laid out like a data set that is known: {layouts}")
+
+
+def recordings(path: str | Path) -> list[Recording]:
+    """The videos of a data set as files, in order.
+
+    Raises:
+        SignalError: as :func:`recognise`; or a JSON file of the data set is damaged, or nothing is in it.
+    """
+    found = list(READERS[recognise(path)].recordings(Path(path).expanduser()))
+    if not found:
+        raise SignalError(f"{path} is laid out like {recognise(path)}, but holds no video of it")
+    return found
+
+
+def listing(path: str | Path, count: bool = True) -> list[Row]:
+    """What is in a copy of a data set: a row for each video.
+
+    Args:
+        path: the data set's folder.
+        count: whether to count segments. Unless a JSON file lists them, every label image is read for that: some
+            10 ms a megapixel.
+
+    Raises:
+        SignalError: as :func:`recordings`; or a label image is unreadable.
+    """
+    name = recognise(path)
+    rows = []
+    for recording in recordings(path):
+        kinds = _kinds(recording) if count else None
+        rows.append(
+            Row(
+                dataset=name,
+                video=recording.name,
+                frames=len(recording.frames),
+                labelled=len(recording.labels),
+                segments=None if kinds is None else len(kinds),
+                things=None if kinds is None else kinds.count("thing"),
+                missing=len(recording.missing),
+            )
+        )
+    return rows
+
+
+def summary(rows: Iterable[Row]) -> Summary:
+    """The rows of one data set as one row of the paper's Table 1.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    rows = list(rows)
+    things = [row.things for row in rows if row.things is not None]
+    frames = [row.frames for row in rows]
+    return Summary(
+        dataset=rows[0].dataset if rows else "",
+        videos=len(rows),
+        instances=(min(things), max(things)) if things else None,
+        frames=(min(frames), max(frames)),
+        labelled=sum(row.labelled for row in rows) / max(1, sum(frames)),
+    )
+
+
+def open(
+    path: str | Path,
+    video: str | None = None,
+    size: Size | None = None,
+    every: int = 1,
+    start: int = 0,
+    count: int | None = None,
+) -> Clip:
+    """A video of a data set as a clip with segments; crop and resize are those of :func:`xinc.open`.
+
+    What is not as it should be is said in one warning each: frames or label images that are missing, label images of
+    another size, no annotation at all.
+
+    Args:
+        path: the data set's folder.
+        video: a name of :func:`listing`, or its last part (``"0005"`` for ``"val/0005"``); None if there is only one.
+        size: (H, W) in pixels; None keeps the frames as they are.
+        every: take every n-th frame.
+        start: first frame, from 0.
+        count: number of frames; None takes all.
+
+    Returns:
+        A clip: frames (T, 3, H, W), float32 in [0, 1]; segments of the annotated frames, None if there are none.
+
+    Raises:
+        SignalError: as :func:`recordings`; or the video is not there, or a file of it is unreadable.
+    """
+    recording = _chosen(recordings(path), video, path)
+    _say_what_is_amiss(recording)
+    chosen = list(range(len(recording.frames)))[Choice(start, every, count).slice]
+    files = [recording.frames[i] for i in chosen]
+    source = Source((file.stem, read_rgb(file)) for file in files)
+    names, frames, geometry = collect(source, size, Path(path) / recording.name)
+    if not frames:
+        raise SignalError(f"{recording.name} of {path} has no frame {start}: it has {len(recording.frames)} frames")
+    labels = {new: recording.labels[old] for new, old in enumerate(chosen) if old in recording.labels}
+    return Clip(
+        frames=torch.stack(frames),
+        names=tuple(names),
+        fps=recording.fps / every if recording.fps else None,
+        segments=decode(labels, geometry, recording.encoding) if labels else None,
+        source=f"{path}:{recording.name}",
+    )
+
+
+def _chosen(found: list[Recording], video: str | None, path: str | Path) -> Recording:
+    if video is None and len(found) == 1:
+        return found[0]
+    wanted = [r for r in found if video in (r.name, r.name.rsplit("/", 1)[-1])]
+    if len(wanted) != 1:
+        some = ", ".join(r.name for r in (wanted or found)[:6]) + (", ..." if len(wanted or found) > 6 else "")
+        problem = (
+            "name a video" if video is None else f"there is no video {video!r}" if not wanted else "name one video"
+        )
+        raise SignalError(f"{path}: {problem}; there are {len(wanted or found)}: {some}")
+    return wanted[0]
+
+
+def _say_what_is_amiss(recording: Recording) -> None:
+    if recording.missing:
+        warnings.warn(
+            f"{len(recording.missing)} files of {recording.name} are missing (first: {recording.missing[0]}); "
+            "the clip goes on without them",
+            stacklevel=3,
+        )
+    if not recording.labels:
+        warnings.warn(f"no frame of {recording.name} is annotated; the clip has no segments", stacklevel=3)
+
+
+def _kinds(recording: Recording) -> list[str]:
+    """The kind of each segment of a video, without ``other``."""
+    if recording.table is not None:
+        return [segment.kind for segment in recording.table[1:]]
+    if not recording.labels:
+        return []
+    planes, encoding = read_planes(list(recording.labels.values()), recording.encoding)
+    ids = {int(i) for plane in planes.values() for i in np.unique(plane)} - {0}
+    return [encoding.describe(i).kind for i in sorted(ids)]

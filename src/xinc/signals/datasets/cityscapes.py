@@ -1,0 +1,29 @@
+"""Plain Cityscapes: every finely annotated image is a recording of one frame.
+
+``leftImg8bit/<split>/<city>/*_leftImg8bit.png`` and ``gtFine/<split>/<city>/*_gtFine_instanceIds.png``, or all of them
+in one folder: files are found by name wherever they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from xinc.signals.datasets.recording import Reader, Recording
+from xinc.signals.segments import ENCODINGS, common_stem
+
+_PICTURES = "**/*_leftImg8bit.*"
+
+
+def _recordings(root: Path) -> Iterator[Recording]:
+    labels = {common_stem(p.stem): p for p in root.glob("**/*_gtFine_instanceIds.png")}
+    for picture in sorted(root.glob(_PICTURES), key=lambda p: p.name):
+        name = common_stem(picture.stem)
+        yield Recording(name, (picture,), {0: labels[name]} if name in labels else {}, encoding=ENCODINGS["cityscapes"])
+
+
+READER = Reader(
+    layout="Cityscapes (*_leftImg8bit.png and *_gtFine_instanceIds.png)",
+    recognises=lambda root: next(root.glob(_PICTURES), None) is not None,
+    recordings=_recordings,
+)

@@ -1,0 +1,84 @@
+"""One video of a data set, as files: what every reader of this folder makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xinc.errors import SignalError
+from xinc.signals.clip import Segment
+from xinc.signals.segments import Encoding
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A video, or a single image, with the label images of its annotated frames; nothing of it has been read yet.
+
+    Attributes:
+        name: its name in the data set.
+        frames: the frames' files in order.
+        labels: frame index to label image; frames that nobody annotated are absent.
+        encoding: what the label images' numbers mean; None has it found from them.
+        fps: frames a second, None where the data set does not say.
+        table: its segments, where a JSON file lists them.
+        missing: names of frames and label images that belong to it but are not there.
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    labels: Mapping[int, Path] = field(default_factory=dict)
+    encoding: Encoding | None = None
+    fps: float | None = None
+    table: tuple[Segment, ...] | None = None
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one data set lies on disk.
+
+    Attributes:
+        layout: what a folder of it looks like, for people.
+        recognises: whether a folder looks so; it only looks at names.
+        recordings: the folder's videos in order.
+    """
+
+    layout: str
+    recognises: Callable[[Path], bool]
+    recordings: Callable[[Path], Iterator[Recording]]
+
+
+def by_stem(frames: tuple[Path, ...], labels: list[Path]) -> tuple[dict[int, Path], tuple[str, ...]]:
+    """Label images by the index of the frame with the same stem, and the names of those without one."""
+    index = {frame.stem: i for i, frame in enumerate(frames)}
+    matched = {index[label.stem]: label for label in labels if label.stem in index}
+    return dict(sorted(matched.items())), tuple(label.name for label in labels if label.stem not in index)
+
+
+def first_folder(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of the named folders that exists in ``root``."""
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def folders(root: Path) -> list[Path]:
+    """The folders in ``root``, by name; hidden ones are left out."""
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def load_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """A JSON object that has the given keys.
+
+    Raises:
+        SignalError: the file is no JSON, or a key is missing.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SignalError(f"{path} cannot be read as JSON ({error})") from None
+    absent = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if absent:
+        raise SignalError(f"{path} is not in the COCO panoptic format: it has no {', '.join(absent)}")
+    return dict(content)
