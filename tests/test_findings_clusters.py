@@ -17,11 +17,10 @@ def test_vectors_without_maps_are_those_of_normalised_maps():
     maps = RNG.normal(size=(6, 8, 16))
     maps[2], maps[4] = 0, 0.5
     found = clusters(FakeLayer(maps), GABOR)
-    kept = [0, 1, 3, 5]
-    assert found.neuron.values.tolist() == kept
     assert found.constant.item() == 2
-    for row, k in zip(found.vector.values, kept, strict=True):
-        absolute = np.abs(maps[k])
+    assert np.isnan(found.vector.values[[2, 4]]).all()
+    for k in (0, 1, 3, 5):
+        row, absolute = found.vector.values[k], np.abs(maps[k])
         normal = (absolute - absolute.min()) / (absolute.max() - absolute.min())
         np.testing.assert_allclose(row[:4], [normal[g == LABELS].mean() for g in range(4)], rtol=1e-4)
         assert np.isnan(row[4])
@@ -34,17 +33,24 @@ def test_neighbours_are_the_papers():
     assert neighbours_of(["block1", *layers], "block1", pixelwise=False) == 150
 
 
-def test_stacking_keeps_members_and_refuses_other_regions():
-    a, b = (clusters(FakeLayer(RNG.random((5, 8, 16))), GABOR) for _ in range(2))
-    both = stack([a, b], ["seed 0", "seed 1"])
-    assert both.vector.shape == (10, 5)
-    assert both.member.values.tolist() == ["seed 0"] * 5 + ["seed 1"] * 5
-    assert both["index"].values.tolist() == [*range(5), *range(5)]
-    other = clusters(FakeLayer(RNG.random((5, 8, 16))), Regions("gabor", LABELS.T.reshape(8, 16) * 0, ("0",)))
+def test_stacking_keeps_members_and_leaves_out_what_has_no_vector():
+    maps = RNG.random((2, 5, 8, 16))
+    maps[1, 3] = 0
+    both = stack({f"seed {i}": clusters(FakeLayer(m), GABOR) for i, m in enumerate(maps)})
+    assert both.vector.shape == (9, 4)
+    assert np.isfinite(both.vector).all()
+    assert both.member.values.tolist() == ["seed 0"] * 5 + ["seed 1"] * 4
+    assert both["index"].values.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 4]
+    assert both.layer.values[0] == "layer2"
+
+
+def test_vectors_over_other_regions_are_not_comparable():
+    here = clusters(FakeLayer(RNG.random((5, 8, 16))), GABOR)
+    other = clusters(FakeLayer(RNG.random((5, 8, 16))), Regions("gabor", LABELS // 2, GABOR.names))
     with pytest.raises(FindingError, match="vectors of seed 1 are over other regions"):
-        stack([a, other], ["seed 0", "seed 1"])
+        stack({"seed 0": here, "seed 1": other})
     with pytest.raises(FindingError, match="at least one"):
-        stack([], [])
+        stack({})
 
 
 def test_members_mix_when_alike_and_not_when_apart():
@@ -67,7 +73,7 @@ def test_entropy_of_even_neighbours_is_log_of_members():
 
 def test_embedding_separates_kinds_of_neurons_and_is_reproducible():
     base = np.where(np.arange(20)[:, None, None] < 10, LABELS < 2, LABELS >= 2) + 0.05 * RNG.random((20, 8, 16))
-    vectors = clusters(FakeLayer(base), GABOR)
+    vectors = stack({"one": clusters(FakeLayer(base), GABOR)})
     found = embed(vectors, Embedding(neighbours=5))
     assert found.position.shape == (20, 2)
     centres = found.position.values[:10].mean(0), found.position.values[10:].mean(0)
@@ -78,4 +84,4 @@ def test_embedding_separates_kinds_of_neurons_and_is_reproducible():
 
 def test_too_few_neurons_are_refused():
     with pytest.raises(FindingError, match="there are 2"):
-        embed(clusters(FakeLayer(RNG.random((2, 8, 16))), GABOR))
+        embed(stack({"one": clusters(FakeLayer(RNG.random((2, 8, 16))), GABOR)}))

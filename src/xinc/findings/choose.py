@@ -130,7 +130,7 @@ def gallery(
 
     Returns:
         Dataset of ``map (neuron, y, x)`` in the order of the rule, with the sign that the method gives it, and
-        ``total (neuron,)``, sum over pixels of |C|; coordinates ``neuron``, ``module``, ``input``, ``output``.
+        ``total (neuron,)``, sum over pixels of |C|; coordinates ``neuron``, ``input``, ``output``.
 
     Raises:
         FindingError: if there is no such rule.

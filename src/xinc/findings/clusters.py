@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,26 +49,25 @@ def clusters(layer: LayerLike, regions: Regions) -> xr.Dataset:
         regions: the Gabor clusters of the frame.
 
     Returns:
-        Dataset of ``vector (neuron, region)``, 0 to 1, NaN for empty regions. Neurons whose map is the same everywhere
-        (dead ones too) have no normalised map: they are left out and counted in ``constant``.
+        Dataset of ``vector (neuron, region)``, 0 to 1, NaN for empty regions and for neurons whose map is the same
+        everywhere (dead ones too): those have no normalised map, and are counted in ``constant``; ``area (region,)``.
     """
     import xarray as xr
 
     sums = numpy(layer.region_sums({regions.grouping: as_labels(regions.labels)})[regions.grouping]).astype(np.float64)
     sums = np.pad(sums, ((0, 0), (0, regions.count - sums.shape[1])))
     low, high = numpy(layer.reduce(extremes=True).extremes).astype(np.float64).T[:, :, None]
-    keep = np.flatnonzero((high > low).ravel())
     with np.errstate(invalid="ignore", divide="ignore"):
-        vectors = ((sums / regions.areas - low) / (high - low))[keep].clip(0, 1)
+        vectors = np.where(high > low, ((sums / regions.areas - low) / (high - low)).clip(0, 1), np.nan)
     return xr.Dataset(
         {
             "vector": (("neuron", "region"), vectors.astype(np.float32), {"units": FINDING.unit}),
-            "constant": ((), len(sums) - len(keep), {"units": "neurons left out"}),
+            "constant": ((), int((high <= low).sum()), {"units": "neurons"}),
+            "area": ("region", regions.areas, {"units": "pixels"}),
         },
         coords={
-            **{name: (dim, values[keep]) for name, (dim, values) in neuron_coords(layer).items()},
+            **neuron_coords(layer),
             "region": ("region", np.asarray(regions.names)),
-            "area": ("region", regions.areas),
         },
         attrs={**FINDING.attrs(), "layer": layer.name, "method": layer.method, "grouping": regions.grouping},
     )
@@ -80,36 +79,50 @@ def neighbours_of(layers: Sequence[str], layer: str, *, pixelwise: bool) -> int:
     return NEIGHBOURS[0] if pixelwise else NEIGHBOURS[min(depth, len(NEIGHBOURS) - 1)]
 
 
-def stack(members: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Dataset:
-    """Vectors of several layers, seeds or runs after one another, each neuron with the ``member`` it came from.
+def stack(members: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Vectors of several layers, seeds or runs after one another, ready to embed.
+
+    Args:
+        members: name to Dataset of :func:`clusters` at one frame.
+
+    Returns:
+        Dataset of ``vector (neuron, region)`` without empty regions and without neurons that have no vector;
+        coordinates of each neuron: ``member`` (the name), ``index`` (its number within its layer), ``layer``,
+        ``input``, ``output``.
 
     Raises:
-        FindingError: if there are no vectors, or their regions are not those of one frame.
+        FindingError: if there are no vectors, or they are not over the same regions.
     """
     import xarray as xr
 
     if not members:
         raise FindingError("no neuron vectors to stack: give at least one layer's")
-    first = members[0]
-    for member, name in zip(members, names, strict=True):
-        if (
-            member.region.values.tolist() != first.region.values.tolist()
-            or (member.area.values != first.area.values).any()
-        ):
+    first_name, first = next(iter(members.items()))
+    parts = []
+    for name, member in members.items():
+        if not (member["region"].equals(first["region"]) and np.array_equal(member["area"], first["area"])):
             raise FindingError(
-                f"the vectors of {name} are over other regions than those of {names[0]}; "
+                f"the vectors of {name} are over other regions than those of {first_name}; "
                 "compare networks of the same frame with the same Gabor clusters"
             )
-    parts = [
-        m[["vector"]]
-        .reset_coords(drop=True)
-        .assign_coords(
-            member=("neuron", np.full(m.sizes["neuron"], name)),
-            index=("neuron", m.neuron.values),
+        usable = member.isel(neuron=np.isfinite(member["vector"].values).any(axis=1), region=member["area"].values > 0)
+        count = usable.sizes["neuron"]
+        kept = {key: ("neuron", usable[key].values) for key in ("input", "output") if key in usable.coords}
+        labels = {
+            "member": ("neuron", np.full(count, name)),
+            "layer": ("neuron", np.full(count, member.attrs["layer"])),
+        }
+        parts.append(
+            xr.Dataset(
+                {"vector": (("neuron", "region"), usable["vector"].values, {"units": FINDING.unit})},
+                coords={
+                    "index": ("neuron", usable["neuron"].values),
+                    **labels,
+                    **kept,
+                    "region": usable["region"].values,
+                },
+            )
         )
-        .drop_vars("neuron", errors="ignore")
-        for m, name in zip(members, names, strict=True)
-    ]
     return xr.concat(parts, dim="neuron").assign_attrs(first.attrs)
 
 
@@ -117,7 +130,7 @@ def embed(vectors: xr.Dataset, settings: Embedding = Embedding()) -> xr.Dataset:
     """Neuron vectors in two dimensions by UMAP.
 
     Args:
-        vectors: from :func:`clusters` or :func:`stack`.
+        vectors: from :func:`stack`.
         settings: neighbours (fewer where there are fewer neurons), minimal distance, seed.
 
     Returns:
@@ -128,7 +141,7 @@ def embed(vectors: xr.Dataset, settings: Embedding = Embedding()) -> xr.Dataset:
     """
     from umap import UMAP
 
-    values = filled(vectors["vector"].values)
+    values = vectors["vector"].values
     if len(values) < 4:
         raise FindingError(f"an embedding needs at least 4 neurons with a map that varies; there are {len(values)}")
     neighbours = min(settings.neighbours, len(values) - 1)
@@ -139,12 +152,6 @@ def embed(vectors: xr.Dataset, settings: Embedding = Embedding()) -> xr.Dataset:
     return vectors.assign(position=(("neuron", "dimension"), position, {"units": "none"})).assign_attrs(
         neighbours=neighbours, min_dist=settings.min_dist, seed=settings.seed
     )
-
-
-def filled(vectors: Array) -> NDArray[np.float32]:
-    """Vectors without the columns of empty regions."""
-    vectors = np.asarray(vectors, dtype=np.float32)
-    return vectors[:, np.isfinite(vectors).all(axis=0)]
 
 
 def mixing(
@@ -168,7 +175,7 @@ def mixing(
     """
     from sklearn.neighbors import NearestNeighbors
 
-    values, (_, codes) = filled(vectors), np.unique(np.asarray(members), return_inverse=True)
+    values, (_, codes) = np.asarray(vectors), np.unique(np.asarray(members), return_inverse=True)
     if codes.size < 3 or codes.max() == 0:
         return float("nan"), float("nan")
     nearest = (

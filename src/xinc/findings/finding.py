@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -91,7 +90,7 @@ class LayerLike(Protocol):
     def sorted_curve(self, points: int = ...) -> Tensor:
         """All ``|C|`` in descending order, ``(2, points)``: rank as a share, value."""
 
-    def reduce(self, **wanted: Any) -> Any:
+    def reduce(self, *, extremes: bool = ...) -> Any:
         """Several reductions at once, remembered; see :meth:`xinc.canvas.layer.Layer.reduce`."""
 
     def change(self, previous: Any) -> Tensor:
@@ -114,12 +113,6 @@ def as_labels(labels: Array) -> Tensor:
 
 
 def neuron_coords(layer: LayerLike) -> dict[str, tuple[str, Array]]:
-    """Coordinates of the ``neuron`` dimension: index, module, input and output of each neuron."""
+    """Coordinates of the ``neuron`` dimension: index, input and output (-1 for an MLP's features) of each neuron."""
     table = layer.neurons
-    names: Mapping[str, str] = {"neuron": "neuron", "module": "module", "input": "input", "output": "output"}
-    kinds = {"module": np.str_}
-    return {
-        coord: ("neuron", np.asarray(table[column], dtype=kinds.get(column, np.int64)))
-        for coord, column in names.items()
-        if column in table.columns
-    }
+    return {name: ("neuron", np.asarray(table[name], dtype=np.int64)) for name in ("neuron", "input", "output")}

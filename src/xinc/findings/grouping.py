@@ -100,7 +100,7 @@ def grouping(layer: LayerLike, regions: Sequence[Regions]) -> xr.Dataset:
           by G - 1;
         - ``total (neuron,)``: sum of |C| over pixels;
         - ``regions (grouping,)``: regions that are not empty; ``dead ()``: neurons whose total is zero (NaN above);
-        - coordinates ``region`` (``"rgb/3"``), ``region_grouping``, ``region_name``, ``area`` (pixels).
+        - ``area (region,)`` pixels; coordinates ``region`` (``"rgb/3"``), ``region_grouping``, ``region_name``.
     """
     import xarray as xr
 
@@ -110,7 +110,7 @@ def grouping(layer: LayerLike, regions: Sequence[Regions]) -> xr.Dataset:
     kinds = np.concatenate([np.full(r.count, r.grouping) for r in regions])
     names = np.concatenate([np.asarray(r.names) for r in regions])
     scores = np.stack([score(deltas[r.grouping]) for r in regions], axis=1)
-    officials = [score(deltas[r.grouping], official=True, signed=r.grouping == "grid") for r in regions]
+    officials = [score(deltas[r.grouping], official=True, signed=r.grouping.startswith("grid")) for r in regions]
     dataset = xr.Dataset(
         {
             "delta": (("neuron", "region"), np.concatenate(list(deltas.values()), axis=1).astype(np.float32)),
@@ -118,7 +118,8 @@ def grouping(layer: LayerLike, regions: Sequence[Regions]) -> xr.Dataset:
             "score_official": (("neuron", "grouping"), np.stack(officials, axis=1)),
             "total": ("neuron", totals),
             "regions": ("grouping", np.array([int((r.areas > 0).sum()) for r in regions])),
-            "dead": ((), int((totals == 0).sum())),
+            "dead": ((), int((totals == 0).sum()), {"units": "neurons"}),
+            "area": ("region", np.concatenate([r.areas for r in regions]), {"units": "pixels"}),
         },
         coords={
             **neuron_coords(layer),
@@ -126,14 +127,12 @@ def grouping(layer: LayerLike, regions: Sequence[Regions]) -> xr.Dataset:
             "region": ("region", np.asarray([f"{k}/{n}" for k, n in zip(kinds, names, strict=True)])),
             "region_grouping": ("region", kinds),
             "region_name": ("region", names),
-            "area": ("region", np.concatenate([r.areas for r in regions])),
         },
         attrs={**FINDING.attrs(), "layer": layer.name, "method": layer.method},
     )
     dataset["delta"].attrs["units"] = "share of the expected contribution"
     dataset["score"].attrs["units"] = dataset["score_official"].attrs["units"] = FINDING.unit
     dataset["total"].attrs["units"] = "sum of |C|"
-    dataset["area"].attrs["units"] = "pixels"
     return dataset
 
 

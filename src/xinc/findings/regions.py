@@ -65,9 +65,8 @@ class Clustering:
     seed: int = 0
 
 
-def _numbered(grouping: str, labels: Array, settings: Mapping[str, str | int | float]) -> Regions:
-    labels = np.asarray(labels, dtype=np.int64)
-    return Regions(grouping, labels, tuple(str(i) for i in range(int(labels.max()) + 1)), dict(settings))
+def _numbered(grouping: str, labels: Labels, count: int, settings: Mapping[str, str | int | float]) -> Regions:
+    return Regions(grouping, labels, tuple(map(str, range(count))), dict(settings))
 
 
 def kmeans(features: Array, clustering: Clustering = Clustering()) -> Labels:
@@ -106,7 +105,7 @@ def _kmeans_settings(clustering: Clustering) -> dict[str, int]:
 
 def rgb(frame: Tensor | Array, clustering: Clustering = Clustering()) -> Regions:
     """Clusters of like colour (Fig. 4, "RGB"): k-means of RGB values. ``frame``: ``(3, H, W)`` in [0, 1]."""
-    return _numbered("rgb", kmeans(as_image(frame), clustering), _kmeans_settings(clustering))
+    return _numbered("rgb", kmeans(as_image(frame), clustering), clustering.clusters, _kmeans_settings(clustering))
 
 
 def gabor_kernels(orientations: tuple[float, ...] = ORIENTATIONS) -> list[NDArray[np.float64]]:
@@ -155,7 +154,7 @@ def gabor(
 ) -> Regions:
     """Clusters of like texture (Fig. 4, "Gabor"): k-means of Gabor responses. ``frame``: ``(3, H, W)`` in [0, 1]."""
     labels = kmeans(gabor_features(frame, variant), clustering)
-    return _numbered("gabor", labels, {**_kmeans_settings(clustering), "bank": variant})
+    return _numbered("gabor", labels, clustering.clusters, {**_kmeans_settings(clustering), "bank": variant})
 
 
 def grid(size: tuple[int, int], rows: int, columns: int) -> Regions:
@@ -175,7 +174,8 @@ def grid(size: tuple[int, int], rows: int, columns: int) -> Regions:
             f"a grid of {rows}x{columns} cells does not fit {height}x{width} pixels; ask for fewer cells"
         )
     y, x = np.arange(height) * rows // height, np.arange(width) * columns // width
-    return _numbered("grid", y[:, None] * columns + x[None, :], {"rows": rows, "columns": columns})
+    labels = (y[:, None] * columns + x[None, :]).astype(np.int64)
+    return _numbered("grid", labels, rows * columns, {"rows": rows, "columns": columns})
 
 
 def grid_like(size: tuple[int, int], regions: int) -> Regions:

@@ -1,0 +1,227 @@
+"""Every finding of section 4 for a run, computed once and kept in its results.
+
+All reductions that a layer is asked for are made together, in the fewest passes over its maps; one layer of one frame
+is held at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import xinc
+from xinc.canvas.layer import Layer
+from xinc.canvas.trace import Canvas, trace
+from xinc.errors import FindingError
+from xinc.findings.analyses import ANALYSES, Scene, Settings
+from xinc.findings.motion import Flow
+from xinc.findings.results import FOLDER, Results, digest, fingerprint
+from xinc.signals.clip import Clip
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from xinc.run import Run
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, and how many of how many steps are done."""
+
+
+def default_frames(clip: Clip, count: int = 6) -> tuple[int, ...]:
+    """Frames to analyse if nobody says: up to ``count`` annotated ones, else two inside the clip, else the only one."""
+    annotated = clip.segments.frames if clip.segments is not None else ()
+    if annotated:
+        chosen = np.linspace(0, len(annotated) - 1, min(count, len(annotated))).round().astype(int)
+        return tuple(annotated[i] for i in chosen)
+    return tuple(sorted({len(clip) // 3, 2 * len(clip) // 3})) if len(clip) > 1 else (0,)
+
+
+def analyse(
+    run: Run,
+    *,
+    methods: Sequence[str] = ("paper",),
+    layers: Sequence[str] | None = None,
+    frames: Sequence[int] | None = None,
+    findings: Sequence[str] | None = None,
+    settings: Settings = Settings(),  # noqa: B008 - frozen
+    flows: Mapping[int, Flow] | None = None,
+    progress: Progress | None = None,
+) -> xr.DataTree:
+    """Compute findings of a run and keep them in its ``results.zarr``; what is there for the same settings stays.
+
+    Args:
+        run: the run; one without a folder gets its results in memory.
+        methods: definitions of the maps.
+        layers: names; all where None.
+        frames: indices; :func:`default_frames` where None.
+        findings: keys of :data:`~xinc.findings.analyses.ANALYSES`; all where None. Frames for which one has no data
+            (no segments, no frame before) are left out; where none is left, so is the finding.
+        settings: of all findings.
+        flows: what is known to move, by frame; optical flow where a frame has none.
+        progress: told of each step.
+
+    Returns:
+        The results: ``tree["grouping/paper/block3"].ds`` and the like, each with a ``frame`` dimension, and
+        ``tree["regions"].ds`` with the label maps ``labels (frame, grouping, y, x)``.
+
+    Raises:
+        FindingError: there is no such finding or frame.
+        TraceError: there is no such method or layer.
+    """
+    names = _known_findings(findings)
+    task = _Task(run, _known_frames(run.clip, frames), settings, flows or {})
+    results = Results(run.path / FOLDER if run.path is not None else None)
+    known = layers or task.canvas(task.frames[0], methods[0]).layers
+    jobs = [
+        job
+        for method in methods
+        for layer in known
+        for name in names
+        if (job := task.job(name, method, layer)).frames and not results.holds(job.group, job.key)
+    ]
+    report = progress or (lambda text, done, total: None)
+    steps = list(dict.fromkeys((job.method, job.layer) for job in jobs))
+    for number, (method, layer) in enumerate(steps):
+        step = [job for job in jobs if (job.method, job.layer) == (method, layer)]
+        parts: dict[str, list[xr.Dataset]] = {job.name: [] for job in step}
+        for t in sorted({t for job in step for t in job.frames}):
+            report(f"{method} maps of {layer}, frame {t}", number, len(steps))
+            for job, found in task.at_frame([job for job in step if t in job.frames], t):
+                parts[job.name].append(found)
+        for job in step:
+            results.put(job.group, _joined(parts[job.name], job))
+    task.keep_regions(results, any("regions" in ANALYSES[job.name].reductions for job in jobs))
+    report("findings are complete", len(steps), len(steps))
+    return results.tree()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A group that is to be made, and what its numbers depend on."""
+
+    name: str
+    method: str
+    layer: str
+    frames: Sequence[int]
+    described: Mapping[str, Any]
+
+    @property
+    def group(self) -> str:
+        return f"{self.name}/{self.method}/{self.layer}"
+
+    @property
+    def key(self) -> str:
+        return digest(self.described)
+
+
+@dataclass(eq=False)
+class _Task:
+    """What all jobs of a call share."""
+
+    run: Run
+    frames: tuple[int, ...]
+    settings: Settings
+    flows: Mapping[int, Flow]
+
+    @cached_property
+    def scenes(self) -> dict[int, Scene]:
+        return {t: Scene(self.run.clip, t, self.settings, self.flows) for t in self.frames}
+
+    @cached_property
+    def shared(self) -> dict[str, Any]:
+        """What every group depends on."""
+        clip, frames = self.run.clip, self.frames
+        planes = clip.segments.labels if clip.segments is not None else {}
+        seen = sorted({*frames, *(max(t - 1, 0) for t in frames)})
+        return {
+            "xinc": xinc.__version__,
+            "settings": asdict(self.settings),
+            "network": fingerprint(self.run.model.state_dict().values()),
+            "signal": fingerprint([clip.frames[seen]]),
+            "segments": fingerprint(planes[t] for t in frames if t in planes),
+            "flows": {t: fingerprint([self.flows[t].velocity]) for t in frames if t in self.flows},
+        }
+
+    def canvas(self, frame: int, method: str) -> Canvas:
+        return trace(self.run.model, self.run.input(frame), method=method, size=self.run.clip.size)
+
+    def job(self, name: str, method: str, layer: str) -> _Job:
+        analysis = ANALYSES[name]
+        frames = analysis.frames(self.run.clip, self.frames)
+        own = {"finding": name, "version": analysis.version, "method": method, "layer": layer, "frames": frames}
+        return _Job(name, method, layer, frames, {**self.shared, **own})
+
+    def at_frame(self, jobs: Sequence[_Job], frame: int) -> Iterator[tuple[_Job, xr.Dataset]]:
+        """The Datasets of one layer's jobs at one frame, from one set of reductions."""
+        scene, (method, name) = self.scenes[frame], (jobs[0].method, jobs[0].layer)
+        layer = self.canvas(frame, method)[name]
+        before: Layer | None = None
+        if any(ANALYSES[job.name].moving for job in jobs):
+            before = self.canvas(frame - 1, method)[name]
+        self._reduce(layer, scene, {wanted for job in jobs for wanted in ANALYSES[job.name].reductions})
+        for job in jobs:
+            yield job, ANALYSES[job.name].compute(layer, scene, before)
+
+    def _reduce(self, layer: Layer, scene: Scene, wanted: set[str]) -> None:
+        layer.reduce(
+            heatmap="heatmap" in wanted,
+            totals="totals" in wanted,
+            extremes="extremes" in wanted,
+            pixels_per_neuron="pixels_per_neuron" in wanted,
+            regions={r.grouping: r.labels for r in scene.regions} if "regions" in wanted else None,
+            neurons_per_pixel=self.settings.areas if "neurons_per_pixel" in wanted else (),
+            curve=self.settings.points if "curve" in wanted else 0,
+        )
+
+    def keep_regions(self, results: Results, made: bool) -> None:
+        """Write the label maps beside the findings that were made with them."""
+        key = digest({k: v for k, v in self.shared.items() if k != "network"})
+        if not made or results.holds("regions", key):
+            return
+        import xarray as xr
+
+        scenes = list(self.scenes.values())
+        names = list(dict.fromkeys(r.grouping for scene in scenes for r in scene.regions))
+        labels = np.full((len(scenes), len(names), *self.run.clip.size), -1, dtype=np.int32)
+        for plane, scene in zip(labels, scenes, strict=True):
+            for r in scene.regions:
+                plane[names.index(r.grouping)] = r.labels
+        settings = {r.grouping: dict(r.settings) for r in scenes[0].regions}
+        dataset = xr.Dataset(
+            {"labels": (("frame", "grouping", "y", "x"), labels, {"units": "region, -1 for none"})},
+            coords={"frame": list(self.frames), "grouping": np.asarray(names)},
+            attrs={"digest": key, "settings": json.dumps(settings)},
+        )
+        results.put("regions", dataset)
+
+
+def _known_frames(clip: Clip, frames: Sequence[int] | None) -> tuple[int, ...]:
+    chosen = default_frames(clip) if frames is None else frames
+    wrong = [t for t in chosen if not -len(clip) <= t < len(clip)]
+    if wrong or not chosen:
+        raise FindingError(f"frames {list(wrong)} cannot be analysed: the clip has frames 0 to {len(clip) - 1}")
+    return tuple(sorted({t % len(clip) for t in chosen}))
+
+
+def _known_findings(findings: Sequence[str] | None) -> Sequence[str]:
+    wrong = [name for name in findings or () if name not in ANALYSES]
+    if wrong:
+        raise FindingError(f"no finding {wrong[0]!r}; the findings are {', '.join(ANALYSES)}")
+    return list(ANALYSES) if findings is None else findings
+
+
+def _joined(parts: Sequence[xr.Dataset], job: _Job) -> xr.Dataset:
+    """The frames of a finding as one Dataset, with what it depends on in its attributes."""
+    import pandas as pd
+    import xarray as xr
+
+    index = pd.Index(list(job.frames), name="frame")
+    joined = xr.concat(
+        parts, dim=index, data_vars="all", coords="minimal", compat="override", join="exact", combine_attrs="override"
+    )
+    return joined.assign_attrs(digest=job.key, made_with=json.dumps(job.described))

@@ -1,0 +1,178 @@
+"""The analyses of section 4 as rows of a table: what each asks of a layer and of a frame, and how it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from xinc.findings import choose, clusters, distribution, grouping, intensity, motion, objects
+from xinc.findings.finding import Finding, LayerLike
+from xinc.findings.motion import Flow
+from xinc.findings.regions import Clustering, Regions, gabor, grid_like, instances, rgb
+from xinc.signals.clip import Clip
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the findings depend on besides network and frames; the paper's choices where it names them.
+
+    Attributes:
+        clusters: k of the RGB and Gabor clusters, and the number of grid cells.
+        restarts: of k-means.
+        seed: of k-means, samples, displacements and random choices.
+        areas: of Fig. 7's thresholds.
+        points: of resampled curves.
+        rule: by which a gallery chooses neurons, and how many (``count``).
+        shifts: displaced copies of each grouping to compare with, ``shuffles`` with pixels shuffled.
+        sample: neurons of that comparison.
+    """
+
+    clusters: int = 32
+    restarts: int = 10
+    seed: int = 0
+    areas: tuple[float, ...] = (0.1, 0.5)
+    points: int = 256
+    rule: str = "different"
+    count: int = 8
+    shifts: int = 20
+    shuffles: int = 5
+    sample: int = 128
+
+
+@dataclass(eq=False)
+class Scene:
+    """What analyses of one frame share: its picture, its regions, what moved. Computed when first asked for."""
+
+    clip: Clip
+    frame: int
+    settings: Settings
+    flows: Mapping[int, Flow] = field(default_factory=dict)
+
+    @property
+    def image(self) -> Tensor:
+        """``(3, H, W)`` in [0, 1]."""
+        return self.clip.frames[self.frame]
+
+    @property
+    def annotated(self) -> bool:
+        """Whether the frame has segments."""
+        return self.clip.segments is not None and self.frame in self.clip.segments.labels
+
+    @cached_property
+    def regions(self) -> tuple[Regions, ...]:
+        """RGB and Gabor clusters and as many grid cells; where annotated, instances and as many cells as instances."""
+        s = self.settings
+        how = Clustering(s.clusters, s.restarts, s.seed)
+        found = [rgb(self.image, how), gabor(self.image, how), grid_like(self.clip.size, s.clusters)]
+        segments = self.clip.segments
+        if segments is not None and self.annotated:
+            # One number for the whole clip, so that cells keep their places from frame to frame.
+            seen = np.mean([len(np.unique(plane)) for plane in segments.labels.values()])
+            cells = replace(grid_like(self.clip.size, max(1, round(float(seen)))), grouping="grid_matched")
+            found = [instances(segments, self.frame), *found, cells]
+        return tuple(found)
+
+    def grouping(self, name: str) -> Regions:
+        """The regions of one grouping."""
+        return next(r for r in self.regions if r.grouping == name)
+
+    @cached_property
+    def flow(self) -> Flow:
+        """What moved since the frame before."""
+        return self.flows.get(self.frame) or motion.dis_flow(self.clip.frames[self.frame - 1], self.image)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A finding as a row: what it needs and how it is computed.
+
+    Attributes:
+        finding: what it asks.
+        compute: from a layer, the scene, and the same layer at the frame before where ``moving``.
+        reductions: arguments of :meth:`Layer.reduce` that it will use; ``regions`` stands for all groupings.
+        moving: whether it compares with the frame before; frames without one are left out.
+        annotated: whether it needs segments; frames without are left out.
+        once: whether the first frame is enough.
+        version: raised when its numbers change meaning, so that kept results are made again.
+    """
+
+    finding: Finding
+    compute: Callable[[LayerLike, Scene, LayerLike | None], xr.Dataset]
+    reductions: tuple[str, ...] = ()
+    moving: bool = False
+    annotated: bool = False
+    once: bool = False
+    version: int = 1
+
+    def frames(self, clip: Clip, frames: Sequence[int]) -> list[int]:
+        """Which of the frames it can be computed for."""
+        known = clip.segments.labels if clip.segments is not None else {}
+        fitting = [t for t in frames if (t > 0 or not self.moving) and (t in known or not self.annotated)]
+        return fitting[:1] if self.once else fitting
+
+
+def _gallery(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+    s = scene.settings
+    return choose.gallery(layer, s.rule, s.count, regions=scene.grouping("rgb"), seed=s.seed)
+
+
+def _baseline(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+    s = scene.settings
+    return grouping.baseline(layer, scene.regions, shifts=s.shifts, shuffles=s.shuffles, neurons=s.sample, seed=s.seed)
+
+
+def _objects(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+    assert scene.clip.segments is not None  # `annotated` frames only
+    found = objects.objects(layer, scene.clip.segments, scene.frame, scene.image, seed=scene.settings.seed)
+    count, speed = found.sizes["region"], np.full(found.sizes["region"], np.nan)
+    if scene.frame > 0:
+        speed = motion.instance_speed(scene.flow, scene.grouping("instances").labels, count)
+    return found.assign(speed=("region", speed, {"units": "pixels a frame"}))
+
+
+def _motion(layer: LayerLike, scene: Scene, before: LayerLike | None) -> xr.Dataset:
+    assert before is not None  # `moving` analyses only
+    frames, t = scene.clip.frames, scene.frame
+    return motion.motion(layer, before, frames[t - 1], frames[t], scene.flow, seed=scene.settings.seed)
+
+
+ANALYSES: Mapping[str, Analysis] = MappingProxyType(
+    {
+        "gallery": Analysis(choose.FINDING, _gallery, ("totals", "regions"), once=True),
+        "grouping": Analysis(
+            grouping.FINDING, lambda layer, scene, _: grouping.grouping(layer, scene.regions), ("totals", "regions")
+        ),
+        "grouping_baseline": Analysis(grouping.FINDING, _baseline),
+        "intensity": Analysis(
+            intensity.FINDING, lambda layer, scene, _: intensity.intensity(layer, scene.image), ("heatmap",)
+        ),
+        "pixels_per_neuron": Analysis(
+            distribution.PIXELS_PER_NEURON,
+            lambda layer, scene, _: distribution.pixels_per_neuron(layer, points=scene.settings.points),
+            ("totals", "pixels_per_neuron"),
+        ),
+        "neurons_per_pixel": Analysis(
+            distribution.NEURONS_PER_PIXEL,
+            lambda layer, scene, _: distribution.neurons_per_pixel(
+                layer, scene.image, areas=scene.settings.areas, points=scene.settings.points
+            ),
+            ("neurons_per_pixel", "curve"),
+        ),
+        "objects": Analysis(objects.FINDING, _objects, ("totals", "regions"), annotated=True),
+        "motion": Analysis(motion.FINDING, _motion, moving=True),
+        "clusters": Analysis(
+            clusters.FINDING,
+            lambda layer, scene, _: clusters.clusters(layer, scene.grouping("gabor")),
+            ("regions", "extremes"),
+        ),
+    }
+)
