@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ FINE_BINS = 1 << FINE_BITS
 MOST_ATOMS = 1024
 """Joint regions of several groupings kept in one scatter; a neuron's sums then stay in the first-level cache."""
 
-Array = NDArray[np.generic]
+Number = TypeVar("Number", bound=np.generic)
 Plane = NDArray[np.float32]
 
 
@@ -88,16 +89,58 @@ def regions_of(labels: NDArray[np.int64]) -> int:
     return int(labels.max(initial=-1)) + 1
 
 
-def phase_major(plane: NDArray[np.generic], r: int) -> NDArray[np.generic]:
-    """Columns of ``(..., W)`` in the kernels' order: all columns 0 mod r, then 1 mod r, ..."""
-    shape = plane.shape
-    return np.ascontiguousarray(plane.reshape(*shape[:-1], shape[-1] // r, r).swapaxes(-1, -2)).reshape(shape)
+@dataclass(frozen=True)
+class Packing:
+    """How the compiled loops keep a plane ``(H, W)``: band by band, phase by phase, rows with their padding.
+
+    Attributes:
+        bands: rows ``[y0, y1)`` of each band, whole cells.
+        phases: up-sampling of the last step ``(y, x)``.
+        width: columns of the plane.
+        strides: length of a coarse row of each band, padding included.
+    """
+
+    bands: tuple[tuple[int, int], ...]
+    phases: tuple[int, int]
+    width: int
+    strides: tuple[int, ...]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Packed values of each band."""
+        return [(y1 - y0) * self.phases[1] * stride for (y0, y1), stride in zip(self.bands, self.strides, strict=True)]
+
+    @property
+    def origins(self) -> list[int]:
+        """Where each band begins; the last entry is the length of a packed plane."""
+        return [0, *np.cumsum(self.lengths).tolist()]
+
+    def pack(self, plane: NDArray[Number], fill: float) -> NDArray[Number]:
+        """``(..., H, W)`` to ``(..., P)``, padding set to ``fill``."""
+        ry, rx = self.phases
+        parts, before = [], plane.shape[:-2]
+        for (y0, y1), stride in zip(self.bands, self.strides, strict=True):
+            cells = plane[..., y0 - self.bands[0][0] : y1 - self.bands[0][0], :]
+            cells = cells.reshape(*before, (y1 - y0) // ry, ry, self.width // rx, rx)
+            packed = np.full((*before, ry, rx, (y1 - y0) // ry, stride), fill, plane.dtype)
+            packed[..., : self.width // rx] = np.moveaxis(cells, (-3, -1), (-4, -3))
+            parts.append(packed.reshape(*before, -1))
+        return np.concatenate(parts, axis=-1)
+
+    def unpack(self, packed: NDArray[Number]) -> NDArray[Number]:
+        """``(..., P)`` to ``(..., H, W)``."""
+        ry, rx = self.phases
+        parts, before, origins = [], packed.shape[:-1], self.origins
+        for index, ((y0, y1), stride) in enumerate(zip(self.bands, self.strides, strict=True)):
+            cells = packed[..., origins[index] : origins[index + 1]].reshape(*before, ry, rx, (y1 - y0) // ry, stride)
+            cells = np.moveaxis(cells[..., : self.width // rx], (-4, -3), (-3, -1))
+            parts.append(cells.reshape(*before, y1 - y0, self.width))
+        return np.ascontiguousarray(np.concatenate(parts, axis=-2))
 
 
-def natural(plane: NDArray[np.generic], r: int) -> NDArray[np.generic]:
-    """The inverse of :func:`phase_major`."""
-    shape = plane.shape
-    return np.ascontiguousarray(plane.reshape(*shape[:-1], r, shape[-1] // r).swapaxes(-1, -2)).reshape(shape)
+def flat(size: tuple[int, int]) -> Packing:
+    """The packing of a plane as it is."""
+    return Packing(((0, size[0]),), (1, 1), size[1], (size[1],))
 
 
 @dataclass(frozen=True)
@@ -141,8 +184,9 @@ def joint_labels(groupings: Mapping[str, NDArray[np.int64]]) -> list[JointLabels
 class Accumulators:
     """Arrays of one pass for the compiled loops: shared ones (a neuron belongs to one thread) and one set a worker."""
 
-    def __init__(self, neurons: int, size: tuple[int, int], wanted: Pass, phases: int) -> None:
-        self.size, self.wanted, self.phases = size, wanted, phases
+    def __init__(self, neurons: int, packing: Packing, wanted: Pass) -> None:
+        self.packing, self.wanted = packing, wanted
+        size = (packing.bands[-1][1] - packing.bands[0][0], packing.width)
         self.result = Folded.empty(neurons, size, wanted)
         self.joints = joint_labels(wanted.regions)
         atoms = max((joint.regions.shape[1] for joint in self.joints), default=0)
@@ -152,30 +196,29 @@ class Accumulators:
             self.offsets[name] = column
             column += regions_of(labels)
         self.sums = np.zeros((neurons, column))
-        self.atoms = np.zeros((len(self.joints), *size), np.int32)
+        self.atoms = np.zeros((len(self.joints), packing.origins[-1]), np.int32)
         self.columns = np.full((len(self.joints), members, atoms), -2, np.int32)
         for j, joint in enumerate(self.joints):
-            self.atoms[j] = phase_major(joint.atoms, phases)
+            self.atoms[j] = packing.pack(joint.atoms, 0)  # padding is zero and adds nothing to any atom
             for m, name in enumerate(joint.names):
                 regions = joint.regions[m]
                 self.columns[j, m] = -1
                 self.columns[j, m, : regions.size] = np.where(regions >= 0, regions + self.offsets[name], -1)
         limit = wanted.limit
-        self.limit = np.zeros((0, 0), np.float32) if limit is None else phase_major(limit, phases).astype(np.float32)
+        self.limit = np.zeros(0, np.float32) if limit is None else packing.pack(limit.astype(np.float32), np.inf)
 
-    def worker(self, rows: int) -> Fold:
-        """The arrays of one thread that works on bands of at most so many rows."""
-        w, height, width = self.wanted, *self.size
-        none = np.zeros(0)
-        planes = w.heatmap or w.totals
+    def worker(self) -> Fold:
+        """The arrays of one thread."""
+        w, length = self.wanted, self.packing.origins[-1]
+        sums = w.heatmap or w.totals
         return Fold(
-            heat=np.zeros((rows if planes else 0, width), np.float32),
-            heatmap=np.zeros(self.size if planes else (0, 0)),
-            totals=self.result.totals if w.totals else none,
-            signed=self.result.signed if w.totals else none,
+            heat=np.zeros(max(self.packing.lengths) if sums else 0, np.float32),
+            heatmap=np.zeros(length if sums else 0),
+            totals=self.result.totals,
+            signed=self.result.signed,
             extremes=self.result.extremes if w.extremes else np.zeros((0, 2), np.float32),
             atoms=self.atoms,
-            bins=np.zeros(self.columns.shape[::2], np.float32),
+            bins=np.zeros((len(self.joints), 4, self.columns.shape[2]), np.float32),
             columns=self.columns,
             sums=self.sums,
             histogram=np.zeros(COARSE_BINS if w.histogram else 0),
@@ -185,43 +228,38 @@ class Accumulators:
             limit=self.limit,
             above=self.result.above,
             thresholds=np.array(w.thresholds, np.float32),
-            over=np.zeros((len(w.thresholds), height if w.thresholds else 0, width), np.int32),
-            top=np.full((height if w.top else 0, width, w.top), -1, np.float32),
-            leaders=np.full((height if w.top else 0, width, w.top), -1, np.int32),
-            dense=np.zeros((0, 0, 0), np.float32),
+            over=np.zeros((len(w.thresholds), length if w.thresholds else 0), np.int32),
+            top=np.full((length if w.top else 0, w.top), -1, np.float32),
+            leaders=np.full((length if w.top else 0, w.top), -1, np.int32),
+            dense=np.zeros((0, 0), np.float32),
         )
 
     @staticmethod
     def nothing(dense: NDArray[np.float32]) -> Fold:
-        """Arrays that collect nothing but the rows themselves."""
-        empty = Accumulators(0, (0, 1), Pass(), 1).worker(0)
-        return empty._replace(dense=dense)
+        """Arrays that collect nothing but the packed maps themselves."""
+        return Accumulators(0, flat((1, 1)), Pass()).worker()._replace(dense=dense)
 
     def finish(self, workers: Sequence[Fold]) -> Folded:
         """Add the workers' arrays and put planes into natural order."""
-        result, w, r = self.result, self.wanted, self.phases
+        result, w, unpack = self.result, self.wanted, self.packing.unpack
         if w.heatmap or w.totals:
-            result.heatmap = natural(sum(own.heatmap for own in workers), r).astype(np.float64)  # type: ignore[arg-type]
+            result.heatmap = unpack(np.sum([own.heatmap for own in workers], axis=0))
         if w.histogram:
             result.histogram = np.sum([own.histogram for own in workers], axis=0)
         if w.counts:
             result.counts = np.sum([own.counts for own in workers], axis=0)
         result.fine = np.sum([own.fine for own in workers], axis=0)
         if w.thresholds:
-            result.over = natural(np.sum([own.over for own in workers], axis=0), r).astype(np.int32)
+            result.over = unpack(np.sum([own.over for own in workers], axis=0))
         if w.top:
-            values = np.concatenate([own.top for own in workers], axis=2)
-            order = np.argsort(-values, axis=2, kind="stable")[..., : w.top]
-            leaders = np.take_along_axis(np.concatenate([own.leaders for own in workers], axis=2), order, 2)
-            result.top = _planes_last(np.take_along_axis(values, order, 2), r)
-            result.leaders = _planes_last(leaders, r)
+            values = np.concatenate([own.top for own in workers], axis=1)
+            order = np.argsort(-values, axis=1, kind="stable")[:, : w.top]
+            leaders = np.take_along_axis(np.concatenate([own.leaders for own in workers], axis=1), order, 1)
+            result.top = np.moveaxis(unpack(np.take_along_axis(values, order, 1).T), 0, -1)
+            result.leaders = np.moveaxis(unpack(leaders.T), 0, -1)
         for name, first in self.offsets.items():
             result.sums[name] = self.sums[:, first : first + regions_of(w.regions[name])]
         return result
-
-
-def _planes_last(values: NDArray[np.generic], r: int) -> NDArray[np.generic]:  # type: ignore[misc]
-    return natural(values.transpose(2, 0, 1), r).transpose(1, 2, 0)
 
 
 def dense_fold(maps: Tensor, neurons: Sequence[int], wanted: Pass, into: Folded) -> None:

@@ -123,6 +123,29 @@ def _reach(axes: list[Axis], coarse: list[int], lo: int, hi: int) -> _Reach:
     return _Reach(tuple(cells), starts, sizes, needed)
 
 
+_SLACK = 64
+"""Values behind a buffer that a filter over whole rows may read and never uses."""
+
+
+@dataclass(frozen=True)
+class WindowPath:
+    """A path over one window.
+
+    Attributes:
+        chain: for the compiled loops.
+        scratch: ``(steps, values)``, the intermediate grids' buffers.
+        line: values of a line buffer.
+        covered: the window that is really computed, whole cells of the last up-sampling.
+        stride: length of a coarse row of the last step in its buffer, padding included.
+    """
+
+    chain: Chain
+    scratch: tuple[int, int]
+    line: int
+    covered: Window
+    stride: int
+
+
 @dataclass(frozen=True)
 class Path:
     """Everything about a layer's way to the picture that does not depend on the window."""
@@ -140,52 +163,39 @@ class Path:
         """Up-sampling of the last step: rows of the picture are made phase by phase of it."""
         return self.steps[-1].y.upscale, self.steps[-1].x.upscale
 
-    def window(self, window: Window) -> tuple[Chain, tuple[int, int, int], Window]:
-        """The chain for a window, the scratch it needs, and the window it really covers (whole cells)."""
+    def window(self, window: Window) -> WindowPath:
+        """The chain for a window, its buffers' sizes, and the window that it really covers (whole cells)."""
         steps = self.steps
         y = _reach([step.y for step in steps], [grid[0] for grid in self.coarse], window.y0, window.y1)
         x = _reach([step.x for step in steps], [grid[1] for grid in self.coarse], window.x0, window.x1)
         ry, rx = self.phases
-        covered = Window(ry * y.cells[-1][0], ry * y.cells[-1][1], rx * x.cells[-1][0], rx * x.cells[-1][1])
-        parameters = np.stack([_parameters(step.activation) for step in steps])
-        zero = _parameters(self.activation)
         base_y, base_x = self._base(y.cells[0], x.cells[0])
+        own = _parameters(self.activation)
+        table = [
+            (s.y.upscale, s.x.upscale, s.y.taps.shape[2], s.x.taps.shape[2], s.y.offset, s.x.offset, *cy, *cx)
+            for s, cy, cx in zip(steps, y.cells, x.cells, strict=True)
+        ]
+        codes = [CODES[step.activation.name] for step in steps]
         chain = Chain(
             values=self.values,
             weight=self.weight,
             shift=self.shift,
             cell=self.cell,
             code=CODES[self.activation.name],
-            parameter=zero,
-            zero=np.float32(zero[2]),
+            parameter=own,
             window=np.array([*y.plane, *x.plane], np.int64),
-            start=np.array(list(zip(y.starts, x.starts, strict=True)), np.int64),
-            steps=np.array(
-                [
-                    [
-                        s.y.upscale,
-                        s.x.upscale,
-                        s.y.taps.shape[2],
-                        s.x.taps.shape[2],
-                        s.y.offset,
-                        s.x.offset,
-                        *cy,
-                        *cx,
-                        CODES[s.activation.name],
-                    ]  # fmt: skip
-                    for s, cy, cx in zip(steps, y.cells, x.cells, strict=True)
-                ],
-                np.int64,
-            ),
-            parameters=parameters,
+            start=np.array(list(zip(y.starts, x.starts, x.sizes, strict=True)), np.int64),
+            steps=np.array([(*row, code) for row, code in zip(table, codes, strict=True)], np.int64),
+            parameters=np.stack([_parameters(step.activation) for step in steps]),
             taps_y=_stacked([step.y.taps for step in steps]),
             taps_x=_stacked([step.x.taps for step in steps]),
             base_y=base_y,
             base_x=base_x,
-            has_base=bool(zero[2] != 0),
+            has_base=bool(own[2] != 0),
         )
-        widest = max(max(x.sizes), covered.shape[1]) + 2 * max(-step.x.offset for step in steps)
-        return chain, (len(steps), max(y.sizes), widest), covered
+        covered = Window(ry * y.cells[-1][0], ry * y.cells[-1][1], rx * x.cells[-1][0], rx * x.cells[-1][1])
+        largest = max(a * b for a, b in zip(y.sizes, x.sizes, strict=True))
+        return WindowPath(chain, (len(steps), largest + _SLACK), largest + covered.shape[1] + _SLACK, covered, x.sizes[-1])
 
     def _base(self, cells_y: tuple[int, int], cells_x: tuple[int, int]) -> tuple[Floats, Floats]:
         """Box mean of a constant plane of the activation's value at 0, separable, zeros outside the picture."""
@@ -193,8 +203,6 @@ class Path:
         first = self.steps[0]
         rows = _coverage(first.y, cells_y, self.coarse[0][0])
         columns = _coverage(first.x, cells_x, self.coarse[0][1])
-        if len(self.steps) == 1:  # rows of the last step are phase-major
-            columns = columns.reshape(-1, first.x.upscale).T.reshape(-1)
         return (rows * zero).astype(np.float32), np.ascontiguousarray(columns, np.float32)
 
 

@@ -71,8 +71,8 @@ def _linear(plan: Plan, position: int, *, official: bool) -> Stream:
     shift = float(stage.bias_or_zero.sum()) / stage.inputs if official else 0.0
     rectify = official and position < len(plan.stages) - 1
     if stage.input.device.type == "cpu":
-        values = stage.input.float().numpy().reshape(*plan.size, stage.inputs).transpose(2, 0, 1)
-        return LinearStream(np.ascontiguousarray(values), scale.float().numpy(), shift, rectify)
+        values = np.ascontiguousarray(stage.input.float().numpy().T)
+        return LinearStream(values, scale.float().numpy(), shift, rectify, plan.size)
 
     def compute(neurons: Sequence[int], w: Window) -> Tensor:
         chosen = stage.input[:, list(neurons)].T.reshape(-1, *plan.size)[:, w.y0 : w.y1, w.x0 : w.x1]

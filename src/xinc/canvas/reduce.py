@@ -191,7 +191,8 @@ class Reducer:
         assert self._counts is not None
         counts = self._counts[::-1].astype(np.float64)
         ranks = np.concatenate([[0.0], np.cumsum(counts)])
-        edges = (np.arange(COARSE_BINS + 1, dtype=np.uint32) << FINE_BITS).view(np.float32)[::-1].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # bit patterns above infinity belong to no value
+            edges = (np.arange(COARSE_BINS + 1, dtype=np.uint32) << FINE_BITS).view(np.float32)[::-1].astype(np.float64)
         occupied = np.flatnonzero(counts)
         known = np.unique(np.concatenate([occupied, occupied + 1]))
         share = np.linspace(0, 1, points)

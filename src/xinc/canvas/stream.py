@@ -14,15 +14,17 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas.fold import Accumulators, Folded, Pass, dense_fold, phase_major
-from xinc.canvas.geometry import Path, Window
-from xinc.canvas.kernels import stream_convolution, stream_linear
+from xinc.canvas.fold import Accumulators, Folded, Packing, Pass, dense_fold, flat
+from xinc.canvas.geometry import Floats, Path, Window, WindowPath
+from xinc.canvas.kernels import Fold, stream_convolution, stream_linear
 
 BAND_PIXELS = 1 << 15
 """Pixels of one band: its heat, limits and labels stay in the second-level cache while neurons pass by."""
+
+CHUNK_PIXELS = 1 << 12
+"""Pixels of a linear layer's map at a time: they stay in the first-level cache."""
 
 CHUNK_VALUES = 1 << 24
 """Map values that a dense stream holds at once (64 MB in float32, a few times that in intermediate results)."""
@@ -52,11 +54,11 @@ def bands(size: tuple[int, int], multiple: int) -> list[tuple[int, int]]:
     return [(y, min(height, y + rows)) for y in range(0, height, rows)]
 
 
-def _workers() -> int:
+def workers() -> int:
     return max(1, torch.get_num_threads())
 
 
-def _in_threads(
+def in_threads(
     tasks: Sequence[Any],
     work: Callable[[Any, Any], None],
     state: Callable[[], Any],
@@ -64,7 +66,7 @@ def _in_threads(
 ) -> list[Any]:
     """Run tasks in threads, each thread with a state of its own; returns the states. The first error is raised."""
     remaining = list(reversed(tasks))
-    states = [state() for _ in range(min(_workers(), max(1, len(tasks))))]
+    states = [state() for _ in range(min(workers(), max(1, len(tasks))))]
 
     def run(own: Any) -> None:
         while remaining:
@@ -105,89 +107,86 @@ class ConvolutionStream:
 
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold all maps; threads share the input channels."""
-        ry, rx = self.path.phases
-        cut = bands(self.size, ry)
+        cut = bands(self.size, self.path.phases[0])
         windows = [self.path.window(Window(y0, y1, 0, self.size[1])) for y0, y1 in cut]
-        shared = Accumulators(self.neurons, self.size, wanted, rx)
-        scratch_shape = np.max([shape for _, shape, _ in windows], axis=0)
+        packing = Packing(tuple(cut), self.path.phases, self.size[1], tuple(window.stride for window in windows))
+        shared = Accumulators(self.neurons, packing, wanted)
         every = np.arange(self.outputs)
 
-        def state() -> tuple[Any, Any, Any]:
-            rows = max(y1 - y0 for y0, y1 in cut)
-            return shared.worker(rows), np.zeros(scratch_shape, np.float32), np.zeros((3, scratch_shape[2]), np.float32)
-
-        def work(i: int, own: tuple[Any, Any, Any]) -> None:
-            fold, scratch, lines = own
+        def work(i: int, own: tuple[Fold, tuple[Floats, Floats]]) -> None:
             neurons = np.stack([np.full(self.outputs, i), every, i * self.outputs + every], 1).astype(np.int64)
-            for (y0, _), (chain, _, _) in zip(cut, windows, strict=True):
-                stream_convolution(chain, neurons, scratch, lines, y0, fold)
+            for origin, window in zip(packing.origins, windows, strict=False):
+                stream_convolution(window.chain, neurons, *own[1], origin, own[0])
 
-        states = _in_threads(range(self.inputs), work, state, progress)
-        return shared.finish([fold for fold, _, _ in states])
+        states = in_threads(range(self.inputs), work, lambda: (shared.worker(), buffers(windows)), progress)
+        return shared.finish([fold for fold, _ in states])
 
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window; only what the window sees of every earlier grid is computed."""
         asked = window or Window(0, self.size[0], 0, self.size[1])
-        chain, scratch_shape, covered = self.path.window(asked)
-        rx = self.path.phases[1]
+        path = self.path.window(asked)
+        covered = path.covered
+        packing = Packing(((covered.y0, covered.y1),), self.path.phases, covered.shape[1], (path.stride,))
         index = np.asarray(neurons, np.int64)
-        out = np.empty((len(index), *covered.shape), np.float32)
+        out = np.empty((len(index), packing.origins[-1]), np.float32)
         jobs = np.stack([index // self.outputs, index % self.outputs, np.arange(len(index))], 1)
 
-        def state() -> tuple[Any, Any]:
-            return np.zeros(scratch_shape, np.float32), np.zeros((3, scratch_shape[2]), np.float32)
+        def work(part: slice, own: tuple[Floats, Floats]) -> None:
+            stream_convolution(path.chain, jobs[part], *own, 0, Accumulators.nothing(out))
 
-        def work(part: slice, own: tuple[Any, Any]) -> None:
-            part_jobs = jobs[part].copy()
-            part_jobs[:, 2] -= part.start
-            empty = Accumulators.nothing(out[part])
-            stream_convolution(chain, part_jobs, *own, 0, empty)
-
-        size = max(1, -(-len(index) // (4 * _workers())))
-        _in_threads([slice(a, min(a + size, len(index))) for a in range(0, len(index), size)], work, state, None)
-        natural = out.reshape(len(index), covered.shape[0], rx, -1).swapaxes(2, 3).reshape(len(index), *covered.shape)
+        size = max(1, -(-len(index) // (4 * workers())))
+        parts = [slice(a, a + size) for a in range(0, len(index), size)]
+        in_threads(parts, work, lambda: buffers([path]), None)
         y, x = asked.y0 - covered.y0, asked.x0 - covered.x0
-        return torch.from_numpy(np.ascontiguousarray(natural[:, y : y + asked.shape[0], x : x + asked.shape[1]]))
+        natural = packing.unpack(out)[:, y : y + asked.shape[0], x : x + asked.shape[1]]
+        return torch.from_numpy(np.ascontiguousarray(natural))
+
+
+def buffers(windows: Sequence[WindowPath]) -> tuple[Floats, Floats]:
+    """Scratch and line buffers that serve all of these windows."""
+    scratch = np.max([window.scratch for window in windows], axis=0)
+    return np.zeros(scratch, np.float32), np.zeros((4, max(window.line for window in windows)), np.float32)
 
 
 @dataclass
 class LinearStream:
-    """Input features of a linear layer: ``scale_i z_i(p) + shift``, rectified where the published code does so."""
+    """Input features of a linear layer: ``scale_i z_i(p) + shift``, rectified where the published code does so.
 
-    values: NDArray[np.float32]  # (C_in, H, W), any strides
-    scale: NDArray[np.float32]
+    Attributes:
+        values: ``(C_in, H * W)``.
+        scale: ``(C_in,)``.
+    """
+
+    values: Floats
+    scale: Floats
     shift: float
     rectify: bool
+    size: tuple[int, int]
     signed: bool = True
 
     def __post_init__(self) -> None:
         self.neurons = int(self.values.shape[0])
-        self.size = (int(self.values.shape[1]), int(self.values.shape[2]))
 
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold all maps; threads share the features."""
-        cut = bands(self.size, 1)
-        shared = Accumulators(self.neurons, self.size, wanted, 1)
+        shared = Accumulators(self.neurons, flat(self.size), wanted)
 
-        def work(i: int, own: tuple[Any, Any]) -> None:
-            fold, lines = own
-            for y0, y1 in cut:
-                stream_linear(
-                    self.values, self.scale, np.float32(self.shift), self.rectify,
-                    np.array([[i, i]], np.int64), y0, y1 - y0, lines, fold,
-                )  # fmt: skip
+        def work(part: range, own: tuple[Fold, Floats]) -> None:
+            neurons = np.stack([np.array(part), np.array(part)], 1).astype(np.int64)
+            stream_linear(
+                self.values, self.scale, np.float32(self.shift), self.rectify, neurons, CHUNK_PIXELS, own[1], own[0]
+            )
 
-        rows = max(y1 - y0 for y0, y1 in cut)
-        states = _in_threads(
-            range(self.neurons), work, lambda: (shared.worker(rows), np.zeros((1, self.size[1]), np.float32)), progress
-        )
+        parts = [range(a, min(self.neurons, a + 16)) for a in range(0, self.neurons, 16)]
+        states = in_threads(parts, work, lambda: (shared.worker(), np.zeros(CHUNK_PIXELS, np.float32)), progress)
         return shared.finish([fold for fold, _ in states])
 
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         index = np.asarray(neurons, np.int64)
-        chosen = self.values[index, w.y0 : w.y1, w.x0 : w.x1] * self.scale[index, None, None] + np.float32(self.shift)
+        planes = self.values.reshape(-1, *self.size)[index, w.y0 : w.y1, w.x0 : w.x1]
+        chosen = planes * self.scale[index, None, None] + np.float32(self.shift)
         return torch.from_numpy(np.maximum(chosen, 0) if self.rectify else chosen)
 
 
@@ -226,5 +225,3 @@ class DenseStream:
         parts = [self.compute(neurons[a : a + chunk], w) for a in range(0, len(neurons), chunk)]
         return torch.cat(parts) if parts else torch.empty(0, *w.shape)
 
-
-__all__ = ["ConvolutionStream", "DenseStream", "LinearStream", "Stream", "phase_major"]
