@@ -196,16 +196,13 @@ def open(
 
 
 def _chosen(found: list[Recording], video: str | None, path: str | Path) -> Recording:
-    if video is None and len(found) == 1:
-        return found[0]
-    wanted = [r for r in found if video in (r.name, r.name.rsplit("/", 1)[-1])]
-    if len(wanted) != 1:
-        some = ", ".join(r.name for r in (wanted or found)[:6]) + (", ..." if len(wanted or found) > 6 else "")
-        problem = (
-            "name a video" if video is None else f"there is no video {video!r}" if not wanted else "name one video"
-        )
-        raise SignalError(f"{path}: {problem}; there are {len(wanted or found)}: {some}")
-    return wanted[0]
+    wanted = [r for r in found if video in (None, r.name, r.name.rsplit("/", 1)[-1])]
+    if len(wanted) == 1:
+        return wanted[0]
+    some = wanted or found
+    names = ", ".join(r.name for r in some[:6]) + (", ..." if len(some) > 6 else "")
+    problem = "name one of its videos" if wanted else f"there is no video {video!r}"
+    raise SignalError(f"{path}: {problem}; there are {len(some)}: {names}")
 
 
 def _say_what_is_amiss(recording: Recording) -> None:

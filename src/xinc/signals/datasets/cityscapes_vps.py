@@ -3,8 +3,8 @@
 In a split's folder, ``img_all/<city>_<sequence>_<number>_leftImg8bit.png`` are all frames, and ``panoptic_inst`` and
 ``panoptic_video`` hold ``<video>_<index>_<city>_<sequence>_<number>_final_mask.png`` (``_gtFine_color.png`` for the
 frame that Cityscapes itself annotates). ``panoptic_inst`` has class and instance in its numbers and is read where it is
-there; else the colours of ``panoptic_video`` are looked up in ``panoptic_gt_<split>_city_vps.json``. Without ``img_all``
-the annotated frames of ``img`` are all that there is.
+there; else the colours of ``panoptic_video`` are looked up in ``panoptic_gt_<split>_city_vps.json``. Without
+``img_all`` the annotated frames of ``img`` are all that there is.
 """
 
 from __future__ import annotations
