@@ -1,1 +1,1 @@
-
+"""The canvas: which neuron paints which pixel."""

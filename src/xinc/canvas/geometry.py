@@ -1,7 +1,7 @@
 """Where a neuron's plane lands: windows, taps and phases of the path from a layer to the picture.
 
-A box filter after a nearest-neighbour up-sampling by r is, on the coarse grid, a few taps for each of the r phases; so is
-a box filter after placing a plane at one sub-pixel of every r x r cell. Both are separable, and neither grid is ever
+A box filter after a nearest-neighbour up-sampling by r is, on the coarse grid, a few taps for each of the r phases; so
+is a box filter after placing a plane at one sub-pixel of every r x r cell. Both are separable, and neither grid is ever
 filled with copies or zeros. Worked out here once a layer, for any odd kernel and any up-sampling, in (y, x).
 """
 
@@ -23,7 +23,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Axis:
-    """One step along one axis: coarse cell ``c``, phase ``p`` reads ``sum_t taps[cell, p, t] coarse[c + offset + t]``."""
+    """One step along one axis: phase ``p`` of cell ``c`` is ``sum_t taps[cell, p, t] coarse[c + offset + t]``."""
 
     upscale: int
     offset: int
@@ -117,7 +117,8 @@ def _reach(axes: list[Axis], coarse: list[int], lo: int, hi: int) -> _Reach:
         cells.insert(0, (first, end))
         needed = (max(0, first + axis.offset), min(size, end - axis.offset))
     # A step's input buffer holds what the step before it expanded (whole cells), with room for zeros at both ends.
-    windows = [needed] + [(axis.upscale * a, axis.upscale * b) for axis, (a, b) in zip(axes, cells, strict=True)][:-1]
+    made = [(axis.upscale * a, axis.upscale * b) for axis, (a, b) in zip(axes, cells, strict=True)]
+    windows = [needed, *made[:-1]]
     starts = tuple(-axis.offset - window[0] for axis, window in zip(axes, windows, strict=True))
     sizes = tuple(window[1] - window[0] - 2 * axis.offset for axis, window in zip(axes, windows, strict=True))
     return _Reach(tuple(cells), starts, sizes, needed)
@@ -195,7 +196,9 @@ class Path:
         )
         covered = Window(ry * y.cells[-1][0], ry * y.cells[-1][1], rx * x.cells[-1][0], rx * x.cells[-1][1])
         largest = max(a * b for a, b in zip(y.sizes, x.sizes, strict=True))
-        return WindowPath(chain, (len(steps), largest + _SLACK), largest + covered.shape[1] + _SLACK, covered, x.sizes[-1])
+        return WindowPath(
+            chain, (len(steps), largest + _SLACK), largest + covered.shape[1] + _SLACK, covered, x.sizes[-1]
+        )
 
     def _base(self, cells_y: tuple[int, int], cells_x: tuple[int, int]) -> tuple[Floats, Floats]:
         """Box mean of a constant plane of the activation's value at 0, separable, zeros outside the picture."""

@@ -124,9 +124,13 @@ class Layer:
         """Compute several reductions in the fewest passes over the maps; see :class:`~xinc.canvas.reduce.Reductions`.
 
         Args:
-            heatmap, totals, extremes, pixels_per_neuron: whether to compute it.
+            heatmap: whether to compute it.
+            totals: whether to compute them.
+            extremes: whether to compute them.
             regions: name -> labels ``(H, W)``, integers; negative is no region.
-            neurons_per_pixel, thresholds: areas between 0 and 1.
+            pixels_per_neuron: whether to compute them.
+            neurons_per_pixel: areas between 0 and 1.
+            thresholds: areas between 0 and 1.
             curve: number of points of the sorted curve.
             top: number of leading neurons of each pixel.
             progress: called with a pass's name and the share done since the last call.
@@ -160,7 +164,7 @@ class Layer:
         """Sum of |C| over each region of a label map: S_kg of section 4.2.
 
         Args:
-            labels: ``(H, W)`` integers 0..G-1, negative is no region; or a dict of several label maps, summed in one pass.
+            labels: ``(H, W)`` integers 0..G-1, negative is no region; or a dict of label maps, in one pass.
 
         Returns:
             ``(K, G)``, or a dict of them.
@@ -228,7 +232,7 @@ class Layer:
             result: NDArray[np.float32] = self._stream.maps(range(first, end)).cpu().numpy()
             return result
 
-        array = da.map_blocks(
+        array = da.map_blocks(  # type: ignore[no-untyped-call]
             block, chunks=(sizes, (height,), (width,)), dtype=np.float32, meta=np.empty((0, 0, 0), np.float32)
         )
         table = self.neurons

@@ -48,8 +48,8 @@ def paper(plan: Plan, position: int) -> Stream:
 def official(plan: Plan, position: int) -> Stream:
     """What the published code computes.
 
-    As :func:`paper`, but maps of a linear layer are ``relu(z_i sum_j W_ji + mean_i b)`` for every layer but the last (no
-    ReLU there), and the head's maps do not pass the output activation.
+    As :func:`paper`, but maps of a linear layer are ``relu(z_i sum_j W_ji + mean_i b)`` for every layer but the last
+    (no ReLU there), and the head's maps do not pass the output activation.
     """
     return _heuristic(plan, position, official=True)
 

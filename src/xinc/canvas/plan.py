@@ -30,6 +30,7 @@ class Activation:
     parameters: tuple[float, ...] = ()
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Apply it to every value."""
         return self.function(x)
 
 
@@ -47,7 +48,7 @@ class Stage:
         input: values that reached it. Convolution: ``(C_in, h, w)``; linear: ``(N, C_in)``, N pixels in row order.
         weight: values it used. Convolution: ``(C_out, C_in, kh, kw)``; linear: ``(C_out, C_in)``.
         bias: ``(C_out,)`` or None.
-        padding: zeros added on each side ``(y, x)``; convolutions here keep their size, so ``2 * padding + 1 == kernel``.
+        padding: zeros added on each side ``(y, x)``; these convolutions keep their size: ``2 * padding + 1 == kernel``.
         upscale: the pixel shuffle after the convolution ``(y, x)``; ``(1, 1)`` where there is none.
         activation: elementwise, after the shuffle.
     """

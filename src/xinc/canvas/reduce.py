@@ -36,7 +36,7 @@ class Reductions:
         extremes: least and greatest |C| of each neuron ``(K, 2)`` float32.
         regions: per grouping, sums of |C| over each region ``(K, G)`` float32 (Fig. 4, 8, 10).
         pixels_per_neuron: number of pixels whose share exceeds 1/K ``(K,)`` int64 (Fig. 6).
-        thresholds: per area, the value of |C| at which the descending running sum reaches 1 - area of the total (Fig. 7).
+        thresholds: per area, the |C| at which the sum of all greater ones reaches 1 - area of the total (Fig. 7).
         neurons_per_pixel: per area, share of the neurons above that threshold ``(H, W)`` float32 (Fig. 7).
         curve: ``(2, n)``: rank as a share of all values, and |C| at it, descending (Fig. 18).
         leaders: neurons with the greatest |C| of each pixel ``(H, W, n)`` int32; ``leading`` their values.
@@ -57,7 +57,7 @@ class Reductions:
 
 @dataclass(frozen=True)
 class Request:
-    """Which reductions to compute; see :class:`Reductions`. ``labels`` are ``(H, W)`` integers, negative is no region."""
+    """Which reductions to compute; see :class:`Reductions`. ``labels`` are ``(H, W)`` integers, negative: no region."""
 
     heatmap: bool = False
     totals: bool = False

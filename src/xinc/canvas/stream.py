@@ -1,7 +1,7 @@
 """Streams: a layer's maps made one after another and folded at once, never held.
 
-A stream knows one layer and one method. It answers two questions: fold all maps into the reductions of one pass, or give
-some maps over a window. :class:`ConvolutionStream` and :class:`LinearStream` run in compiled loops on the CPU;
+A stream knows one layer and one method. It answers two questions: fold all maps into the reductions of one pass, or
+give some maps over a window. :class:`ConvolutionStream` and :class:`LinearStream` run in compiled loops on the CPU;
 :class:`DenseStream` does the same with tensors of a few neurons at a time, on any device and for any activation.
 """
 
@@ -55,6 +55,7 @@ def bands(size: tuple[int, int], multiple: int) -> list[tuple[int, int]]:
 
 
 def workers() -> int:
+    """Threads that share a pass: as many as torch uses."""
     return max(1, torch.get_num_threads())
 
 
@@ -224,4 +225,3 @@ class DenseStream:
         chunk = max(1, int(CHUNK_VALUES / (self.size[0] * self.size[1] * self.cost)))
         parts = [self.compute(neurons[a : a + chunk], w) for a in range(0, len(neurons), chunk)]
         return torch.cat(parts) if parts else torch.empty(0, *w.shape)
-

@@ -77,7 +77,7 @@ def trace(
         inputs: what ``module.forward`` takes.
         method: ``"paper"``, ``"official"``, ``"exact"`` or ``"ablation"``.
         size: (H, W) of the picture, where a pixel-wise network returns pixels in a row.
-        output: index or key of the picture in the output, where the network returns several tensors; the last if not given.
+        output: index or key of the picture in the output, where the network returns several; the last if not given.
         keywords: further keyword arguments of the module.
 
     Raises:
