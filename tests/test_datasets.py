@@ -310,7 +310,7 @@ def coco(root: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore:.*not on disk")
 def test_coco_panoptic(tmp_path: Path) -> None:
-    """One image is annotated, one lacks its label image, one is not on disk, one is not annotated; 12345 is not listed."""
+    """One image is annotated, one lacks its label image, one is not on disk, one not annotated; 12345 is not listed."""
     rows = datasets.listing(coco(tmp_path))
     assert [(r.video, r.frames, r.labelled, r.segments, r.things, r.missing) for r in rows] == [
         ("000000000139", 1, 1, 4, 2, 0),
