@@ -152,11 +152,21 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def png(figure: Figure, dpi: int = 160) -> bytes:
-    """Render in the light theme as a PNG file's bytes; ``dpi`` in pixels per inch."""
+def file(figure: Figure, kind: str = "png", dpi: int = 160) -> bytes:
+    """Render in the light theme as the bytes of a file.
+
+    Args:
+        figure: what to draw.
+        kind: ``"png"`` or ``"pdf"``.
+        dpi: pixels per inch.
+
+    Returns:
+        The same bytes for the same figure.
+    """
     out = io.BytesIO()
+    stamps: dict[str, None] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}[kind]
     with mpl.rc_context(_RC):
-        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(out, format=kind, dpi=dpi, metadata=stamps)
     return out.getvalue()
 
 

@@ -21,7 +21,7 @@ AGAINST = Scale(
     style.DIFFERENCE, -1.0, 1.0, "heatmap − intensity, both 0 to 1", ("intensity higher", "contribution higher")
 )
 GREY = Scale(style.LIGHTNESS, 0.0, 1.0, "intensity (R + G + B) and Sobel edges, share of maximum")
-COLUMNS = 6
+COLUMNS = 5
 
 
 def neuron_name(row: Mapping[str, int]) -> str:
@@ -30,18 +30,18 @@ def neuron_name(row: Mapping[str, int]) -> str:
 
 
 @style.styled
-def gallery(panels: Panels, frame: Array) -> Figure:
+def gallery(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     """Representative contribution maps of each layer (Fig. 3).
 
     Args:
-        panels: Datasets with ``map (neuron, y, x)`` and the coordinates ``input`` and ``output`` of each neuron.
-        frame: ``(H, W, 3)`` in [0, 1].
+        panels: what :func:`xinc.findings.choose.gallery` returns.
+        frames: each network's frame, ``(H, W, 3)`` in [0, 1].
     """
     rows = []
     for network, layers in panels.items():
+        frame = Cell(np.asarray(frames[network]), "frame")
         for i, (name, data) in enumerate(layers.items()):
-            first = Cell(np.asarray(frame), "frame") if i == 0 else None
-            rows.append(Row([first, *_maps(data)], f"{network}\n{spoken(name)}"))
+            rows.append(Row([frame if i == 0 else None, *_maps(data)], f"{network}\n{spoken(name)}"))
     return sheet(rows)
 
 
@@ -54,29 +54,34 @@ def _maps(data: xr.Dataset) -> list[Cell]:
 
 
 @style.styled
-def intensity(panels: Panels, frame: Array) -> Figure:
+def intensity(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     """Each layer's heatmap, and its difference to the frame's intensity, beside a Sobel edge map (Fig. 5).
 
     Args:
         panels: what :func:`xinc.findings.intensity.intensity` returns.
-        frame: ``(H, W, 3)`` in [0, 1].
+        frames: each network's frame, ``(H, W, 3)`` in [0, 1].
     """
-    rows = []
-    for i, (network, layers) in enumerate(panels.items()):
-        data = next(iter(layers.values()))
-        for start in range(0, len(layers), COLUMNS - 1):
-            part = list(layers.items())[start : start + COLUMNS - 1]
-            top = Cell(scaled(data["intensity"].values), "intensity", GREY)
-            below = Cell(scaled(data["edges"].values), "edges (Sobel)", GREY)
-            if i == 0 and start == 0:
-                rows.append(Row([Cell(np.asarray(frame), "frame"), top, below]))
-            above: list[Cell | None] = [
+    rows: list[Row] = []
+    shown: list[Array] = []
+    for network, layers in panels.items():
+        frame = np.asarray(frames[network])
+        if not any(np.array_equal(frame, other) for other in shown):
+            rows.append(_beside_frame(frame, next(iter(layers.values()))))
+            shown.append(frame)
+        for start in range(0, len(layers), COLUMNS):
+            part = list(layers.items())[start : start + COLUMNS]
+            above = [
                 Cell(scaled(d["heatmap"].values), f"{spoken(n)}   r = {float(d['correlation_intensity']):.2f}", HEATMAP)
                 for n, d in part
             ]
-            under: list[Cell | None] = [Cell(d["difference"].values, "", AGAINST) for _, d in part]
+            under = [Cell(d["difference"].values, "", AGAINST) for _, d in part]
             rows += [Row(above, f"{network}\ncontribution"), Row(under, "minus\nintensity")]
     return sheet(rows)
+
+
+def _beside_frame(frame: Array, data: xr.Dataset) -> Row:
+    light = Cell(scaled(data["intensity"].values), "intensity", GREY)
+    return Row([Cell(frame, "frame"), light, Cell(scaled(data["edges"].values), "edges (Sobel)", GREY)])
 
 
 @style.styled
@@ -95,8 +100,8 @@ def neurons_per_pixel(panels: Panels) -> Figure:
     }
     rows = []
     for network, layers in panels.items():
-        for start in range(0, len(layers), COLUMNS - 1):
-            part = list(layers.items())[start : start + COLUMNS - 1]
+        for start in range(0, len(layers), COLUMNS):
+            part = list(layers.items())[start : start + COLUMNS]
             for i, a in enumerate(areas):
                 cells = [
                     Cell(100 * d["share"].sel(area=a).values, spoken(n) if i == 0 else "", scales[a]) for n, d in part

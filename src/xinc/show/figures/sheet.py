@@ -122,13 +122,14 @@ def picture(axes: Axes, cell: Cell) -> None:
         cell.overlay(axes)
 
 
-def sheet(rows: Sequence[Row], *, widest: float = 2.6, tallest: float = 1.9) -> Figure:
+def sheet(rows: Sequence[Row], *, widest: float = 2.6, tallest: float = 1.9, foot: float = 0.0) -> Figure:
     """Lay pictures of one aspect out in rows.
 
     Args:
         rows: the pictures.
         widest: largest width of a picture in inches.
         tallest: largest height of a picture in inches.
+        foot: least height in inches that is left free below the pictures.
 
     Returns:
         A figure that is as wide as its pictures need, at most :data:`xinc.show.style.WIDTH`.
@@ -144,7 +145,7 @@ def sheet(rows: Sequence[Row], *, widest: float = 2.6, tallest: float = 1.9) -> 
     across = max(left + columns * (width + GAP), min(style.WIDTH, left + 2.7 * len(scales)))
     labels = [textwrap.fill(scale.label, int((across - left) / len(scales) / CHARACTER) - 1) for scale in scales]
     legend = max((0.47 + LINE * (label.count("\n") + 1) for label in labels), default=0.0)
-    down = sum(tops) + len(rows) * (height + GAP) + legend
+    down = sum(tops) + len(rows) * (height + GAP) + max(legend, foot)
     figure = style.new_figure(down, across)
     figure.set_layout_engine("none")
 

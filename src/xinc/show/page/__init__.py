@@ -78,6 +78,8 @@ class View:
 class Drawing:
     """A figure as markup, with how to read it."""
 
+    name: str
+    figure: Figure
     svg: str
     title: str
     caption: str
@@ -85,7 +87,7 @@ class Drawing:
     @classmethod
     def of(cls, figure: Figure, name: str, title: str, caption: str) -> Drawing:
         """Turn a figure into markup; ``name`` is unique in the page, ``title`` is the text alternative."""
-        return cls(style.svg(figure, name, title), title, caption)
+        return cls(name, figure, style.svg(figure, name, title), title, caption)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def written(value: Any) -> str:
     """A number as a table shows it: three digits that matter, thousands apart, a dash for what is undefined."""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
+    if isinstance(value, (int, np.integer)):
         return f"{int(value):,}".replace(",", "\u2009")
     if isinstance(value, float | np.floating):
         if not np.isfinite(value):
@@ -163,6 +165,7 @@ class Exhibit:
         says: sentences computed from the numbers.
         drawings: its figures.
         tables: its numbers.
+        paper: what the paper concludes.
     """
 
     key: str
@@ -172,6 +175,7 @@ class Exhibit:
     says: Sequence[str]
     drawings: Sequence[Drawing]
     tables: Sequence[Table] = ()
+    paper: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,283 @@
+"""``report.html``: one file that shows what was fitted, how well, what its neurons do, and how all that was made."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xinc.errors import RunError
+from xinc.run import Run
+from xinc.show import figures, story, style
+from xinc.show.exhibits import KINDS
+from xinc.show.figures.maps import error_picture
+from xinc.show.figures.sheet import spoken
+from xinc.show.page import Drawing, Exhibit, Fit, Page, Picture, Table, View, render, written
+from xinc.show.subjects import Subject, panels, signal_name, subjects
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being made, and how many of how many parts are done."""
+
+PACKAGES = ("torch", "numpy", "xarray", "scikit-learn", "scikit-image", "matplotlib")
+
+INTRODUCTION = (
+    "An implicit neural representation is a small network that was trained to output one picture or clip, and nothing "
+    "else. This report asks which part of the network draws which part of the picture.",
+    "A neuron’s contribution map says how much it adds to each pixel; the maps of all neurons of all layers are the "
+    "implicit neural canvas (Padmanabhan et al., CVPR 2024). In a coordinate network a neuron is an input feature of a "
+    "layer, in a convolutional one a kernel from one channel to another.",
+)
+
+
+def report(
+    runs: Run | Sequence[Run],
+    out: str | Path | None = None,
+    *,
+    method: str = "paper",
+    progress: Progress | None = None,
+) -> Path:
+    """Write a report on runs that were analysed, and its figures as PNG and PDF files beside it.
+
+    Args:
+        runs: one or several; networks of the same frame are best compared.
+        out: the file; ``report.html`` in the folder of the only run where None.
+        method: definition of the maps that it shows.
+        progress: told of each part.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: a run was not analysed with that method, or there is no folder to write to.
+    """
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    if out is None and (len(runs) != 1 or runs[0].path is None):
+        raise RunError("say where the report goes: several runs, or one without a folder, have no place of their own")
+    path = Path(out) if out is not None else Path(str(runs[0].path)) / "report.html"
+    page = compose(subjects(runs, method), progress)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _save_figures(page, path.parent / "figures")
+    part = path.with_name(path.name + ".partial")
+    part.write_text(render(page), encoding="utf-8")
+    os.replace(part, path)
+    return path
+
+
+def _save_figures(page: Page, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for drawing in [*page.fit_drawings, *(d for exhibit in page.exhibits for d in exhibit.drawings)]:
+        for kind in ("png", "pdf"):
+            (folder / f"{drawing.name}.{kind}").write_bytes(style.file(drawing.figure, kind))
+
+
+def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
+    """Put the page together from runs with results."""
+    from xinc import __version__
+
+    said = progress or (lambda what, done, total: None)
+    kinds = [(kind, shown) for kind in KINDS if (shown := panels(found, kind.finding))]
+    said("fits", 0, len(kinds) + 1)
+    fits = [_fit(subject, i) for i, subject in enumerate(found)]
+    views = [view for subject, fit in zip(found, fits, strict=True) for view in _views(subject, fit)]
+    exhibits: list[Exhibit] = []
+    for done, (kind, shown) in enumerate(kinds, 1):
+        said(kind.short.lower(), done, len(kinds) + 1)
+        exhibits.append(kind.exhibit(shown, {s.title: s.image for s in found}))
+    said("done", len(kinds) + 1, len(kinds) + 1)
+    names = list(dict.fromkeys(signal_name(s.run.clip.source) for s in found))
+    networks = story.listing(_article(f) for f in dict.fromkeys(s.title.split(" · ")[0] for s in found))
+    verb = "see" if len(found) > 1 else "sees"
+    return Page(
+        eyebrow=f"{datetime.date.today():%-d %B %Y} · maps by the method “{found[0].method}”",
+        title=f"How {networks} {verb} {story.listing(names)}",
+        answer=_answer(found),
+        views=views,
+        introduction=INTRODUCTION,
+        fits=fits,
+        fit_drawings=_fit_drawings(found),
+        exhibits=exhibits,
+        settings=_settings(found),
+        footer=(
+            f"Made by xinc {__version__}. Definitions: N. Padmanabhan, M. Gwilliam, P. Kumar, S. R. Maiya, M. Ehrlich, "
+            "A. Shrivastava: Explaining the Implicit Neural Canvas, CVPR 2024."
+        ),
+        version=__version__,
+        first_view=min(2, len(views) - 1),
+        store=[v.right for v in views if v.right.key not in {p.key for f in fits for p in f.pictures}],
+    )
+
+
+def _article(name: str) -> str:
+    """``"a NeRV"``, ``"an FFN"``: by how the first letter is spoken."""
+    return f"{'an' if name[:1] in 'AEFHILMNORSX' and name[:2].isupper() else 'a'} {name}"
+
+
+def _fit(subject: Subject, position: int) -> Fit:
+    run, frame = subject.run, subject.frame
+    scores = run.psnr()
+    drawn = run.render(frame).permute(1, 2, 0).cpu().numpy()
+    error = error_picture(subject.image, drawn)
+    height, width = run.clip.size
+    several = len(run.clip) > 1
+    facts = [
+        ("mean PSNR" if several else "PSNR", f"{float(scores.mean()):.2f} dB"),
+        ("signal", f"{f'{len(run.clip)} × ' if several else ''}{height} × {width}"),
+        ("parameters", written(run.parameters)),
+        ("bits a pixel, at 8 bits", f"{run.bits_per_pixel():.2f}"),
+    ]
+    if run.epochs:
+        facts += [("epochs", written(len(run.epochs))), ("time", duration(run.epochs[-1].seconds))]
+    name = f"{run.clip.names[frame]} of {signal_name(run.clip.source)}"
+    pictures = [
+        Picture.of(f"p{position}-frame", subject.image, f"Frame {name}", f"Frame {run.clip.names[frame]}"),
+        Picture.of(
+            f"p{position}-drawn",
+            drawn,
+            f"Frame {name} as the {subject.title} draws it",
+            f"Reconstruction, {float(scores[frame]):.2f} dB",
+        ),
+        Picture.of(
+            f"p{position}-error",
+            error,
+            f"Absolute error of the {subject.title}, bright where it is large",
+            f"Error, mean over colours; brightest {written(float(error.max()))} of a range of 1",
+            style.ERROR,
+        ),
+    ]
+    return Fit(subject.title, facts, pictures)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _views(subject: Subject, fit: Fit) -> list[View]:
+    frame, drawn, error = fit.pictures
+    drag = "Drag across the picture to compare it with the frame."
+    views = [
+        View(subject.title, "reconstruction", "reconstruction", f"{drawn.caption}. {drag}", frame, drawn),
+    ]
+    for name, data in subject.panels("intensity").items():
+        tag = f"{subject.title}, {spoken(name)}"
+        neurons = f"{written(_neurons(subject, name))} neurons" if _neurons(subject, name) else "neurons"
+        heatmap = Picture.of(
+            f"{frame.key}-{name}",
+            np.asarray(data["heatmap"].values, dtype=np.float64),
+            f"Sum of all contributions of {tag}",
+            colours=style.CONTRIBUTION,
+        )
+        words = f"Where the {neurons} of {spoken(name)} contribute: the sum of their maps, black for none. {drag}"
+        views.append(View(subject.title, spoken(name), tag, words, frame, heatmap))
+    views.append(View(subject.title, "error", "error", f"{error.caption}. {drag}", frame, error))
+    return views
+
+
+def _neurons(subject: Subject, layer: str) -> int:
+    data = subject.dataset("pixels_per_neuron", layer)
+    return int(data.sizes["neuron"]) if data is not None else 0
+
+
+def _fit_drawings(found: Sequence[Subject]) -> list[Drawing]:
+    drawings = []
+    histories = {s.title: s.run.history for s in found if s.run.epochs}
+    if histories:
+        drawings.append(
+            Drawing.of(
+                figures.training(histories),
+                "training",
+                "PSNR during training",
+                "How well the network drew its frames while it was trained, against epochs and against time on this "
+                "machine. A curve that still rises at its end would gain from more epochs.",
+            )
+        )
+    clips = {s.title: s.run.psnr().tolist() for s in found if len(s.run.clip) > 1}
+    if clips:
+        drawings.append(
+            Drawing.of(
+                figures.psnr_by_frame(clips),
+                "psnr",
+                "PSNR of every frame",
+                "How well each frame of the clip is drawn. A dip is a frame that is harder than its neighbours, such "
+                "as a cut or fast motion.",
+            )
+        )
+    return drawings
+
+
+def _answer(found: Sequence[Subject]) -> list[str]:
+    """Three sentences: how well, what neurons go by, how the work is spread."""
+    sentences = [story.fits([_described(s) for s in found])]
+    if grouping := panels(found, "grouping"):
+        sentences += story.grouping_answer(grouping)
+    if intensity := panels(found, "intensity"):
+        sentences += story.spread_answer(intensity, panels(found, "pixels_per_neuron"))
+    return sentences
+
+
+def _described(subject: Subject) -> story.Fitted:
+    run = subject.run
+    return story.Fitted(
+        _article(subject.title.split(" · ")[0]),
+        run.parameters,
+        signal_name(run.clip.source),
+        len(run.clip),
+        run.clip.names[0],
+        run.clip.size,
+        float(run.psnr().mean()),
+    )
+
+
+def _settings(found: Sequence[Subject]) -> list[Table]:
+    from importlib.metadata import version
+
+    import pandas as pd
+
+    runs = pd.DataFrame([{"network": s.title, **_run_settings(s.run)} for s in found]).set_index("network").T
+    fitted = runs.reset_index(names="setting").map(lambda v: written(v) if not isinstance(v, str) else v)
+    machine = {"machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"}
+    machine |= {"Python": platform.python_version(), "xinc": version("xinc")}
+    machine |= {package: version(package) for package in PACKAGES}
+    versions = pd.DataFrame(machine.items(), columns=["part", "version"])
+    tables = [
+        Table.of(
+            fitted,
+            "How the networks were fitted",
+            "Settings of each fit; the same settings give the same network.",
+            "fits",
+        ),
+        Table.of(versions, "Versions and machine", "What computed this report.", "versions"),
+    ]
+    analysis = _analysis_settings(found)
+    if analysis:
+        rows = pd.DataFrame(analysis.items(), columns=["setting", "value"]).map(str)
+        tables.insert(
+            1, Table.of(rows, "How they were analysed", "The same for all networks of this report.", "analysis")
+        )
+    return [replace(tables[0], open=True), *tables[1:]]
+
+
+def _run_settings(run: Run) -> dict[str, Any]:
+    kept = {k.removeprefix("recipe."): v for k, v in run.settings.items() if k != "frames"}
+    plain = {k.removeprefix("config."): v for k, v in kept.items() if not isinstance(v, dict)}
+    return {k.replace("_", " "): " ".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in plain.items()}
+
+
+def _analysis_settings(found: Sequence[Subject]) -> dict[str, Any]:
+    import json
+
+    for subject in found:
+        for layer in subject.layers:
+            data = subject.dataset("grouping", layer)
+            if data is not None and "made_with" in data.attrs:
+                kept = json.loads(data.attrs["made_with"])
+                return {"method": subject.method, **kept["settings"]}
+    return {}

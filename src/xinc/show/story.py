@@ -1,0 +1,292 @@
+"""What the numbers say, in sentences: every conclusion is computed, none is written down beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xinc.show.figures.curves import GROUPING_NAMES
+from xinc.show.figures.sheet import Array, Panels, spoken
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Numbers = Mapping[str, float]
+"""Layer as it is spoken ("NeRV block 3") to a number."""
+
+STRENGTHS = ((0.5, "strongly"), (0.3, "moderately"), (0.1, "weakly"), (0.0, "hardly"))
+"""Least absolute correlation and its word, after Cohen (1988)."""
+
+
+def numbers(panels: Panels, value: Callable[[xr.Dataset], float]) -> dict[str, float]:
+    """A number a layer, layers without it left out."""
+    found = {
+        f"{network} {spoken(name)}": value(data) for network, layers in panels.items() for name, data in layers.items()
+    }
+    return {layer: x for layer, x in found.items() if np.isfinite(x)}
+
+
+def listing(words: Iterable[str]) -> str:
+    """``"a, b and c"``."""
+    *first, last = list(words) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def span(values: Iterable[float], form: str = ".2f") -> str:
+    """``"0.52 to 0.93"``, or one number where both are written alike."""
+    values = list(values)
+    low, high = (format(x, form).replace("-", "−") for x in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def percent(share: float) -> str:
+    """A share as per cent with the digits that matter."""
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %" if value >= 0.095 else f"{value:.2g} %"
+
+
+def strength(correlation: float) -> str:
+    """How strong a correlation is, in a word."""
+    return next(word for least, word in STRENGTHS if abs(correlation) >= least)
+
+
+def parts(count: int, whole: int) -> str:
+    """``"all 4 layers"``, ``"3 of 4 layers"``, ``"none of the 4 layers"``."""
+    if whole == 1:
+        return "the layer" if count else "no layer"
+    return (
+        f"all {whole} layers"
+        if count == whole
+        else f"{count} of {whole} layers"
+        if count
+        else f"none of the {whole} layers"
+    )
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """The layers with the greatest and the least of a number."""
+
+    high: str
+    most: float
+    low: str
+    least: float
+
+    @classmethod
+    def of(cls, values: Numbers) -> Extremes:
+        """From at least one layer's number."""
+        high, low = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+        return cls(high, values[high], low, values[low])
+
+
+def medians(data: xr.Dataset) -> dict[str, float]:
+    """Median score over the neurons that are not dead, a grouping."""
+    found = {}
+    for kind in data["grouping"].values:
+        scores: Array = data["score"].sel(grouping=kind).values
+        if np.isfinite(scores).any():
+            found[str(kind)] = float(np.nanmedian(scores))
+    return found
+
+
+def groupings(panels: Panels) -> list[str]:
+    """Fig. 4: which regions explain contributions best, and where grid cells do not come last."""
+    scores = {
+        f"{network} {spoken(name)}": found
+        for network, layers in panels.items()
+        for name, data in layers.items()
+        if len(found := medians(data)) > 1
+    }
+    if not scores:
+        return []
+    winners = [max(found, key=found.__getitem__) for found in scores.values()]
+    sentences = []
+    for kind in sorted(set(winners), key=lambda k: (-winners.count(k), k)):
+        layers = [layer for layer, winner in zip(scores, winners, strict=True) if winner == kind]
+        where = parts(len(layers), len(scores)) if len(layers) > 3 else listing(layers)
+        sentences.append(
+            f"Grouping pixels by {_by(kind)} explains contributions best in {where}: "
+            f"median score {span(scores[layer][kind] for layer in layers)}."
+        )
+    with_grid = {layer: found for layer, found in scores.items() if "grid" in found}
+    if with_grid:
+        last = [layer for layer, found in with_grid.items() if min(found, key=found.__getitem__) == "grid"]
+        grids = span(found["grid"] for found in with_grid.values())
+        sentence = f"Grid cells, which know only place, explain least in {parts(len(last), len(with_grid))} ({grids})"
+        rest = [layer for layer in with_grid if layer not in last]
+        sentences.append(sentence + (f"; not in {listing(rest)}." if last and len(rest) in (1, 2, 3) else "."))
+    return sentences
+
+
+def _by(kind: str) -> str:
+    return {"instances": "instance", "rgb": "colour", "gabor": "texture", "grid": "grid cell"}.get(
+        kind, GROUPING_NAMES.get(kind, kind)
+    )
+
+
+def intensity(panels: Panels) -> list[str]:
+    """Fig. 5: how closely heatmaps follow intensity, and edges beyond it."""
+    light = numbers(panels, lambda d: float(d["correlation_intensity"]))
+    edges = numbers(panels, lambda d: float(d["partial_edges"]))
+    if not light:
+        return ["The frame or the heatmaps are flat, so there is nothing to correlate."]
+    ends = Extremes.of(light)
+    sentences = [
+        f"{ends.high} follows intensity most closely (r = {ends.most:.2f}, {strength(ends.most)})".replace("-", "−")
+        + (
+            f", {ends.low} least (r = {ends.least:.2f}, {strength(ends.least)}).".replace("-", "−")
+            if len(light) > 1
+            else "."
+        )
+    ]
+    if edges:
+        beyond = [layer for layer, r in edges.items() if r >= 0.1]
+        sentences.append(
+            f"Edges get more than their intensity explains in {parts(len(beyond), len(edges))} "
+            f"(partial correlation {span(edges.values())} with intensity taken out)."
+        )
+    return sentences
+
+
+def pixels_per_neuron(panels: Panels) -> list[str]:
+    """Fig. 6: how far neurons reach, whether reach falls with depth, and who is dead."""
+    sentences = []
+    for network, layers in panels.items():
+        reach = {spoken(name): float(d["sorted_share"].median()) for name, d in layers.items()}
+        values = list(reach.values())
+        falls = all(a >= b for a, b in pairwise(values))
+        shares = listing(f"{percent(value)} in {name}" for name, value in reach.items())
+        order = "falling from the output inwards" if falls else "not falling steadily from the output inwards"
+        tail = f", {order}" if len(values) > 1 else ""
+        sentences.append(
+            f"The median neuron of the {network} has more than an even share of {shares} of all pixels{tail}."
+        )
+    silent = numbers(panels, lambda d: float(d["silent"]))
+    dead = numbers(panels, lambda d: float(d["dead"]))
+    ends = Extremes.of(silent)
+    if ends.most >= 0.005:
+        sentences.append(
+            f"Most neurons without a single such pixel are in {ends.high}: {percent(ends.most)}, "
+            f"of which {percent(dead[ends.high])} of the layer have a map that is zero everywhere."
+        )
+    else:
+        sentences.append("Hardly any neuron is without such a pixel.")
+    return sentences
+
+
+def neurons_per_pixel(panels: Panels) -> list[str]:
+    """Fig. 7: whether edges have more neurons than the rest of the frame."""
+    sentences = []
+    for network, layers in panels.items():
+        areas = [float(a) for a in next(iter(layers.values()))["area"].values]
+        said = []
+        for area in areas:
+            ratios = [float(d["edge_ratio"].sel(area=area)) for d in layers.values()]
+            known = [r for r in ratios if np.isfinite(r)]
+            if known:
+                said.append(f"{span(known, '.1f')} times as many at the {100 * area:.0f} % threshold")
+        if said:
+            sentences.append(
+                f"In the {network}, the tenth of pixels with the strongest edges has {listing(said)} "
+                "as the other pixels (1 would be no bias)."
+            )
+    return sentences
+
+
+def median_share(panels: Panels, area: float) -> dict[str, float]:
+    """Median over pixels of the share of neurons above the threshold, a layer."""
+    return numbers(panels, lambda d: float(d["share"].sel(area=area).median()))
+
+
+def sentences(panels: Panels, rules: Sequence[Callable[[Panels], list[str]]]) -> list[str]:
+    """All that several rules have to say."""
+    return [sentence for rule in rules for sentence in rule(panels)]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the first sentence needs to know of a network."""
+
+    network: str
+    parameters: int
+    signal: str
+    frames: int
+    frame: str
+    size: tuple[int, int]
+    psnr: float
+
+
+def fits(found: Sequence[Fitted]) -> str:
+    """The first sentence: what was fitted, and how well."""
+    clauses = []
+    for i, fit in enumerate(found):
+        same = any(other.signal == fit.signal and other.size == fit.size for other in found[:i])
+        what = f"{fit.frames} frames" if fit.frames > 1 else f"frame {fit.frame}" if same else "a picture"
+        where = "" if same else f" of {fit.signal} at {fit.size[0]}×{fit.size[1]}"
+        verb = "" if i else " draws"
+        clauses.append(
+            f"{fit.network} of {magnitude(fit.parameters)} parameters{verb} {what}{where} with {fit.psnr:.1f} dB"
+        )
+    sentence = f"{listing(clauses)}."
+    return sentence[0].upper() + sentence[1:]
+
+
+def magnitude(count: int) -> str:
+    """A count as people say it: ``"0.98 million"``, ``"33 thousand"``."""
+    for unit, name in ((1e6, "million"), (1e3, "thousand")):
+        if count >= 0.8 * unit:
+            value = count / unit
+            return f"{value:.2f} {name}" if value < 10 and unit == 1e6 else f"{value:.0f} {name}"
+    return str(count)
+
+
+def grouping_answer(panels: Panels) -> list[str]:
+    """The second sentence: do neurons go by content or by place?"""
+    scores = {
+        f"{network} {spoken(name)}": medians(d) for network, layers in panels.items() for name, d in layers.items()
+    }
+    both = {layer: s for layer, s in scores.items() if "grid" in s and len(s) > 1}
+    if not both:
+        return []
+    best = {layer: max((k for k in s if not k.startswith("grid")), key=s.__getitem__) for layer, s in both.items()}
+    content = [layer for layer in both if both[layer][best[layer]] > both[layer]["grid"]]
+    chosen = content or list(both)
+    kinds = [best[layer] for layer in chosen]
+    kind = max(set(kinds), key=lambda k: (kinds.count(k), k))
+    those = [layer for layer in chosen if best[layer] == kind]
+    example = max(those, key=lambda layer: both[layer][kind] / max(both[layer]["grid"], 1e-12))
+    there, grid = both[example][kind], both[example]["grid"]
+    example_said = (
+        f"in {example} the median neuron’s contribution strays from an even spread by {percent(there)} "
+        f"between {REGIONS.get(kind, kind)} and by {percent(grid)} between grid cells"
+    )
+    if not content:
+        return [f"Its neurons go by place at least as much as by what is there: {example_said}."]
+    where = parts(len(content), len(both))
+    return [f"In {where} neurons go by {_by(kind)} more than by place: {example_said}."]
+
+
+REGIONS = {"instances": "objects", "rgb": "clusters of colour", "gabor": "clusters of texture"}
+
+
+def spread_answer(heat: Panels, reach: Panels) -> list[str]:
+    """The third sentence: do heatmaps follow intensity, and over how many pixels does a neuron reach?"""
+    light = numbers(heat, lambda d: float(d["correlation_intensity"]))
+    said = []
+    if light:
+        follow = [layer for layer, r in light.items() if r >= 0.3]
+        said.append(
+            f"contributions gather where the picture is bright in {parts(len(follow), len(light))} "
+            f"(correlation {span(light.values())})"
+        )
+    pixels = numbers(reach, lambda d: float(d["sorted_share"].median()))
+    if pixels:
+        ends = Extremes.of(pixels)
+        least = f" down to {percent(ends.least)} in {ends.low}" if len(pixels) > 1 else ""
+        said.append(f"the median neuron serves {percent(ends.most)} of the pixels in {ends.high}{least}")
+    sentence = "; ".join(said)
+    return [f"{sentence[0].upper()}{sentence[1:]}."] if sentence else []

@@ -1,0 +1,145 @@
+"""What a report is about: runs with their results, and how they are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xinc.canvas.trace import trace
+from xinc.errors import RunError
+from xinc.findings.results import FOLDER, Results
+from xinc.run import Run
+from xinc.show.figures.sheet import Panels
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FAMILIES = {"ffn": "FFN", "siren": "SIREN", "nerv": "NeRV", "hnerv": "HNeRV"}
+SAMPLES = {"bunny": "Big Buck Bunny", "bikes": "the bikes clip", "carphone": "the carphone clip"}
+PLAIN_FOLDERS = {"frames", "images", "img", "rgb", "video", "clip", "data"}
+
+
+def signal_name(source: str) -> str:
+    """A signal's name for people: the sample's, the file's stem, the folder's, or its parent's where that says nothing."""
+    if source in SAMPLES:
+        return SAMPLES[source]
+    path = Path(source)
+    name = path.stem if path.suffix else path.name
+    return path.parent.name if name.lower() in PLAIN_FOLDERS and path.parent.name else name or "a signal"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A run with its results.
+
+    Attributes:
+        title: unique in the report.
+        run: the run.
+        tree: its results.
+        method: definition of the maps that are shown.
+    """
+
+    title: str
+    run: Run
+    tree: xr.DataTree
+    method: str
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """Names of the layers with results, outermost first."""
+        known = {node.name for node in self.tree.subtree if f"/{self.method}/" in node.path}
+        canvas = trace(self.run.model, self.run.input(0), method=self.method, size=self.run.clip.size)
+        return [name for name in reversed(canvas.layers) if name in known]
+
+    @cached_property
+    def paths(self) -> set[str]:
+        """Paths of all groups, without the leading slash."""
+        return {node.path.strip("/") for node in self.tree.subtree}
+
+    def dataset(self, finding: str, layer: str) -> xr.Dataset | None:
+        """Results of a finding for a layer, all its frames; None where there are none."""
+        path = f"{finding}/{self.method}/{layer}"
+        if path not in self.paths:
+            return None
+        node = self.tree[path]
+        return node.to_dataset()
+
+    @cached_property
+    def frame(self) -> int:
+        """The frame that pictures of one frame show: the first that was analysed."""
+        for finding in ("grouping", "intensity", "gallery"):
+            for layer in self.layers:
+                data = self.dataset(finding, layer)
+                if data is not None and "frame" in data.coords:
+                    return int(data["frame"].values[0])
+        return 0
+
+    @cached_property
+    def image(self) -> NDArray[np.float32]:
+        """That frame of the clip, ``(H, W, 3)`` in [0, 1]."""
+        return self.picture(self.frame)
+
+    def picture(self, frame: int) -> NDArray[np.float32]:
+        """A frame of the clip, ``(H, W, 3)`` in [0, 1]."""
+        return np.asarray(self.run.clip.frames[frame].permute(1, 2, 0).numpy())
+
+    def panels(self, finding: str, frame: int | None = None) -> dict[str, xr.Dataset]:
+        """Results of a finding at one frame, a layer each; layers without are left out."""
+        found = {}
+        for layer in self.layers:
+            data = self.dataset(finding, layer)
+            if data is not None:
+                found[layer] = at_frame(data, self.frame if frame is None else frame)
+        return found
+
+
+def at_frame(data: xr.Dataset, frame: int) -> xr.Dataset:
+    """One frame of a result; its first where it lacks that frame."""
+    if "frame" not in data.dims:
+        return data
+    known = [int(t) for t in data["frame"].values]
+    return data.isel(frame=known.index(frame) if frame in known else 0)
+
+
+def subjects(runs: Sequence[Run], method: str = "paper") -> list[Subject]:
+    """Runs with their results, under titles that tell them apart.
+
+    Raises:
+        RunError: a run has no results of that method.
+    """
+    found = []
+    for run in runs:
+        tree = Results(run.path / FOLDER if run.path is not None else None).tree()
+        if not any(f"/{method}/" in node.path for node in tree.subtree):
+            where = run.path or "this run"
+            raise RunError(f"{where} has no results of method {method!r}; run `xinc analyse {where} --method {method}`")
+        found.append(Subject(FAMILIES.get(run.family, run.family), run, tree, method))
+    return _told_apart(found)
+
+
+def _told_apart(found: list[Subject]) -> list[Subject]:
+    """Titles made unique: by the signal's name, then the folder's, then a number."""
+    ways = (
+        lambda s, i: s.title,
+        lambda s, i: f"{s.title} · {signal_name(s.run.clip.source)}",
+        lambda s, i: f"{s.title} · {s.run.path.name if s.run.path else i + 1}",
+        lambda s, i: f"{s.title} {i + 1}",
+    )
+    for way in ways:
+        titles = [way(s, i) for i, s in enumerate(found)]
+        if max(Counter(titles).values(), default=1) == 1:
+            return [replace(s, title=title) for s, title in zip(found, titles, strict=True)]
+    raise AssertionError("numbers are unique")
+
+
+def panels(found: Sequence[Subject], finding: str) -> Panels:
+    """Results of a finding for all subjects that have it, each at the frame that it shows."""
+    all_ = {s.title: s.panels(finding) for s in found}
+    return {title: layers for title, layers in all_.items() if layers}
