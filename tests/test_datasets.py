@@ -249,6 +249,22 @@ def test_a_video_without_annotation_opens_and_says_so(tmp_path: Path) -> None:
     assert len(said) == 1
 
 
+@pytest.mark.filterwarnings("ignore:no frame of")
+def test_a_video_whose_frames_are_gone_does_not_hide_the_others(tmp_path: Path) -> None:
+    root = vipseg(tmp_path)
+    for path in (root / "imgs/1001_xyz").iterdir():
+        path.unlink()
+    assert [(r.video, r.frames, r.labelled, r.missing) for r in datasets.listing(root)] == [
+        ("1001_xyz", 0, 0, 3),
+        ("26_abc", 3, 3, 0),
+    ]
+    with (
+        pytest.warns(UserWarning, match="3 files of 1001_xyz are missing"),
+        pytest.raises(SignalError, match="0 frames"),
+    ):
+        datasets.open(root, video="1001_xyz")
+
+
 def test_a_label_image_without_its_frame_is_said(tmp_path: Path) -> None:
     root = vipseg(tmp_path)
     (root / "imgs/1001_xyz/00002059.jpg").unlink()

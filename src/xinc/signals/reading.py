@@ -125,34 +125,36 @@ def natural_order(path: Path) -> list[tuple[int, int | str]]:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The pictures in a folder, in natural order; hidden files and Cityscapes annotations are left out.
+    """The pictures in a folder, in natural order, maybe none; hidden files and Cityscapes annotations are left out.
 
     Raises:
-        SignalError: there is none, or two files have one stem.
+        SignalError: two files have one stem.
     """
     files = [
         p
         for p in folder.iterdir()
         if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and not is_label_name(p.stem)
     ]
+    files.sort(key=natural_order)
+    for stem, times in Counter(p.stem for p in files).items():
+        if times > 1:
+            twins = " and ".join(p.name for p in files if p.stem == stem)
+            raise SignalError(f"{folder} has {twins}: one frame twice? Keep label images in a folder of their own")
+    return files
+
+
+def _folder(folder: Path, choice: Choice) -> Source:
+    files = frame_files(folder)
     if not files:
         inner = sorted(p.name for p in folder.iterdir() if p.is_dir())
         hint = f"; it has folders ({', '.join(inner[:5])}): name one of them" if inner else ""
         raise SignalError(f"the folder {folder} holds no image{hint}")
-    files.sort(key=natural_order)
-    stems = Counter(p.stem for p in files)
-    stem, times = stems.most_common(1)[0]
-    if times > 1:
-        twins = " and ".join(p.name for p in files if p.stem == stem)
-        raise SignalError(
-            f"the folder {folder} has {twins}: one frame twice? Keep label images in a folder of their own"
-        )
-    return files
+    return Source((p.stem, read_rgb(p)) for p in files[choice.slice])
 
 
 def _source(path: Path, choice: Choice) -> Source:
     if path.is_dir():
-        return Source((p.stem, read_rgb(p)) for p in frame_files(path)[choice.slice])
+        return _folder(path, choice)
     wanted = choice.slice
     if is_picture(path):
         return Source(islice(read_animation(path), wanted.start, wanted.stop, wanted.step))

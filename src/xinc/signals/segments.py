@@ -195,7 +195,7 @@ def _matched(path: Path, names: Sequence[str]) -> dict[int, Path]:
     if not matched:
         raise SignalError(
             f"no label image in {path} has the stem of a frame: label images such as {labels[0].name}, "
-            f"frames such as {names[0]}; rename the label images after their frames"
+            f"frames such as {names[0]}; rename the label images, or choose annotated frames"
         )
     return matched
 
