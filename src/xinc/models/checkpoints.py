@@ -1,0 +1,188 @@
+"""Making a network of somebody else's weights: read, recognised, loaded strictly, settled by the fit to the signal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xinc.errors import CheckpointError, ModelError
+from xinc.models.base import INR, OUTPUTS, Config, Pixelwise, decibels
+from xinc.models.families import family
+from xinc.models.foreign import READERS, Reading, guess_family, listing, picture_size
+from xinc.models.tensors import dequantise, is_quantised, read_file, weights_in
+
+PROBES = 32_768
+"""Pixels of a coordinate network that decide between what shapes leave open."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network made of somebody else's weights.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        psnr: how well it shows the frame by which open settings were chosen, in dB.
+        notes: what was found, converted, chosen and left out, one sentence each.
+    """
+
+    model: INR
+    psnr: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The named weights of a file.
+
+    Attributes:
+        path: the file.
+        weights: float32 tensors by name, without wrapper keys and leading prefixes.
+        notes: how they were stored.
+    """
+
+    path: Path
+    weights: dict[str, Tensor]
+    notes: tuple[str, ...]
+
+    @property
+    def family(self) -> str | None:
+        """The family whose names the weights have, None if of none."""
+        return guess_family(self.weights)
+
+    def picture_size(self, name: str, aspect: float) -> tuple[int, int] | None:
+        """Size of the frames that the network makes; see :func:`xinc.models.foreign.picture_size`.
+
+        Raises:
+            CheckpointError: the weights are not of that family.
+        """
+        with _told_of(self, name):
+            return picture_size(name, self.weights, aspect)
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Read the weights of a file without running anything in it.
+
+    Args:
+        path: a safetensors or torch file: plain, wrapped (``state_dict``, ``model``, ...), Lightning's, or HNeRV's
+            8-bit format.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds no named weights.
+    """
+    path = Path(path)
+    content, skipped = read_file(path)
+    stored = weights_in(content, path)
+    notes = []
+    if quantised := sum(is_quantised(value) for value in stored.values()):
+        notes.append(f"{quantised} tensors were stored in 8 bits with minimum and scale")
+    if skipped:
+        notes.append(f"objects that are no tensors were left out, nothing was executed: {', '.join(skipped[:5])}")
+    return Checkpoint(path, {name: dequantise(value) for name, value in stored.items()}, tuple(notes))
+
+
+def import_network(
+    checkpoint: Checkpoint, name: str, frames: Tensor, settings: Mapping[str, Any] | None = None
+) -> Imported:
+    """Make a network of a checkpoint.
+
+    Shapes tell the architecture. What they leave open (activation, output function, coordinates, time encoding,
+    SIREN's frequency factors) is chosen by which network shows one frame of the signal best, unless ``settings`` say.
+
+    Args:
+        checkpoint: what :func:`open_checkpoint` read.
+        name: family.
+        frames: ``(T, 3, H, W)`` that the network represents.
+        settings: fields of the family's configuration that are known, such as ``{"activation": "relu"}``.
+
+    Raises:
+        CheckpointError: the weights are not of that family, or names and shapes differ from its network's.
+        ModelError: unknown family or setting, or the frames have a size that the network does not make.
+    """
+    row = family(name)
+    known = dict(settings or {})
+    fields = {field.name for field in dataclasses.fields(row.config)} - {"size", "frames"}
+    if unknown := sorted(set(known) - fields):
+        raise ModelError(f"{name} has no setting {unknown[0]!r}; it has {', '.join(sorted(fields))}")
+    with _told_of(checkpoint, name):
+        reading = READERS[name](checkpoint.weights, frames)
+    configs = list(dict.fromkeys(_with(config, **known) for config in reading.configs))
+    outputs = [known["output"]] if "output" in known else list(OUTPUTS)
+    _check_names(row.model(configs[0]), reading, checkpoint.path, name)
+    ranked = _ranked(row.model, reading, configs, outputs, frames)
+    best, config = ranked[0]
+    model = row.model(config)
+    model.load_state_dict(reading.state)
+    return Imported(model.eval(), best, (*checkpoint.notes, *reading.notes, *_choice_note(ranked)))
+
+
+def _ranked(
+    make: Callable[[Any], INR], reading: Reading, configs: list[Config], outputs: list[str], frames: Tensor
+) -> list[tuple[float, Config]]:
+    """Every open choice with its PSNR on one frame, best first; the plainest first among equals."""
+    scores: list[tuple[float, Config]] = []
+    for config in configs:
+        model = make(_with(config, output="identity"))
+        model.load_state_dict(reading.state)
+        raw, target = _probe(model.eval(), frames)
+        for output in outputs:
+            error = (OUTPUTS[output](raw).clamp(0, 1) - target).double().square().mean()
+            scores.append((float(decibels(error.nan_to_num(1.0))), _with(config, output=output)))
+    return sorted(scores, key=lambda score: -score[0])
+
+
+def _with(config: Config, **changes: Any) -> Config:
+    return config.from_dict({**config.to_dict(), **changes})
+
+
+@torch.no_grad()
+def _probe(model: INR, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """The network's values before the output function for part of the signal, and that part."""
+    if isinstance(model, Pixelwise):
+        pixels = model.grid.flatten(0, 1)
+        chosen = torch.linspace(0, len(pixels) - 1, min(PROBES, len(pixels))).long()
+        return model(pixels[chosen]), frames[0].flatten(1).T[chosen]
+    middle = len(frames) // 2
+    return model(model.frame_input(middle))[0], frames[middle]
+
+
+def _choice_note(ranked: list[tuple[float, Config]]) -> list[str]:
+    best, config = ranked[0]
+    if len(ranked) == 1:
+        return [f"one frame is shown with {best:.1f} dB"]
+    others = [other for _, other in ranked[1:]]
+    open_fields = [f for f, v in config.to_dict().items() if any(o.to_dict()[f] != v for o in others)]
+    chosen = ", ".join(f"{f} {getattr(config, f)}" for f in open_fields)
+    doubt = "" if best >= 20 else "; that is little: is this the signal that the network was trained on?"
+    return [f"chosen by the fit to one frame: {chosen} ({best:.1f} dB, the next best {ranked[1][0]:.1f} dB){doubt}"]
+
+
+def _check_names(model: nn.Module, reading: Reading, path: Path, name: str) -> None:
+    """Compare names and shapes before loading, so that one message can list all that differs."""
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in reading.state.items()}
+    missing, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    shapes = [f"{k} {found[k]} instead of {wanted[k]}" for k in sorted(wanted.keys() & found) if wanted[k] != found[k]]
+    parts = {"missing": missing, "unknown": unknown, "other shapes": shapes}
+    if any(parts.values()):
+        differing = "; ".join(f"{what}: {listing(items)}" for what, items in parts.items() if items)
+        raise CheckpointError(f"{path} does not fit the {name} that its shapes describe: {differing}")
+
+
+@contextmanager
+def _told_of(checkpoint: Checkpoint, name: str) -> Iterator[None]:
+    """Completes what a reader found wrong with the file's name and what the file looks like instead."""
+    try:
+        yield
+    except CheckpointError as fault:
+        found = checkpoint.family
+        looks = f"it has {', '.join(list(checkpoint.weights)[:3])}, ..."
+        if found not in (None, name):
+            looks = f"it looks like a {found}; try --as {found}"
+        raise CheckpointError(f"{checkpoint.path} is not a {name} that can be read: {fault} ({looks})") from None
