@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xinc.canvas.ablation import ablation
+from xinc.canvas.exact import exact
 from xinc.canvas.geometry import Window, path_of
 from xinc.canvas.kernels import CODES
 from xinc.canvas.plan import Plan, shuffle
@@ -119,6 +121,8 @@ METHODS: dict[str, Method] = {
     for method in (
         Method("paper", "the text of section 3: a mean filter stands in for later convolutions", paper),
         Method("official", "what the published code computes", official),
+        Method("exact", "the neuron's term through the true rest of the network, linearised; signed colours", exact),
+        Method("ablation", "what the picture loses without the neuron: the truth, one forward pass a neuron", ablation),
     )
 }
 

@@ -1,14 +1,14 @@
-"""What follows a layer, as a function of a change of its pre-activation, for the part of the network that a window sees.
+"""What follows a layer, as a function of a change of its pre-activation, as far as a window of the picture sees it.
 
-A change is carried on by itself: its linear operations act on the change alone, and an activation turns a change ``d`` of its
-argument ``a`` into ``φ'(a) d`` (tangent) or ``φ(a + d) - φ(a)`` (secant). The first gives exact first-order transport, the
-second ablation; neither subtracts two whole pictures, so small changes keep their digits.
+A change is carried on by itself: linear operations act on the change alone, and an activation turns a change ``d`` of
+its argument ``a`` into ``φ'(a) d`` (tangent) or ``φ(a + d) - φ(a)`` (secant). The first gives exact first-order
+transport, the second ablation; no whole pictures are subtracted, so small changes keep their digits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xinc.canvas.fold import Folded, Pass, dense_fold
 from xinc.canvas.geometry import Window
 from xinc.canvas.plan import Activation, Plan, Stage, shuffle
 
@@ -30,6 +31,23 @@ def derivative(activation: Activation, at: Tensor) -> Tensor:
         x = at.detach().requires_grad_()
         (slope,) = torch.autograd.grad(activation(x).sum(), x)
     return slope
+
+
+Passed = Callable[[Tensor, slice], Tensor]
+"""A change of some channels of an activation's argument, as a change of its values."""
+
+
+def _passed(activation: Activation, at: Tensor, order: Order) -> Passed:
+    if order == "tangent":
+        slope = derivative(activation, at)
+        return lambda change, channels: change * slope[channels]
+    if activation.name == "identity":
+        return lambda change, channels: change
+    at = (
+        at.double()
+    )  # a small change is the difference of two like values: in single precision its digits would be lost
+    value = activation(at)
+    return lambda change, channels: (activation(at[channels] + change) - value[channels]).to(change.dtype)
 
 
 def seen_by(plan: Plan, position: int, window: Window) -> list[tuple[Window, Window]]:
@@ -64,7 +82,7 @@ def widened(window: Window, stage: Stage) -> Window:
 
 
 def planes(stage: Stage, neurons: Tensor, window: Window) -> Tensor:
-    """What kernels add to the convolution's output over a window of its grid: ``W_oi * v_i``, without bias ``(n, h, w)``."""
+    """What kernels add to the convolution's output over a window of its grid: ``W_oi * v_i``, ``(n, h, w)``."""
     i, o = neurons // stage.outputs, neurons % stage.outputs
     height, width = stage.input.shape[1:]
     values = crop(stage.input, Window(0, height, 0, width), widened(window, stage))[i]
@@ -106,26 +124,14 @@ class ConvolutionTail:
         return found
 
     @cached_property
-    def _slopes(self) -> list[Tensor]:
+    def _activations(self) -> list[Passed]:
         stages = self.plan.stages[self.position :]
-        return [derivative(stage.activation, at) for stage, at in zip(stages, self._preactivations, strict=True)]
-
-    @cached_property
-    def _values(self) -> list[Tensor]:
-        stages = self.plan.stages[self.position :]
-        return [stage.activation(at) for stage, at in zip(stages, self._preactivations, strict=True)]
+        return [_passed(s.activation, at, self.order) for s, at in zip(stages, self._preactivations, strict=True)]
 
     @property
     def coarse(self) -> Window:
         """The window of the convolution's grid that the picture's window sees."""
         return self._seen[0][0]
-
-    def _pass(self, step: int, change: Tensor, channels: slice) -> Tensor:
-        """A change of some channels of a stage's pre-activation, behind its activation."""
-        if self.order == "tangent":
-            return change * self._slopes[step][channels]
-        stage = self.plan.stages[self.position + step]
-        return stage.activation(self._preactivations[step][channels] + change) - self._values[step][channels]
 
     def _reach(self, step: int, change: Tensor, channels: slice) -> Tensor:
         """A change of some channels of a stage's input, as a change of its pre-activation."""
@@ -160,34 +166,45 @@ class ConvolutionTail:
         placed = change.new_zeros(len(change), rh * rw, *coarse.shape)
         placed[:, cell] = change
         channels = slice(shuffled, shuffled + 1)
-        moved = self._pass(0, self._shuffled(placed, stage, coarse, fine), channels)
+        moved = self._activations[0](self._shuffled(placed, stage, coarse, fine), channels)
         if self.position == len(self.plan.stages) - 1:
             picture = moved.new_zeros(len(moved), stage.outputs // (rh * rw), *self.window.shape)
             picture[:, channels] = moved
             return picture
         return self._later(moved, 1, channels)
 
+    @property
+    def values(self) -> int:
+        """Values that the largest intermediate result of one neuron holds, and its copies."""
+        plan, areas = self.plan, [fine.shape[0] * fine.shape[1] for _, fine in self._seen]
+        widths = [stage.outputs // (stage.upscale[0] * stage.upscale[1]) for stage in plan.stages[self.position :]]
+        return (
+            3 * max(area * width for area, width in zip(areas[1:], widths[1:], strict=True))
+            if areas[1:]
+            else 8 * areas[0]
+        )
+
     def whole(self, change: Tensor) -> Tensor:
         """The picture's change by a change of all output channels of the convolution, ``(n, C_out, h, w)``."""
         stage = self.plan.stages[self.position]
-        moved = self._pass(0, self._shuffled(change, stage, *self._seen[0]), slice(None))
+        moved = self._activations[0](self._shuffled(change, stage, *self._seen[0]), slice(None))
         return self._later(moved, 1, slice(None))
 
     def _later(self, moved: Tensor, first: int, channels: slice) -> Tensor:
         for step in range(first, len(self.plan.stages) - self.position):
-            moved = self._pass(step, self._reach(step, moved, channels), slice(None))
+            moved = self._activations[step](self._reach(step, moved, channels), slice(None))
             channels = slice(None)
         return moved
 
     def neurons(self, neurons: Sequence[int]) -> Tensor:
-        """The picture's change by the terms of some kernels (secant: by their removal, sign turned), ``(n, colours, H, W)``."""
+        """The picture's change by the terms of kernels, ``(n, colours, H, W)``; secant: what their removal takes."""
         stage = self.plan.stages[self.position]
         index = torch.as_tensor(list(neurons), device=stage.input.device)
         sign = 1 if self.order == "tangent" else -1
         colours = self.plan.output.shape[0]
         result = stage.input.new_empty(len(index), colours, *self.window.shape)
         outputs = index % stage.outputs
-        for channel in outputs.unique().tolist():
+        for channel in sorted(set(outputs.tolist())):
             own = outputs == channel
             result[own] = sign * self(sign * planes(stage, index[own], self.coarse), channel)
         return result
@@ -207,23 +224,29 @@ class LinearTail:
         w = self.window
         return values.reshape(*self.plan.size, -1)[w.y0 : w.y1, w.x0 : w.x1].flatten(0, 1)
 
+    @property
+    def values(self) -> int:
+        """Values that the largest intermediate result of one neuron holds, and its copies."""
+        rows, columns = self.window.shape
+        return 3 * rows * columns * max(stage.outputs for stage in self.plan.stages[self.position :])
+
     @cached_property
-    def _steps(self) -> list[tuple[Stage, Callable[[Tensor], Tensor]]]:
+    def _steps(self) -> list[tuple[Stage, Passed]]:
         steps = []
         for stage in self.plan.stages[self.position :]:
             at = F.linear(self.pixels(stage.input), stage.weight, stage.bias)
-            steps.append((stage, _tangent(stage.activation, at) if self.order == "tangent" else _secant(stage.activation, at)))
+            steps.append((stage, _passed(stage.activation, at, self.order)))
         return steps
 
     def __call__(self, change: Tensor) -> Tensor:
         """The picture's change ``(n, colours, H, W)`` by a change ``(n, N, C_out)`` of the layer's output."""
-        moved = self._steps[0][1](change)
+        moved = self._steps[0][1](change, slice(None))
         for stage, activation in self._steps[1:]:
-            moved = activation(F.linear(moved, stage.weight))
+            moved = activation(F.linear(moved, stage.weight), slice(None))
         return moved.transpose(1, 2).reshape(len(moved), -1, *self.window.shape)
 
     def neurons(self, neurons: Sequence[int]) -> Tensor:
-        """The picture's change by the terms of some features (secant: by their removal, sign turned), ``(n, colours, H, W)``."""
+        """The picture's change by the terms of features, ``(n, colours, H, W)``; secant: what their removal takes."""
         stage = self.plan.stages[self.position]
         index = torch.as_tensor(list(neurons), device=stage.input.device)
         sign = 1 if self.order == "tangent" else -1
@@ -231,20 +254,62 @@ class LinearTail:
         return sign * self(sign * terms)
 
 
-def _tangent(activation: Activation, at: Tensor) -> Callable[[Tensor], Tensor]:
-    slope = derivative(activation, at)
-    return lambda change: change * slope
-
-
-def _secant(activation: Activation, at: Tensor) -> Callable[[Tensor], Tensor]:
-    value = activation(at)
-    return lambda change: activation(at + change) - value
-
-
 Tail = ConvolutionTail | LinearTail
+
+HELD_VALUES = 1 << 25
+"""Values that the intermediate results of one chunk of neurons may hold (128 MB in float32)."""
 
 
 def tail_of(plan: Plan, position: int, window: Window | None = None, order: Order = "tangent") -> Tail:
     """What follows a stage, over a window of the picture or all of it."""
     kind = LinearTail if plan.stages[position].kind == "linear" else ConvolutionTail
     return kind(plan, position, window or Window(0, plan.size[0], 0, plan.size[1]), order)
+
+
+@dataclass
+class TailStream:
+    """Maps by running the network's rest for a few neurons at a time: any device, any activation.
+
+    A whole canvas this way costs one pass through the rest of the network for each neuron.
+    """
+
+    plan: Plan
+    position: int
+    order: Order
+    signed: bool = False
+    neurons: int = field(init=False)
+    size: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.neurons, self.size = self.plan.stages[self.position].neurons, self.plan.size
+
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Signed change of each colour, ``(n, colours, h, w)``."""
+        tail = tail_of(self.plan, self.position, window, self.order)
+        parts = [tail.neurons(chunk) for chunk in _chunks(neurons, tail)]
+        return torch.cat(parts) if parts else self.plan.output.new_empty(0, len(self.plan.output), *tail.window.shape)
+
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Sum over colours of the absolute change, ``(n, h, w)``."""
+        tail = tail_of(self.plan, self.position, window, self.order)
+        parts = [tail.neurons(chunk).abs().sum(1) for chunk in _chunks(neurons, tail)]
+        return torch.cat(parts) if parts else self.plan.output.new_empty(0, *tail.window.shape)
+
+    def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
+        """Fold all maps; kernels of the same output channel share the tensors that lead away from it."""
+        stage = self.plan.stages[self.position]
+        outputs = 1 if stage.kind == "linear" else stage.outputs
+        tail = tail_of(self.plan, self.position, None, self.order)
+        folded = Folded.empty(self.neurons, self.size, wanted)
+        for output in range(outputs):
+            for chunk in _chunks(range(output, self.neurons, outputs), tail):
+                dense_fold(tail.neurons(chunk), chunk, wanted, folded)
+                if progress is not None:
+                    progress(len(chunk) / self.neurons)
+        return folded
+
+
+def _chunks(neurons: Sequence[int], tail: Tail) -> list[Sequence[int]]:
+    """Neurons in chunks that keep to :data:`HELD_VALUES`."""
+    size = max(1, HELD_VALUES // tail.values)
+    return [neurons[first : first + size] for first in range(0, len(neurons), size)]

@@ -1,0 +1,46 @@
+"""Ablation, the ground truth: what the picture loses when a neuron's term is removed and the rest runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from xinc.canvas.plan import Plan
+from xinc.canvas.tail import ConvolutionTail, LinearTail, TailStream, tail_of
+
+
+def ablation(plan: Plan, position: int) -> TailStream:
+    """``A_k(p) = sum_c |y(p, c) - y(p, c; z_k removed)|``, biases kept.
+
+    A neuron's removal is carried on as a change: kernels change one channel only, so the next convolution reads that
+    channel alone, in the last block the head is all that is left, and a window computes no more than it sees.
+    """
+    return TailStream(plan, position, "secant")
+
+
+def removed(plan: Plan, position: int, neurons: Sequence[int]) -> Tensor:
+    """The picture without all of these neurons at once, ``(colours, H, W)``.
+
+    Args:
+        plan: the network.
+        position: of the stage whose neurons go.
+        neurons: indices; their terms are taken from the pre-activation, biases kept.
+    """
+    tail = tail_of(plan, position, None, "secant")
+    index = torch.as_tensor(list(neurons), dtype=torch.long, device=plan.output.device)
+    change = _term_of(tail, index)
+    return plan.output + (tail.whole(-change) if isinstance(tail, ConvolutionTail) else tail(-change))[0]
+
+
+def _term_of(tail: ConvolutionTail | LinearTail, index: Tensor) -> Tensor:
+    """The sum of the terms of some neurons, with a leading axis of one."""
+    stage = tail.plan.stages[tail.position]
+    kept = torch.zeros_like(stage.weight)
+    if isinstance(tail, LinearTail):
+        kept[:, index] = stage.weight[:, index]
+        return torch.nn.functional.linear(stage.input, kept)[None]
+    i, o = index // stage.outputs, index % stage.outputs
+    kept[o, i] = stage.weight[o, i]
+    return torch.nn.functional.conv2d(stage.input[None], kept, padding=stage.padding)
