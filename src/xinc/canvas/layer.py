@@ -66,7 +66,7 @@ class Layer:
             }
         )
 
-    def maps(self, neurons: Sequence[int] | Tensor | int, *, signed: bool = False) -> Tensor:
+    def maps(self, neurons: ArrayLike | Tensor, *, signed: bool = False) -> Tensor:
         """Maps of some neurons.
 
         Args:
@@ -250,7 +250,7 @@ class Layer:
             attrs={"layer": self.name, "method": self.method, "module": self.module},
         )
 
-    def _indices(self, neurons: Sequence[int] | Tensor | int) -> list[int]:
+    def _indices(self, neurons: ArrayLike | Tensor) -> list[int]:
         chosen = [int(k) for k in np.atleast_1d(np.asarray(neurons, dtype=np.int64))]
         count = self.shape[0]
         for k in chosen:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ CHUNK_VALUES = 1 << 24
 """Map values that a dense stream holds at once (64 MB in float32, a few times that in intermediate results)."""
 
 
+@runtime_checkable
 class Stream(Protocol):
     """A layer's maps under one method."""
 
