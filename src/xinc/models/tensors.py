@@ -8,6 +8,7 @@ which rebuilds tensors and plain containers and puts an inert placeholder wherev
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import warnings
@@ -15,7 +16,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ class TensorUnpickler(pickle.Unpickler):
         storage: bytes of the storage of a key.
     """
 
-    def __init__(self, stream: IO[bytes], storage: Callable[[str], bytes]) -> None:
+    def __init__(self, stream: io.BytesIO, storage: Callable[[str], bytes]) -> None:
         super().__init__(stream, encoding="utf-8")
         self._storage = storage
         self._kept: dict[str, Tensor] = {}
@@ -191,9 +192,8 @@ def _by_table(path: Path) -> tuple[Any, list[str]]:
         if name is None:
             raise CheckpointError("the archive holds no pickle of tensors")
         folder = name.removesuffix("data.pkl")
-        with archive.open(name) as stream:
-            reader = TensorUnpickler(stream, lambda key: archive.read(f"{folder}data/{key}"))
-            return reader.load(), sorted(reader.skipped)
+        reader = TensorUnpickler(io.BytesIO(archive.read(name)), lambda key: archive.read(f"{folder}data/{key}"))
+        return reader.load(), sorted(reader.skipped)
 
 
 def weights_in(content: Any, path: Path) -> dict[str, Any]:
