@@ -1,0 +1,134 @@
+"""The documents keep their word: their Python runs, their commands, files, links and versions exist."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from PIL import Image
+
+import xinc
+from xinc.canvas.methods import METHODS
+from xinc.errors import XincError
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TINY = {
+    'xinc.open("bunny", size=(128, 256), every=4)': 'xinc.open("frames", size=(128, 256))',
+    "epochs=140": "epochs=1, fc_dim=3",
+    "progress=True": "progress=False",
+}
+"""What a test cannot wait for, and what it does instead."""
+
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def python_of(page: Path) -> str:
+    return "\n".join(code for language, code in FENCE.findall(page.read_text()) if language == "python")
+
+
+def commands_of(page: Path) -> Iterator[list[str]]:
+    """Words of every ``xinc`` command that a page shows, in a block or in a line."""
+    text = page.read_text()
+    lines = [line for language, code in FENCE.findall(text) if language != "python" for line in code.splitlines()]
+    for shown in [*lines, *re.findall(r"`([^`\n]+)`", FENCE.sub("", text))]:
+        words = shown.split("#")[0].split()
+        if words and words[0].endswith("xinc") and len(words) > 1:
+            yield words[1:]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with six small frames in ``frames``."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frames").mkdir()
+    random = np.random.default_rng(0)
+    for i in range(6):
+        picture = random.integers(0, 255, (16, 32, 3), dtype=np.uint8)
+        Image.fromarray(picture).resize((256, 128)).save(f"frames/{i}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/getting-started.md", "docs/methods.md"])
+def test_python_runs(name: str, workplace: Path) -> None:
+    code = python_of(ROOT / name)
+    assert TINY.keys() & {slow for slow in TINY if slow in code}, f"{name} shows no fit"
+    for slow, quick in TINY.items():
+        code = code.replace(slow, quick)
+    exec(compile(code, name, "exec"), {"__name__": name})
+
+
+def test_results_are_read_as_shown(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from xinc.findings.analyse import analyse
+    from xinc.findings.analyses import Settings
+
+    run = xinc.fit("nerv", xinc.open("frames", size=(32, 64)), epochs=1, fc_dim=3, out="run")
+    quick = Settings(clusters=4, restarts=1)
+    analyse(run, frames=[1], layers=["block3"], findings=["grouping"], settings=quick)
+    exec(compile(python_of(ROOT / "docs" / "files.md"), "files.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "?" in shown
+    assert "rgb" in shown
+
+
+def test_every_file_of_a_run_is_described(workplace: Path) -> None:
+    xinc.fit("nerv", xinc.open("frames", size=(32, 64)), epochs=1, fc_dim=3, out="run")
+    text = (ROOT / "docs" / "files.md").read_text()
+    assert not [path.name for path in Path("run").iterdir() if f"`{path.name}" not in text]
+
+
+@by_page
+def test_commands_exist(page: Path) -> None:
+    import typer
+
+    from xinc.cli import app
+
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, *rest in commands_of(page):
+        assert name in known, f"there is no command xinc {name}"
+        options = {option for parameter in known[name].params for option in parameter.opts}
+        assert {word for word in rest if word.startswith("-")} <= options, f"xinc {name} {' '.join(rest)}"
+
+
+def test_the_readme_lists_every_command() -> None:
+    import typer
+
+    from xinc.cli import app
+
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert set(known) <= {name for name, *_ in commands_of(ROOT / "README.md")}
+
+
+@by_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", FENCE.sub("", page.read_text())):
+        if not target.startswith("http"):
+            assert (page.parent / target.split("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+def test_every_error_has_an_entry() -> None:
+    headings = set(re.findall(r"^## (\w+)$", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE))
+    assert headings == {kind.__name__ for kind in XincError.__subclasses__()}
+
+
+def test_every_method_has_an_entry() -> None:
+    headings = re.findall(r"^### `(\w+)`", (ROOT / "docs" / "methods.md").read_text(), re.MULTILINE)
+    assert set(headings) == set(METHODS)
+
+
+def test_the_lock_holds_what_the_project_asks_for() -> None:
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "one exact version a line, and nothing else"
+    pinned = {canonicalize_name(name): Version(version) for name, version in (line.split("==") for line in lines)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    for wanted in map(Requirement, asked):
+        assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, f"{wanted} is not what the lock holds"
