@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,15 @@ from matplotlib.figure import Figure
 from xinc.show import figures, story
 from xinc.show.figures.sheet import Array, Panels, spoken
 from xinc.show.page import Drawing, Exhibit, Table
+from xinc.show.subjects import Subject, panels
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
 Frames = Mapping[str, Array]
-"""Network's title to the frame ``(H, W, 3)`` that its panels show."""
+"""Panel's title to the frame ``(H, W, 3)`` that it shows."""
+Gathered = tuple[Panels, Frames]
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,18 @@ class Plate:
         draw: makes it from the panels and the frames.
         title: what it shows: its text alternative.
         caption: how to read it, two sentences.
+        wanted: whether the panels have what it draws.
     """
 
     draw: Callable[[Panels, Frames], Figure]
     title: str
     caption: str
+    wanted: Callable[[Panels], bool] = lambda panels: True
+
+
+def shown(found: Sequence[Subject], finding: str) -> Gathered:
+    """Every network at the frame that the report shows."""
+    return panels(found, finding), {s.title: s.image for s in found}
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class Kind:
         short: its name in the contents.
         title: heading.
         plates: its figures.
+        gather: panels and frames from all networks; no panels for no exhibit.
         says: sentences from the panels.
         row: the numbers of one layer; none for no table.
         meaning: caption of the table.
@@ -54,39 +64,95 @@ class Kind:
     short: str
     title: str
     plates: tuple[Plate, ...]
+    gather: Callable[[Sequence[Subject], str], Gathered] = shown
     says: Callable[[Panels], list[str]] = lambda panels: []
     row: Callable[[xr.Dataset], dict[str, Any]] | None = None
     meaning: str = ""
 
-    def exhibit(self, panels: Panels, frames: Frames) -> Exhibit:
-        """The exhibit of some networks' layers, all at the frame that is shown."""
-        attrs = next(iter(next(iter(panels.values())).values())).attrs
+    def exhibit(self, found: Sequence[Subject]) -> Exhibit | None:
+        """The exhibit of some networks; None where none of them has results of this finding."""
+        layers, frames = self.gather(found, self.finding)
+        if not layers:
+            return None
+        attrs = next(iter(next(iter(layers.values())).values())).attrs
         drawings = [
-            Drawing.of(plate.draw(panels, frames), f"{self.finding}-{i}", plate.title, plate.caption)
+            Drawing.of(plate.draw(layers, frames), f"{self.finding}-{i}", plate.title, plate.caption)
             for i, plate in enumerate(self.plates)
+            if plate.wanted(layers)
         ]
-        tables = [Table.of(self.numbers(panels), "Numbers", self.meaning, self.finding)] if self.row else []
+        tables = [Table.of(self.numbers(layers), "Numbers", self.meaning, self.finding)] if self.row else []
         source = f"Section {attrs['section']} · {attrs['figure']} of the paper"
         return Exhibit(
-            self.finding, self.short, source, self.title, self.says(panels), drawings, tables, attrs["direction"]
+            self.finding, self.short, source, self.title, self.says(layers), drawings, tables, attrs["direction"]
         )
 
-    def numbers(self, panels: Panels) -> pd.DataFrame:
+    def numbers(self, layers: Panels) -> pd.DataFrame:
         """One row a layer."""
         import pandas as pd
 
         assert self.row is not None  # asked only where there is a table
         return pd.DataFrame(
-            {"network": network, "layer": spoken(name), **self.row(data)}
-            for network, layers in panels.items()
-            for name, data in layers.items()
+            {"network": network.replace("\n", ", "), "layer": spoken(name), **self.row(data)}
+            for network, own in layers.items()
+            for name, data in own.items()
         )
+
+
+def _with_baseline(found: Sequence[Subject], finding: str) -> Gathered:
+    """Grouping scores, with the median score of the same regions moved elsewhere where that was computed."""
+    layers, frames = shown(found, finding)
+    moved = panels(found, "grouping_baseline")
+    joined = {
+        network: {name: _joined(data, moved.get(network, {}).get(name)) for name, data in own.items()}
+        for network, own in layers.items()
+    }
+    return joined, frames
+
+
+def _joined(data: xr.Dataset, baseline: xr.Dataset | None) -> xr.Dataset:
+    if baseline is None:
+        return data
+    place = baseline["score_shifted"].median(("neuron", "shift"))
+    return data.assign(shifted=place, p_value=baseline["p_value"])
+
+
+def _moving(found: Sequence[Subject], finding: str, most: int = 2) -> Gathered:
+    """Up to two steps of each network, a row each."""
+    layers: dict[str, dict[str, xr.Dataset]] = {}
+    frames: dict[str, Array] = {}
+    for subject in found:
+        first = next((d for name in subject.layers if (d := subject.dataset(finding, name)) is not None), None)
+        for t in [] if first is None else [int(t) for t in first["frame"].values][:most]:
+            title = f"{subject.title}\n{t - 1} to {t}"
+            layers[title], frames[title] = subject.panels(finding, t), subject.picture(t)
+    return layers, frames
+
+
+def _whole(found: Sequence[Subject], finding: str) -> Gathered:
+    """Every network with all its frames."""
+    layers = {s.title: {n: d for n in s.layers if (d := s.dataset(finding, n)) is not None} for s in found}
+    return {title: own for title, own in layers.items() if own}, {s.title: s.image for s in found}
+
+
+def _first_frame(layers: Panels) -> Panels:
+    return {title: {n: d.isel(frame=0) for n, d in own.items()} for title, own in layers.items()}
+
+
+def _over_time(layers: Panels) -> Panels:
+    """The two outermost layers of networks with several annotated frames, as in the paper."""
+    several = {t: {n: d for n, d in list(own.items())[:2] if d.sizes["frame"] > 1} for t, own in layers.items()}
+    return {title: own for title, own in several.items() if own}
 
 
 def _grouping_row(data: xr.Dataset) -> dict[str, Any]:
     found = story.medians(data)
     counts = {str(k): int(n) for k, n in zip(data["grouping"].values, data["regions"].values, strict=True)}
-    scores = {f"{kind}, {counts[kind]} regions": score for kind, score in found.items()}
+    scores: dict[str, Any] = {}
+    for kind, score in found.items():
+        scores[f"{kind}, {counts[kind]} regions"] = score
+        if "shifted" in data:
+            scores[f"{kind}, moved"] = float(data["shifted"].sel(grouping=kind))
+            scores[f"{kind}, p"] = float(data["p_value"].sel(grouping=kind))
     return {"neurons": data.sizes["neuron"], **scores, "dead neurons": int(data["dead"])}
 
 
@@ -120,6 +186,32 @@ def _neurons_row(data: xr.Dataset) -> dict[str, Any]:
     return found
 
 
+def _objects_row(data: xr.Dataset) -> dict[str, Any]:
+    from xinc.findings.objects import category_grouping, stability
+
+    share = data["share"].values
+    ratio, p = category_grouping(share[0], [str(c) for c in data["category"].values])
+    return {
+        "neurons": data.sizes["neuron"],
+        "annotated frames": data.sizes["frame"],
+        "instances": int((data["area"].isel(frame=0).values > 0).sum()),
+        "category ratio": ratio,
+        "p of category": p,
+        "stability over time": float(np.nanmedian(stability(share))) if len(share) > 1 else float("nan"),
+    }
+
+
+def _motion_row(data: xr.Dataset) -> dict[str, Any]:
+    names = {
+        "r with speed": "correlation",
+        "p": "p_value",
+        "partial r": "partial",
+        "moving : still": "moving_ratio",
+        "uncovered : still": "uncovered_ratio",
+    }
+    return {title: float(data[name]) for title, name in names.items()}
+
+
 KINDS: tuple[Kind, ...] = (
     Kind(
         "gallery",
@@ -130,8 +222,8 @@ KINDS: tuple[Kind, ...] = (
                 figures.gallery,
                 "Contribution maps of neurons of each layer",
                 "Each picture is one neuron: bright where it contributes much, black where it contributes nothing, "
-                "each scaled to its own maximum. “12 → 3” is the kernel from channel 12 to channel 3, “#12” an input "
-                "feature; after the strongest neuron come those least like the ones before.",
+                "each stretched from its least to its greatest value. “12 → 3” is the kernel from channel 12 to "
+                "channel 3, “#12” an input feature; after the strongest neuron come those least like the ones before.",
             ),
         ),
     ),
@@ -145,9 +237,11 @@ KINDS: tuple[Kind, ...] = (
                 "Scores of all neurons by grouping and layer",
                 "The frame is cut into regions in several ways; a neuron scores high if it gives some regions much "
                 "more, and others much less, than their area would get by chance. Boxes span the middle half of a "
-                "layer’s neurons with the median in white, whiskers the middle 90 %.",
+                "layer’s neurons with the median in white, whiskers the middle 90 %; a diamond is the median score "
+                "that the same regions get at other places of the frame, by their size and shape alone.",
             ),
         ),
+        _with_baseline,
         story.groupings,
         _grouping_row,
         "Median score over the neurons of a layer that are not dead: the standard deviation over regions of the "
@@ -167,6 +261,7 @@ KINDS: tuple[Kind, ...] = (
                 "explains, blue ones less; compare it with the edges.",
             ),
         ),
+        shown,
         story.intensity,
         _intensity_row,
         "Pearson correlations over all pixels; partial: what is left when the other of the two is taken out of both.",
@@ -184,6 +279,7 @@ KINDS: tuple[Kind, ...] = (
                 "are alike.",
             ),
         ),
+        shown,
         story.pixels_per_neuron,
         _pixels_row,
         "Pixels where a neuron has more than an even share, as share of all pixels; neurons without any such pixel; "
@@ -207,9 +303,57 @@ KINDS: tuple[Kind, ...] = (
                 "that few values carry the picture; a long plateau that the work is spread.",
             ),
         ),
+        shown,
         story.neurons_per_pixel,
         _neurons_row,
         "Median over pixels of the share of neurons above the threshold; mean share on the tenth of pixels with the "
         "strongest edges over the mean on the rest; correlation with edges, intensity taken out.",
+    ),
+    Kind(
+        "objects",
+        "Objects",
+        "How do neurons share themselves among objects?",
+        (
+            Plate(
+                lambda layers, frames: figures.instances(_first_frame(layers)),
+                "Share of each instance in the contribution of sampled neurons",
+                "Each column is a neuron, chosen by the rule below it; each mark is an instance, in the colour of its "
+                "category. A mark at 10 % gets a tenth of the neuron’s mean contribution, whatever its size; marks of "
+                "one colour that lie together would mean that the neuron knows the category.",
+            ),
+            Plate(
+                lambda layers, frames: figures.instances_over_time(_over_time(layers)),
+                "Share of each instance over the annotated frames",
+                "The same shares for two neurons a layer, followed through the annotated frames. Flat lines are "
+                "neurons that keep to their objects while these move.",
+                lambda layers: bool(_over_time(layers)),
+            ),
+        ),
+        _whole,
+        story.objects,
+        _objects_row,
+        "Category ratio: how far apart shares of instances of one category are, over that of different categories; 1 "
+        "where the category says nothing. Stability: the part of the shares’ spread that lies between instances rather"
+        " than over time.",
+    ),
+    Kind(
+        "motion",
+        "Motion",
+        "Do contributions change where things move?",
+        (
+            Plate(
+                figures.motion,
+                "Optical flow, and the change of contributions since the frame before",
+                "The wheel gives the direction of the flow by hue and its speed by saturation; white stands still. The"
+                " other pictures are bright where the contributions of a layer’s neurons changed most; r is the "
+                "correlation of that with the speed.",
+            ),
+        ),
+        _moving,
+        story.motion,
+        _motion_row,
+        "Correlation over pixels of fluctuation and speed, and how often the flow rolled to another place does as "
+        "well; partial: intensity and edges taken out; mean fluctuation where things move, or uncover background, over"
+        " the mean where nothing does.",
     ),
 )

@@ -6,7 +6,6 @@ import datetime
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +80,15 @@ def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
     from xinc import __version__
 
     said = progress or (lambda what, done, total: None)
-    kinds = [(kind, shown) for kind in KINDS if (shown := panels(found, kind.finding))]
-    said("fits", 0, len(kinds) + 1)
+    said("fits", 0, len(KINDS) + 1)
     fits = [_fit(subject, i) for i, subject in enumerate(found)]
     views = [view for subject, fit in zip(found, fits, strict=True) for view in _views(subject, fit)]
     exhibits: list[Exhibit] = []
-    for done, (kind, shown) in enumerate(kinds, 1):
-        said(kind.short.lower(), done, len(kinds) + 1)
-        exhibits.append(kind.exhibit(shown, {s.title: s.image for s in found}))
-    said("done", len(kinds) + 1, len(kinds) + 1)
+    for done, kind in enumerate(KINDS, 1):
+        said(kind.short.lower(), done, len(KINDS) + 1)
+        exhibit = kind.exhibit(found)
+        exhibits += [exhibit] if exhibit else []
+    said("done", len(KINDS) + 1, len(KINDS) + 1)
     names = list(dict.fromkeys(signal_name(s.run.clip.source) for s in found))
     networks = story.listing(_article(f) for f in dict.fromkeys(s.title.split(" · ")[0] for s in found))
     verb = "see" if len(found) > 1 else "sees"
@@ -241,8 +240,9 @@ def _settings(found: Sequence[Subject]) -> list[Table]:
 
     import pandas as pd
 
-    runs = pd.DataFrame([{"network": s.title, **_run_settings(s.run)} for s in found]).set_index("network").T
-    fitted = runs.reset_index(names="setting").map(lambda v: written(v) if not isinstance(v, str) else v)
+    settings = {s.title: {k: written(v) for k, v in _run_settings(s.run).items()} for s in found}
+    keys = list(dict.fromkeys(key for own in settings.values() for key in own))
+    fitted = pd.DataFrame([{"setting": k, **{t: own.get(k, "–") for t, own in settings.items()}} for k in keys])
     machine = {"machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"}
     machine |= {"Python": platform.python_version(), "xinc": version("xinc")}
     machine |= {package: version(package) for package in PACKAGES}
@@ -262,7 +262,7 @@ def _settings(found: Sequence[Subject]) -> list[Table]:
         tables.insert(
             1, Table.of(rows, "How they were analysed", "The same for all networks of this report.", "analysis")
         )
-    return [replace(tables[0], open=True), *tables[1:]]
+    return tables
 
 
 def _run_settings(run: Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xinc.show.figures.curves import GROUPING_NAMES
-from xinc.show.figures.sheet import Array, Panels, spoken
+from xinc.show.figures.sheet import Array, Panels, signed, spoken
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,7 +39,7 @@ def listing(words: Iterable[str]) -> str:
 def span(values: Iterable[float], form: str = ".2f") -> str:
     """``"0.52 to 0.93"``, or one number where both are written alike."""
     values = list(values)
-    low, high = (format(x, form).replace("-", "−") for x in (min(values), max(values)))
+    low, high = (signed(x, form) for x in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
 
 
@@ -135,14 +135,10 @@ def intensity(panels: Panels) -> list[str]:
     if not light:
         return ["The frame or the heatmaps are flat, so there is nothing to correlate."]
     ends = Extremes.of(light)
-    sentences = [
-        f"{ends.high} follows intensity most closely (r = {ends.most:.2f}, {strength(ends.most)})".replace("-", "−")
-        + (
-            f", {ends.low} least (r = {ends.least:.2f}, {strength(ends.least)}).".replace("-", "−")
-            if len(light) > 1
-            else "."
-        )
-    ]
+    close = f"{ends.high} follows intensity most closely (r = {signed(ends.most)}, {strength(ends.most)})"
+    verb = "runs against it" if ends.least <= -0.1 else "follows it least"
+    far = f"; {ends.low} {verb} (r = {signed(ends.least)})" if len(light) > 1 else ""
+    sentences = [f"{close}{far}."]
     if edges:
         beyond = [layer for layer, r in edges.items() if r >= 0.1]
         sentences.append(
@@ -160,18 +156,16 @@ def pixels_per_neuron(panels: Panels) -> list[str]:
         values = list(reach.values())
         falls = all(a >= b for a, b in pairwise(values))
         shares = listing(f"{percent(value)} in {name}" for name, value in reach.items())
-        order = "falling from the output inwards" if falls else "not falling steadily from the output inwards"
-        tail = f", {order}" if len(values) > 1 else ""
-        sentences.append(
-            f"The median neuron of the {network} has more than an even share of {shares} of all pixels{tail}."
-        )
+        order = "this falls" if falls else "this does not fall steadily"
+        tail = f"; {order} from the output inwards" if len(values) > 1 else ""
+        sentences.append(f"{network}: the median neuron has more than an even share of {shares} of the pixels{tail}.")
     silent = numbers(panels, lambda d: float(d["silent"]))
     dead = numbers(panels, lambda d: float(d["dead"]))
     ends = Extremes.of(silent)
     if ends.most >= 0.005:
         sentences.append(
-            f"Most neurons without a single such pixel are in {ends.high}: {percent(ends.most)}, "
-            f"of which {percent(dead[ends.high])} of the layer have a map that is zero everywhere."
+            f"Neurons without a single such pixel are most frequent in {ends.high}: {percent(ends.most)} of them; "
+            f"{percent(dead[ends.high])} have a map that is zero everywhere."
         )
     else:
         sentences.append("Hardly any neuron is without such a pixel.")
@@ -188,23 +182,61 @@ def neurons_per_pixel(panels: Panels) -> list[str]:
             ratios = [float(d["edge_ratio"].sel(area=area)) for d in layers.values()]
             known = [r for r in ratios if np.isfinite(r)]
             if known:
-                said.append(f"{span(known, '.1f')} times as many at the {100 * area:.0f} % threshold")
+                said.append(f"{span(known, '.1f')} times as many at {100 * area:.0f} %")
         if said:
             sentences.append(
-                f"In the {network}, the tenth of pixels with the strongest edges has {listing(said)} "
-                "as the other pixels (1 would be no bias)."
+                f"{network}: on the tenth of pixels with the strongest edges there are {listing(said)} "
+                "as on the other pixels; 1 would be no bias."
             )
     return sentences
 
 
-def median_share(panels: Panels, area: float) -> dict[str, float]:
-    """Median over pixels of the share of neurons above the threshold, a layer."""
-    return numbers(panels, lambda d: float(d["share"].sel(area=area).median()))
+def objects(panels: Panels) -> list[str]:
+    """Fig. 8: whether instances of a category are treated alike, and whether shares stay over time."""
+    from xinc.findings.objects import category_grouping, stability
+
+    def ratio(data: xr.Dataset) -> float:
+        return category_grouping(data["share"].values[0], [str(c) for c in data["category"].values])[0]
+
+    def stable(data: xr.Dataset) -> float:
+        return float(np.nanmedian(stability(data["share"].values))) if data.sizes["frame"] > 1 else float("nan")
+
+    sentences = []
+    if ratios := numbers(panels, ratio):
+        near = [layer for layer, r in ratios.items() if r < 0.8]
+        sentences.append(
+            f"Instances of one category are treated more alike than others in {parts(len(near), len(ratios))}: "
+            f"their shares differ {span(ratios.values())} times as much as those of different categories."
+        )
+    else:
+        sentences.append(
+            "No category has two instances here, so the frame cannot show whether neurons know categories."
+        )
+    if kept := numbers(panels, stable):
+        sentences.append(
+            f"Of the spread of a neuron’s shares, {span((100 * v for v in kept.values()), '.0f')} % lies between "
+            "instances, the rest is change over time (median neuron)."
+        )
+    return sentences
 
 
-def sentences(panels: Panels, rules: Sequence[Callable[[Panels], list[str]]]) -> list[str]:
-    """All that several rules have to say."""
-    return [sentence for rule in rules for sentence in rule(panels)]
+def motion(panels: Panels) -> list[str]:
+    """Fig. 9: whether contributions change where things move, and where movement uncovers background."""
+    speed = numbers(panels, lambda d: float(d["correlation"]))
+    moving = numbers(panels, lambda d: float(d["moving_ratio"]))
+    uncovered = numbers(panels, lambda d: float(d["uncovered_ratio"]))
+    sentences = []
+    if moving:
+        more = [layer for layer, r in moving.items() if r >= 1.1]
+        sentences.append(
+            f"Where things move, contributions change {span(moving.values(), '.1f')} times as much as elsewhere; "
+            f"more there than elsewhere in {parts(len(more), len(moving))}."
+        )
+    if uncovered:
+        sentences.append(f"On background that movement uncovers it is {span(uncovered.values(), '.1f')} times as much.")
+    if speed:
+        sentences.append(f"The correlation of that change with speed is {span(speed.values())}.")
+    return sentences or ["Nothing moves between these frames."]
 
 
 @dataclass(frozen=True)
@@ -224,14 +256,17 @@ def fits(found: Sequence[Fitted]) -> str:
     """The first sentence: what was fitted, and how well."""
     clauses = []
     for i, fit in enumerate(found):
-        same = any(other.signal == fit.signal and other.size == fit.size for other in found[:i])
-        what = f"{fit.frames} frames" if fit.frames > 1 else f"frame {fit.frame}" if same else "a picture"
-        where = "" if same else f" of {fit.signal} at {fit.size[0]}×{fit.size[1]}"
-        verb = "" if i else " draws"
-        clauses.append(
-            f"{fit.network} of {magnitude(fit.parameters)} parameters{verb} {what}{where} with {fit.psnr:.1f} dB"
-        )
-    sentence = f"{listing(clauses)}."
+        known = next((f for f in found[:i] if (f.signal, f.size) == (fit.signal, fit.size)), None)
+        if fit.frames > 1:
+            what = f"{fit.frames} frames"
+        elif known is None:
+            what = "a picture" if fit.frame == fit.signal else f"frame {fit.frame}"
+        else:
+            what = "the first frame" if known.frame == fit.frame and known.frames > 1 else f"frame {fit.frame}"
+        where = "" if known else f" of {fit.signal} at {fit.size[0]}×{fit.size[1]}"
+        size = f"{fit.network} of {magnitude(fit.parameters)} parameters"
+        clauses.append(f"{size} draws {what}{where} with a PSNR of {fit.psnr:.1f} dB")
+    sentence = f"{'; '.join(clauses)}."
     return sentence[0].upper() + sentence[1:]
 
 
@@ -258,7 +293,7 @@ def grouping_answer(panels: Panels) -> list[str]:
     kinds = [best[layer] for layer in chosen]
     kind = max(set(kinds), key=lambda k: (kinds.count(k), k))
     those = [layer for layer in chosen if best[layer] == kind]
-    example = max(those, key=lambda layer: both[layer][kind] / max(both[layer]["grid"], 1e-12))
+    example = max(those, key=lambda layer: both[layer][kind] - both[layer]["grid"])
     there, grid = both[example][kind], both[example]["grid"]
     example_said = (
         f"in {example} the median neuron’s contribution strays from an even spread by {percent(there)} "

@@ -55,7 +55,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.4, 1.5)), (0, (3, 1)), (0, (8, 3)))
 PALETTE = (INK, MUTED, FAINT, PAPER, *CATEGORICAL)
 
-GROUPING_HUES: Mapping[str, Hue] = {"instances": RUST, "rgb": BLUE, "gabor": GREEN, "grid": GREY}
+GROUPING_HUES: Mapping[str, Hue] = {
+    "instances": RUST,
+    "rgb": BLUE,
+    "gabor": GREEN,
+    "grid": GREY,
+    "grid_matched": OCHRE,
+}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ PLAIN_FOLDERS = {"frames", "images", "img", "rgb", "video", "clip", "data"}
 
 
 def signal_name(source: str) -> str:
-    """A signal's name for people: the sample's, the file's stem, the folder's, or its parent's where that says nothing."""
+    """The name of a signal for people: of the sample, the file, the folder, or its parent if that says nothing."""
     if source in SAMPLES:
         return SAMPLES[source]
     path = Path(source)

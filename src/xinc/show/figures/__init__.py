@@ -7,18 +7,23 @@ from xinc.show.figures.curves import (
     sorted_contributions,
     training,
 )
-from xinc.show.figures.maps import fitted, gallery, intensity, neurons_per_pixel
+from xinc.show.figures.maps import gallery, intensity, neurons_per_pixel
+from xinc.show.figures.motion import motion
+from xinc.show.figures.neurons import instances, instances_over_time, umap
 from xinc.show.figures.sheet import Panels
 
 __all__ = [
     "Panels",
-    "fitted",
     "gallery",
     "groupings",
+    "instances",
+    "instances_over_time",
     "intensity",
+    "motion",
     "neurons_per_pixel",
     "pixels_per_neuron",
     "psnr_by_frame",
     "sorted_contributions",
     "training",
+    "umap",
 ]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
@@ -19,7 +21,19 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-GROUPING_NAMES = {"instances": "instances", "rgb": "colour (RGB)", "gabor": "texture (Gabor)", "grid": "grid cells"}
+GROUPING_NAMES = {
+    "instances": "instances",
+    "rgb": "colour (RGB)",
+    "gabor": "texture (Gabor)",
+    "grid": "grid cells",
+    "grid_matched": "as many grid cells\nas instances",
+}
+SHIFTED: Any = {
+    "color": style.INK.light,
+    "markersize": 3.6,
+    "markeredgecolor": style.PAPER.light,
+    "markeredgewidth": 0.6,
+}
 Line = Any
 
 
@@ -52,7 +66,8 @@ def groupings(panels: Panels) -> Figure:
     """Scores of all neurons for each grouping and layer (Fig. 4): boxes span quartiles, whiskers 5 to 95 %.
 
     Args:
-        panels: what :func:`xinc.findings.grouping.groupings` returns.
+        panels: what :func:`xinc.findings.grouping.grouping` returns; where it has ``shifted (grouping,)``, the median
+            score of the same regions at other places, that is marked too.
     """
     figure = style.new_figure(3.3)
     axes = figure.subplots()
@@ -69,13 +84,20 @@ def groupings(panels: Panels) -> Figure:
             if values.size:
                 reach = _box(axes, values, x - 0.4 + (i + 0.5) * width, width, style.GROUPING_HUES[kind].light)
                 top = max(top, reach)
+                if "shifted" in data:
+                    place = float(data["shifted"].sel(grouping=kind))
+                    axes.plot(x - 0.4 + (i + 0.5) * width, place, "D", **SHIFTED)
     axes.set_xticks(range(len(series)), [look.title.replace(" ", "\n", 1) for look, _ in series])
     axes.set_ylabel("score: spread of relative deviations\nfrom the expected contribution")
     axes.set_xlim(-0.55, len(series) - 0.45)
     axes.set_ylim(0, 1.06 * top if top else 1)
     axes.grid(axis="y")
     axes.tick_params(axis="x", length=0)
-    handles = [Patch(facecolor=style.GROUPING_HUES[k].light, label=GROUPING_NAMES.get(k, k)) for k in kinds]
+    handles: list[Artist] = [
+        Patch(facecolor=style.GROUPING_HUES[k].light, label=GROUPING_NAMES.get(k, k)) for k in kinds
+    ]
+    if any("shifted" in data for _, data in series):
+        handles.append(Line2D([], [], linestyle="", marker="D", label="same regions,\nmoved elsewhere", **SHIFTED))
     beside(axes, handles=handles, title="regions", alignment="left")
     return figure
 

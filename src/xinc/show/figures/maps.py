@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,18 +10,22 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xinc.show import style
-from xinc.show.figures.sheet import Array, Cell, Panels, Row, Scale, scaled, sheet, spoken
+from xinc.show.figures.sheet import Array, Cell, Panels, Row, Scale, sheet, signed, spoken, stretched
 
 if TYPE_CHECKING:
     import xarray as xr
 
-MAP = Scale(style.CONTRIBUTION, 0.0, 1.0, "|contribution|, share of the map's maximum")
-HEATMAP = Scale(style.CONTRIBUTION, 0.0, 1.0, "Σ |contribution|, share of the layer's maximum")
+MAP = Scale(style.CONTRIBUTION, 0.0, 1.0, "|contribution|, from the least to the greatest of each map")
+HEATMAP = Scale(
+    style.CONTRIBUTION, 0.0, 1.0, "sum of |contribution| over neurons, from the layer's least to its greatest"
+)
 AGAINST = Scale(
     style.DIFFERENCE, -1.0, 1.0, "heatmap − intensity, both 0 to 1", ("intensity higher", "contribution higher")
 )
-GREY = Scale(style.LIGHTNESS, 0.0, 1.0, "intensity (R + G + B) and Sobel edges, share of maximum")
+GREY = Scale(style.LIGHTNESS, 0.0, 1.0, "intensity (R + G + B) and Sobel edges, least to greatest")
 COLUMNS = 5
+SHOWN = 6
+"""Maps of a layer in a gallery: more would be too small to see."""
 
 
 def neuron_name(row: Mapping[str, int]) -> str:
@@ -37,19 +41,28 @@ def gallery(panels: Panels, frames: Mapping[str, Array]) -> Figure:
         panels: what :func:`xinc.findings.choose.gallery` returns.
         frames: each network's frame, ``(H, W, 3)`` in [0, 1].
     """
-    rows = []
+    rows: list[Row] = []
+    for frame in distinct(frames[network] for network in panels):
+        rows.append(Row([Cell(frame, "frame")]))
     for network, layers in panels.items():
-        frame = Cell(np.asarray(frames[network]), "frame")
-        for i, (name, data) in enumerate(layers.items()):
-            rows.append(Row([frame if i == 0 else None, *_maps(data)], f"{network}\n{spoken(name)}"))
+        rows += [Row(_maps(data)[:SHOWN], f"{network}\n{spoken(name)}") for name, data in layers.items()]
     return sheet(rows)
+
+
+def distinct(images: Iterable[Array]) -> list[Array]:
+    """Images without those seen before."""
+    found: list[Array] = []
+    for image in images:
+        if not any(np.array_equal(image, other) for other in found):
+            found.append(np.asarray(image))
+    return found
 
 
 def _maps(data: xr.Dataset) -> list[Cell]:
     cells = []
     for i in range(data.sizes["neuron"]):
         neuron = {key: int(data[key].values[i]) for key in ("input", "output")}
-        cells.append(Cell(scaled(np.abs(data["map"].values[i])), neuron_name(neuron), MAP))
+        cells.append(Cell(stretched(np.abs(data["map"].values[i])), neuron_name(neuron), MAP))
     return cells
 
 
@@ -71,7 +84,11 @@ def intensity(panels: Panels, frames: Mapping[str, Array]) -> Figure:
         for start in range(0, len(layers), COLUMNS):
             part = list(layers.items())[start : start + COLUMNS]
             above = [
-                Cell(scaled(d["heatmap"].values), f"{spoken(n)}   r = {float(d['correlation_intensity']):.2f}", HEATMAP)
+                Cell(
+                    stretched(d["heatmap"].values),
+                    f"{spoken(n)} · r = {signed(float(d['correlation_intensity']))}",
+                    HEATMAP,
+                )
                 for n, d in part
             ]
             under = [Cell(d["difference"].values, "", AGAINST) for _, d in part]
@@ -80,8 +97,8 @@ def intensity(panels: Panels, frames: Mapping[str, Array]) -> Figure:
 
 
 def _beside_frame(frame: Array, data: xr.Dataset) -> Row:
-    light = Cell(scaled(data["intensity"].values), "intensity", GREY)
-    return Row([Cell(frame, "frame"), light, Cell(scaled(data["edges"].values), "edges (Sobel)", GREY)])
+    light = Cell(stretched(data["intensity"].values), "intensity", GREY)
+    return Row([Cell(frame, "frame"), light, Cell(stretched(data["edges"].values), "edges (Sobel)", GREY)])
 
 
 @style.styled
@@ -108,25 +125,6 @@ def neurons_per_pixel(panels: Panels) -> Figure:
                 ]
                 rows.append(Row(cells, f"{network}\nthreshold {100 * a:.0f} %"))
     return sheet(rows)
-
-
-@style.styled
-def fitted(frame: Array, reconstruction: Array, psnr: float) -> Figure:
-    """Frame, reconstruction and where they differ.
-
-    Args:
-        frame: ``(H, W, 3)`` in [0, 1].
-        reconstruction: ``(H, W, 3)``.
-        psnr: of this frame, in dB.
-    """
-    error = np.abs(np.asarray(frame) - np.clip(reconstruction, 0, 1)).mean(axis=2)
-    scale = Scale(style.ERROR, 0.0, round(float(error.max()), 2), "|error|, mean over colours, of a range of 0 to 1")
-    cells = [
-        Cell(np.asarray(frame), "frame"),
-        Cell(np.asarray(reconstruction), f"reconstruction, {psnr:.1f} dB"),
-        Cell(error, "error", scale),
-    ]
-    return sheet([Row(cells)], widest=2.9, tallest=2.6)
 
 
 def error_picture(frame: NDArray[Any], reconstruction: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xinc.show import style
-from xinc.show.figures.sheet import Array, Cell, Panels, Row, Scale, scaled, sheet, spoken
+from xinc.show.figures.sheet import Array, Cell, Panels, Row, Scale, sheet, signed, spoken, stretched
 
-FLUCTUATION = Scale(style.CONTRIBUTION, 0.0, 1.0, "change of |contribution| since the frame before, share of maximum")
+FLUCTUATION = Scale(style.CONTRIBUTION, 0.0, 1.0, "change of |contribution| since the frame before, least to greatest")
 WHEEL = 0.62
 """Diameter of the colour wheel in inches."""
 
@@ -55,7 +55,9 @@ def motion(panels: Panels, frames: Mapping[str, Array]) -> Figure:
         data = next(iter(layers.values()))
         flow = Cell(flow_colours(data["velocity"].values, fastest), "flow")
         changes = [
-            Cell(scaled(d["fluctuation"].values), f"{spoken(n)}   r = {float(d['correlation']):.2f}", FLUCTUATION)
+            Cell(
+                stretched(d["fluctuation"].values), f"{spoken(n)} · r = {signed(float(d['correlation']))}", FLUCTUATION
+            )
             for n, d in layers.items()
         ]
         rows.append(Row([Cell(np.asarray(frames[title]), "frame"), flow, *changes], title))

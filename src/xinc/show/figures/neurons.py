@@ -13,7 +13,7 @@ from matplotlib.patches import ConnectionPatch
 
 from xinc.show import style
 from xinc.show.figures.maps import MAP
-from xinc.show.figures.sheet import Array, Cell, Panels, picture, scaled, spoken
+from xinc.show.figures.sheet import Array, Cell, Panels, picture, spoken, stretched
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -135,7 +135,9 @@ def umap(data: xr.Dataset, maps: Mapping[tuple[str, int], Array], title: str = "
     for i, member in enumerate(members):
         own = data["member"].values.astype(str) == member
         look: dict[str, Any] = {"color": style.CATEGORICAL[i % len(style.CATEGORICAL)].light, "label": member}
-        centre.scatter(position[own, 0], position[own, 1], s=9, alpha=0.75, linewidths=0, marker=style.MARKERS[i % 10], **look)
+        centre.scatter(
+            position[own, 0], position[own, 1], s=9, alpha=0.75, linewidths=0, marker=style.MARKERS[i % 10], **look
+        )
     centre.set(xlabel="UMAP 1 (no unit)", ylabel="UMAP 2 (no unit)", title=title)
     centre.set_xticks([])
     centre.set_yticks([])
@@ -161,7 +163,7 @@ def _thumbnails(figure: Figure, centre: Axes, data: xr.Dataset, maps: Mapping[tu
         for i, (point, name, image) in enumerate(column):
             box = (0.01 if side == 0 else 0.77, 0.96 - (i + 1) * height, 0.22, height * 0.8)
             axes = figure.add_axes(box, anchor="E" if side == 0 else "W")
-            picture(axes, Cell(scaled(np.abs(image)), "", MAP))
+            picture(axes, Cell(stretched(np.abs(image)), "", MAP))
             axes.set_title(name, pad=2, fontsize=7.5)
             end = (image.shape[1] - 0.5 if side == 0 else -0.5, image.shape[0] / 2)
             line = ConnectionPatch(

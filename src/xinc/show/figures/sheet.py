@@ -101,11 +101,16 @@ def shrunk(image: Array, largest: int = LARGEST) -> Array:
     return np.asarray(cv2.resize(np.ascontiguousarray(image, dtype=np.float32), size, interpolation=cv2.INTER_AREA))
 
 
-def scaled(image: Array) -> Array:
-    """Divided by the largest absolute value; unchanged where all is zero."""
+def stretched(image: Array) -> Array:
+    """Moved to [0, 1] from the least to the greatest value; zeros where all are equal."""
     image = np.asarray(image, dtype=np.float64)
-    peak = float(np.abs(image).max(initial=0.0))
-    return image / peak if peak > 0 else image
+    low, high = float(image.min()), float(image.max())
+    return (image - low) / (high - low) if high > low else np.zeros_like(image)
+
+
+def signed(value: float, form: str = ".2f") -> str:
+    """A number with a proper minus sign; a dash where it is undefined."""
+    return format(value, form).replace("-", "\u2212") if np.isfinite(value) else "\u2013"
 
 
 def picture(axes: Axes, cell: Cell) -> None:

@@ -136,12 +136,16 @@ def written(value: Any) -> str:
     if isinstance(value, (int, np.integer)):
         return f"{int(value):,}".replace(",", "\u2009")
     if isinstance(value, float | np.floating):
-        if not np.isfinite(value):
-            return "–"
-        digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3 if abs(value) < 1 else 2
-        text = f"{value:,.{digits}f}" if abs(value) >= 5e-4 or value == 0 else f"{value:.2g}"
-        return text.replace(",", "\u2009").replace("-", "−")
+        return _decimal(float(value))
     return "–" if value is None else str(value)
+
+
+def _decimal(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3 if abs(value) < 1 else 2
+    text = f"{value:,.{digits}f}" if abs(value) >= 5e-4 or value == 0 else f"{value:.2g}"
+    return text.replace(",", "\u2009").replace("-", "−")
 
 
 @dataclass(frozen=True)
