@@ -20,7 +20,7 @@ from xinc.errors import ModelError, SignalError, XincError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from xinc.workflow import Progress
+    from xinc.workflow.stages import Progress
 
 
 class Commands(TyperGroup):
@@ -58,7 +58,14 @@ def _failed(message: str) -> typer.Exit:
     return typer.Exit(2)
 
 
-def _note(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
     """Our own warnings as a line; those of libraries are for their developers."""
     from rich.markup import escape
 
@@ -265,6 +272,22 @@ def fit(
     run = fit_signal(source, fitting, out, progress=True)
     _say(f"{run.parameters:,} parameters, mean PSNR {float(run.psnr().mean()):.2f} dB")
     _done(out)
+
+
+@app.command(rich_help_panel=STEPS)
+def trace(
+    run: RunFolder,
+    method: Method = "paper",
+    layers: Layers = None,
+    frames: Frames = None,
+    save_maps: Annotated[bool, typer.Option("--save-maps", help="Keep every map too, which takes room.")] = False,
+) -> None:
+    """Reduce the canvas into results.zarr: heatmaps, totals, pixels per neuron, neurons per pixel; maps when asked."""
+    from xinc.run import load
+    from xinc.workflow.tracing import Tracing, trace_run
+
+    tracing = Tracing(method, _names(layers), _frames(frames))
+    _done(trace_run(load(run), tracing, save_maps=save_maps, stage=_stage))
 
 
 @app.command(rich_help_panel=STEPS)

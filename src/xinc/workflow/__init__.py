@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,13 @@ from xinc.models.families import family
 from xinc.run import Run, fit
 from xinc.signals.clip import Clip
 from xinc.signals.reading import locate, open
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, and how many of how many parts are done."""
-Stage = Callable[[str], AbstractContextManager[Progress]]
-"""Shows one long step: entered with its name, it yields what the step calls."""
+from xinc.workflow.stages import Stage, silent
 
 PIXELS = 128 * 256
 """Pixels of a frame at the paper's size: what a signal is reduced to where no size is given."""
 STILLS, CLIPS = "ffn", "nerv"
 DEMO_EPOCHS = 140
 """Enough for 27 dB on the paper's NeRV of 33 frames, in about two minutes on two processors."""
-
-
-@contextmanager
-def silent(name: str) -> Iterator[Progress]:
-    """A stage that shows nothing."""
-    yield lambda what, done, total: None
 
 
 @dataclass(frozen=True)
@@ -189,6 +178,7 @@ def fit_signal(source: Source, fitting: Fitting, out: Path, *, progress: bool = 
 def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
     """Compute all findings of a run into its results."""
     from xinc.findings.analyse import analyse
+    from xinc.findings.analyses import Settings
 
     frames = None if analysing.frames is None or len(run.clip) == 1 else analysing.frames
     with stage(f"Analysing {run.path.name if run.path else run.family}") as progress:
@@ -216,14 +206,14 @@ def explain(tasks: Sequence[Task], out: Path, *, stage: Stage = silent, progress
     Raises:
         XincError: a signal, a setting or a folder does not fit; the message says which.
     """
-    from xinc.show.report import report
-
     runs = []
     for task in tasks:
         folder = out if len(tasks) == 1 else out / task.name
         run = fit_signal(task.source, task.fitting, folder, progress=progress)
         analyse_run(run, task.analysing, stage)
         runs.append(run)
+    from xinc.show.report import report
+
     with stage("Writing the report") as said:
         return report(runs, out / "report.html", method=tasks[0].analysing.method, progress=said)
 
