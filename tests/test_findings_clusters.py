@@ -56,13 +56,15 @@ def test_vectors_over_other_regions_are_not_comparable():
 def test_members_mix_when_alike_and_not_when_apart():
     alike = RNG.random((120, 4))
     members = np.repeat(["a", "b", "c"], 40)
-    value, p = mixing(alike, members, permutations=50)
-    assert value == pytest.approx(1, abs=0.1)
-    apart = alike + np.repeat([0, 10, 20], 40)[:, None]
-    value, p = mixing(apart, members, permutations=50)
-    assert value == 0
-    assert p == pytest.approx(1 / 51)
-    assert np.isnan(mixing(alike, np.repeat("a", 120))).all()
+    mixed = mixing(alike, members, permutations=50)
+    assert mixed is not None
+    assert mixed.ratio == pytest.approx(1, abs=0.1)
+    apart = mixing(alike + np.repeat([0, 10, 20], 40)[:, None], members, permutations=50)
+    assert apart is not None
+    assert apart.ratio == 0
+    assert apart.p_value == pytest.approx(1 / 51)
+    assert mixed.p_value > 0.02
+    assert mixing(alike, np.repeat("a", 120)) is None
 
 
 def test_entropy_of_even_neighbours_is_log_of_members():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fake_layer import FakeLayer
-from xinc.findings.motion import Flow, concentration, dis_flow, instance_speed, motion
+from xinc.findings.motion import Flow, _rolled, concentration, dis_flow, instance_speed, motion
 
 RNG = np.random.default_rng(0)
 
@@ -85,3 +85,11 @@ def test_instance_speed_averages_the_flow_of_each_instance():
     labels = np.where(square_mask(4), 1, 0)
     labels[:4] = -1
     np.testing.assert_allclose(instance_speed(true_flow(), labels, 3), [0, 4, np.nan])
+
+
+def test_rolled_correlations_are_those_of_rolled_speeds():
+    a, b = RNG.random((12, 20)), RNG.random((12, 20))
+    every = [np.corrcoef(a.ravel(), np.roll(b, (dy, dx), (0, 1)).ravel())[0, 1] for dy in range(12) for dx in range(20)]
+    found = _rolled(a, b, 300, 0)
+    gap = np.abs(found[:, None] - np.array(every)).min(axis=1)
+    assert gap.max() < 1e-9

@@ -80,14 +80,14 @@ def test_stability_is_one_for_constant_shares_and_about_zero_for_noise():
     np.testing.assert_allclose(stability(constant), 1)
     noise = RNG.random((6, 400, 8))
     assert np.median(stability(noise)) < 0.1
-    known = 0.5 + np.sqrt(0.03) * RNG.normal(size=(1, 500, 80)) + np.sqrt(0.01) * RNG.normal(size=(6, 500, 80))
+    known = 2 + np.sqrt(0.03) * RNG.normal(size=(1, 500, 80)) + np.sqrt(0.01) * RNG.normal(size=(6, 500, 80))
     assert stability(known).mean() == pytest.approx(0.75, abs=0.02)
 
 
 def test_stability_handles_instances_that_leave_dead_neurons_and_single_instances():
     share = np.broadcast_to(RNG.random((1, 3, 4)), (5, 3, 4)).copy()
-    share[2:4, :, 1] = np.nan  # leaves and returns
-    share[1:, :, 2] = np.nan  # seen once: takes no part
+    share[2:4, :, 1] = np.nan  # leaves and returns; the others' shares grow meanwhile
+    share[2:4] *= 1.3
     share[:, 2] = np.nan  # dead
     found = stability(share)
     np.testing.assert_allclose(found[:2], 1)
@@ -96,9 +96,14 @@ def test_stability_handles_instances_that_leave_dead_neurons_and_single_instance
     assert np.isnan(stability(share[:1])).all()
 
 
-def test_change_is_relative_to_the_share():
-    share = np.array([[[0.2, 0.5]], [[0.3, 0.5]], [[np.nan, 0.25]]])
-    np.testing.assert_allclose(change(share), [[0.1 / 0.25, 0], [np.nan, 0.25 / 0.375]])
+def test_change_is_relative_to_the_share_of_what_is_seen_in_both_frames():
+    share = np.array([[[0.2, 0.8, np.nan]], [[0.3, 0.7, np.nan]], [[0.15, 0.35, 0.5]], [[np.nan, 0.5, 0.5]]])
+    found = change(share)
+    np.testing.assert_allclose(found[0], [0.1 / 0.25, 0.1 / 0.75, np.nan])
+    np.testing.assert_allclose(found[1], [0, 0, np.nan], atol=1e-12)
+    assert np.isnan(found[2, 0])
+    before = 0.35 / 0.85
+    np.testing.assert_allclose(found[2, 1], (0.5 - before) / ((0.5 + before) / 2))
 
 
 def test_change_with_motion_ranks_instances_by_speed():

@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import xinc
 from xinc.canvas.layer import Layer
 from xinc.canvas.trace import Canvas, trace
 from xinc.errors import FindingError
@@ -33,12 +33,11 @@ Progress = Callable[[str, int, int], None]
 
 
 def default_frames(clip: Clip, count: int = 6) -> tuple[int, ...]:
-    """Frames to analyse if nobody says: up to ``count`` annotated ones, else two inside the clip, else the only one."""
+    """Frames to analyse if nobody says: up to ``count`` annotated ones, and two inside the clip if those are few."""
     annotated = clip.segments.frames if clip.segments is not None else ()
-    if annotated:
-        chosen = np.linspace(0, len(annotated) - 1, min(count, len(annotated))).round().astype(int)
-        return tuple(annotated[i] for i in chosen)
-    return tuple(sorted({len(clip) // 3, 2 * len(clip) // 3})) if len(clip) > 1 else (0,)
+    spread = np.linspace(0, len(annotated) - 1, min(count, len(annotated))).round().astype(int)
+    inside = {len(clip) // 3, 2 * len(clip) // 3} if len(annotated) < 2 else set()
+    return tuple(sorted({annotated[i] for i in spread} | inside))
 
 
 def analyse(
@@ -59,8 +58,8 @@ def analyse(
         methods: definitions of the maps.
         layers: names; all where None.
         frames: indices; :func:`default_frames` where None.
-        findings: keys of :data:`~xinc.findings.analyses.ANALYSES`; all where None. Frames for which one has no data
-            (no segments, no frame before) are left out; where none is left, so is the finding.
+        findings: keys of :data:`~xinc.findings.analyses.ANALYSES`; the paper's where None. Frames for which one has
+            no data (no segments, no frame before) are left out; where none is left, so is the finding.
         settings: of all findings.
         flows: what is known to move, by frame; optical flow where a frame has none.
         progress: told of each step.
@@ -139,7 +138,7 @@ class _Task:
         planes = clip.segments.labels if clip.segments is not None else {}
         seen = sorted({*frames, *(max(t - 1, 0) for t in frames)})
         return {
-            "xinc": xinc.__version__,
+            "xinc": version("xinc"),
             "settings": asdict(self.settings),
             "network": fingerprint(self.run.model.state_dict().values()),
             "signal": fingerprint([clip.frames[seen]]),
@@ -212,7 +211,7 @@ def _known_findings(findings: Sequence[str] | None) -> Sequence[str]:
     wrong = [name for name in findings or () if name not in ANALYSES]
     if wrong:
         raise FindingError(f"no finding {wrong[0]!r}; the findings are {', '.join(ANALYSES)}")
-    return list(ANALYSES) if findings is None else findings
+    return [name for name, row in ANALYSES.items() if row.default] if findings is None else findings
 
 
 def _joined(parts: Sequence[xr.Dataset], job: _Job) -> xr.Dataset:

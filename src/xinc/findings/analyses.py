@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from xinc.findings import choose, clusters, distribution, grouping, intensity, motion, objects
+from xinc.findings import choose, clusters, distribution, grouping, intensity, moments, motion, objects
 from xinc.findings.finding import Finding, LayerLike
 from xinc.findings.motion import Flow
 from xinc.findings.regions import Clustering, Regions, gabor, grid_like, instances, rgb
@@ -102,6 +102,7 @@ class Analysis:
         moving: whether it compares with the frame before; frames without one are left out.
         annotated: whether it needs segments; frames without are left out.
         once: whether the first frame is enough.
+        default: whether it is made if nobody names it.
         version: raised when its numbers change meaning, so that kept results are made again.
     """
 
@@ -111,6 +112,7 @@ class Analysis:
     moving: bool = False
     annotated: bool = False
     once: bool = False
+    default: bool = True
     version: int = 1
 
     def frames(self, clip: Clip, frames: Sequence[int]) -> list[int]:
@@ -145,6 +147,15 @@ def _motion(layer: LayerLike, scene: Scene, before: LayerLike | None) -> xr.Data
     return motion.motion(layer, before, frames[t - 1], frames[t], scene.flow, seed=scene.settings.seed)
 
 
+def _moments(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+    s = scene.settings
+    return moments.moments(layer, scene.image, areas=s.areas, seed=s.seed)
+
+
+def _moments_motion(layer: LayerLike, scene: Scene, before: LayerLike | None) -> xr.Dataset:
+    return moments.moments(layer, scene.image, areas=(), before=before, flow=scene.flow, seed=scene.settings.seed)
+
+
 ANALYSES: Mapping[str, Analysis] = MappingProxyType(
     {
         "gallery": Analysis(choose.FINDING, _gallery, ("totals", "regions"), once=True),
@@ -174,5 +185,7 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
             lambda layer, scene, _: clusters.clusters(layer, scene.grouping("gabor")),
             ("regions", "extremes"),
         ),
+        "moments": Analysis(moments.FINDING, _moments, ("totals", "neurons_per_pixel"), default=False),
+        "moments_motion": Analysis(moments.FINDING, _moments_motion, moving=True, default=False),
     }
 )

@@ -154,37 +154,59 @@ def embed(vectors: xr.Dataset, settings: Embedding = Embedding()) -> xr.Dataset:
     )
 
 
-def mixing(
-    vectors: Array, members: Sequence[str] | Array, *, neighbours: int = 10, permutations: int = 200, seed: int = 0
-) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Mixing:
     """Do the neighbours of a neuron come from all members?
 
-    The entropy of the members among each neuron's nearest neighbours in the vectors' own space, averaged over neurons,
-    over its mean when members are dealt at random.
+    Attributes:
+        entropy: ``(n,)`` nats, of the members among each neuron's nearest neighbours.
+        null: ``(permutations,)`` its mean over neurons when members are dealt at random.
+    """
+
+    entropy: NDArray[np.float64]
+    null: NDArray[np.float64]
+
+    @property
+    def ratio(self) -> float:
+        """Mean entropy over that of random deals: about 1 where members mix fully, 0 where each keeps to itself."""
+        return float(self.entropy.mean() / self.null.mean())
+
+    @property
+    def p_value(self) -> float:
+        """How often a random deal mixes at most as well."""
+        return permutation_p(-float(self.entropy.mean()), -self.null)
+
+
+def mixing(
+    vectors: Array,
+    members: Sequence[str] | Array,
+    *,
+    neighbours: int = 10,
+    permutations: int = 200,
+    seed: int = 0,
+) -> Mixing | None:
+    """How well members mix, by nearest neighbours in the vectors' own space.
 
     Args:
         vectors: ``(n, G)``.
         members: n names of seeds or runs.
-        neighbours: neighbours of each neuron, fewer where there are fewer neurons.
+        neighbours: of each neuron, fewer where there are fewer neurons.
         permutations: random deals.
         seed: of the deals.
 
     Returns:
-        The ratio: about 1 where members mix fully, 0 where each keeps to itself; and its one-sided p-value: how often a
-        random deal mixes at most as well. NaN where there is only one member.
+        None for fewer than two members or three neurons.
     """
     from sklearn.neighbors import NearestNeighbors
 
     values, (_, codes) = np.asarray(vectors), np.unique(np.asarray(members), return_inverse=True)
     if codes.size < 3 or codes.max() == 0:
-        return float("nan"), float("nan")
-    nearest = (
-        NearestNeighbors(n_neighbors=min(neighbours, len(values) - 1)).fit(values).kneighbors(return_distance=False)
-    )
+        return None
+    search = NearestNeighbors(n_neighbors=min(neighbours, len(values) - 1)).fit(values)
+    nearest = search.kneighbors(return_distance=False)
     rng = np.random.default_rng(seed)
-    found = neighbour_entropy(codes, nearest).mean()
-    null = np.array([neighbour_entropy(rng.permutation(codes), nearest).mean() for _ in range(permutations)])
-    return float(found / null.mean()), permutation_p(-found, -null)
+    null = [neighbour_entropy(rng.permutation(codes), nearest).mean() for _ in range(permutations)]
+    return Mixing(neighbour_entropy(codes, nearest), np.array(null))
 
 
 def neighbour_entropy(codes: Array, nearest: Array) -> NDArray[np.float64]:

@@ -59,7 +59,7 @@ def pixels_per_neuron(layer: LayerLike, *, points: int = 256) -> xr.Dataset:
     """
     import xarray as xr
 
-    count, height, width = layer.shape
+    _, height, width = layer.shape
     pixels = numpy(layer.pixels_per_neuron()).astype(np.int64)
     totals = numpy(layer.totals()).astype(np.float64)
     return xr.Dataset(
@@ -71,7 +71,7 @@ def pixels_per_neuron(layer: LayerLike, *, points: int = 256) -> xr.Dataset:
             "silent": ((), float((pixels == 0).mean()), {"units": "share of neurons"}),
         },
         coords={**neuron_coords(layer), "position": ("position", np.linspace(0, 1, points))},
-        attrs={**PIXELS_PER_NEURON.attrs(), "layer": layer.name, "method": layer.method, "threshold": 1 / count},
+        attrs={**PIXELS_PER_NEURON.attrs(), "layer": layer.name, "method": layer.method, "all_pixels": height * width},
     )
 
 

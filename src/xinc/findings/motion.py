@@ -14,6 +14,7 @@ from xinc.findings.finding import Array, Finding, LayerLike, as_image, numpy
 from xinc.findings.intensity import edges_of, intensity_of
 from xinc.findings.regions import LUMA
 from xinc.findings.statistics import partial_correlation, pearson, permutation_p, spearman
+from xinc.signals.synthetic import Scene
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,6 +55,23 @@ class Flow:
     def speed(self) -> NDArray[np.float32]:
         """``(H, W)`` pixels a frame."""
         return np.asarray(np.hypot(self.velocity[0], self.velocity[1]))
+
+
+def known_flow(scene: Scene, frame: int) -> Flow:
+    """The true flow into a frame of a synthetic scene: each object moves as one, so its step is known where it is now.
+
+    An object that was out of sight in the frame before has no known step; all of it is uncovered.
+
+    Args:
+        scene: the synthetic scene.
+        frame: from 1.
+    """
+    planes = scene.clip.segments.labels if scene.clip.segments is not None else {}
+    here, there = planes[frame], planes[frame - 1]
+    velocity = np.zeros((2, *here.shape), dtype=np.float32)
+    for segment in np.intersect1d(here, there):
+        velocity[:, here == segment] = scene.flow[frame - 1][:, there == segment][:, :1]
+    return Flow(velocity, np.asarray(scene.uncovered[frame]), "truth")
 
 
 def dis_flow(previous: Tensor | Array, current: Tensor | Array) -> Flow:
@@ -194,12 +212,16 @@ def _ratio(plane: Array, these: Mask, those: Mask) -> float:
 
 
 def _rolled(fluctuation: Array, speed: Array, rolls: int, seed: int) -> NDArray[np.float64]:
-    """Correlations of the fluctuation with the speed rolled around both borders by random offsets."""
+    """Correlations of the fluctuation with the speed rolled around both borders by random offsets.
+
+    One Fourier transform gives the correlation at every offset. Offsets are at least an eighth of each side.
+    """
     rng = np.random.default_rng(seed)
-    offsets = [
-        tuple(int(rng.integers(max(1, n // 8), max(2, n - n // 8 + 1))) for n in speed.shape) for _ in range(rolls)
-    ]
-    return np.array([pearson(fluctuation, np.roll(speed, offset, axis=(0, 1))) for offset in offsets])
+    dy, dx = (rng.integers(n // 8, n - n // 8 + 1, size=rolls) % n for n in speed.shape)
+    first, second = (np.asarray(v, dtype=np.float64) - np.mean(v) for v in (fluctuation, speed))
+    products = np.fft.irfft2(np.fft.rfft2(first) * np.conj(np.fft.rfft2(second)), s=speed.shape)
+    norm = np.sqrt((first**2).sum() * (second**2).sum())
+    return products[dy, dx] / norm if norm > 0 else np.full(rolls, np.nan)
 
 
 def instance_speed(flow: Flow, labels: Array, count: int) -> NDArray[np.float64]:

@@ -120,7 +120,7 @@ def category_ratio(share: Array, categories: Sequence[str] | Array) -> NDArray[n
 
 
 def category_grouping(
-    share: Array, categories: Sequence[str], *, permutations: int = 200, seed: int = 0
+    share: Array, categories: Sequence[str] | Array, *, permutations: int = 200, seed: int = 0
 ) -> tuple[float, float]:
     """Median category ratio over neurons, with its p-value against permuted categories.
 
@@ -142,29 +142,27 @@ def stability(share: Array) -> NDArray[np.float64]:
     """How much of the spread of a neuron's shares lies between instances rather than over time.
 
     ``between / (between + within)``: the variance of the instances' means over time, and the mean over instances of
-    their variance over time (both unbiased, so that shares without any persistence give about 0).
+    their variance over time (both unbiased, so that shares without any persistence give about 0). Only instances seen
+    in every frame count, and shares are over those: otherwise all shares would move when one instance leaves.
 
     Args:
         share: ``(T, K, G)``; NaN where an instance is not seen.
 
     Returns:
         ``(K,)``: 1 where nothing changes, about 0 where an instance's share says nothing about its share later; NaN
-        where fewer than two instances are seen at least twice.
+        for one frame, or where fewer than two instances stay.
     """
     share = np.asarray(share, dtype=np.float64)
-    share = share[:, :, (np.isfinite(share).any(axis=1).sum(axis=0) >= 2)]
-    if share.shape[2] < 2:
-        return np.full(share.shape[1], np.nan)
-    known = np.isfinite(share)
-    times = known.sum(axis=0)
-    mean = nanmean(share, axis=0)
-    squares = np.where(known, (share - mean) ** 2, 0.0).sum(axis=0)
+    frames, neurons, _ = share.shape
+    share = share[:, :, np.isfinite(share).any(axis=1).all(axis=0)]
+    count = share.shape[2]
+    if frames < 2 or count < 2:
+        return np.full(neurons, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        within_each = np.where(times > 1, squares / (times - 1), np.nan)
-        within = nanmean(within_each, axis=1)
-        spread = nanmean((mean - nanmean(mean, axis=1)[:, None]) ** 2, axis=1) * mean.shape[1] / (mean.shape[1] - 1)
-        # The mean over T samples of an instance carries a T-th of the variance within it.
-        between = np.maximum(spread - nanmean(within_each / times, axis=1), 0.0)
+        share = share / share.sum(axis=2, keepdims=True)
+        within = share.var(axis=0, ddof=1).mean(axis=1)
+        # The mean over T frames carries a T-th of the variance over time.
+        between = np.maximum(share.mean(axis=0).var(axis=1, ddof=1) - within / frames, 0.0)
         return np.asarray(between / (between + within))
 
 
@@ -175,13 +173,15 @@ def change(share: Array) -> NDArray[np.float64]:
         share: ``(T, K, G)``; NaN where an instance is not seen.
 
     Returns:
-        ``(T - 1, G)``: mean over neurons of |share - previous share|, over their mean share; NaN where the instance is
-        not seen in both.
+        ``(T - 1, G)``: mean over neurons of |share - previous share|, over their mean share, both shares over what is
+        seen in both frames; NaN where an instance is not.
     """
     share = np.asarray(share, dtype=np.float64)
-    step, level = np.abs(np.diff(share, axis=0)), (share[1:] + share[:-1]) / 2
+    both = np.isfinite(share[1:]) & np.isfinite(share[:-1])
+    pair = [np.where(both, part, np.nan) for part in (share[:-1], share[1:])]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return nanmean(step, axis=1) / nanmean(level, axis=1)
+        before, after = (part / np.where(both, part, 0.0).sum(axis=2, keepdims=True) for part in pair)
+        return nanmean(np.abs(after - before), axis=1) / nanmean((after + before) / 2, axis=1)
 
 
 def change_with_motion(share: Array, speed: Array) -> float:

@@ -86,7 +86,7 @@ class Results:
         import xarray as xr
 
         if self.folder is None:
-            return xr.DataTree.from_dict(dict(self.kept))
+            return xr.DataTree.from_dict(dict(sorted(self.kept.items())))
         if not self.folder.exists():
             return xr.DataTree()
         tree = xr.open_datatree(self.folder, engine="zarr", consolidated=False)
