@@ -224,8 +224,13 @@ class Pixelwise(INR):
         self.check_frame(index)
         return self.grid
 
-    def features(self) -> Tensor:
-        """What the first trained layer sees of each pixel, ``(H * W, features)``: fixed, so a fit computes it once."""
+    @property
+    def feature_count(self) -> int:
+        """Values that the first trained layer sees of a pixel."""
+        raise NotImplementedError
+
+    def features(self, x: Tensor) -> Tensor:
+        """Coordinates ``(N, 2)`` to what the first trained layer sees, ``(N, feature_count)``: never trained."""
         raise NotImplementedError
 
     def from_features(self, features: Tensor) -> Tensor:
@@ -233,9 +238,19 @@ class Pixelwise(INR):
         raise NotImplementedError
 
     def items(self, frames: Tensor) -> Items:
-        """The pixels of the first frame."""
-        features = self.features()
-        return Items(frames[0].flatten(1).T.contiguous(), lambda chosen: self.from_features(features[chosen]))
+        """The pixels of the first frame; their features are computed once where they fit in a gigabyte."""
+        targets = frames[0].flatten(1).T.contiguous()
+        if len(targets) * self.feature_count > 2**28:
+            pixels = self.grid.flatten(0, 1)
+            return Items(targets, lambda chosen: self(pixels[chosen]))
+        features = self.features(self.grid.flatten(0, 1))
+        return Items(targets, lambda chosen: self.from_features(features[chosen]))
+
+    def render(self, index: int) -> Tensor:
+        """The picture, ``(3, H, W)``, in bands of rows that keep hidden values small; not clamped to [0, 1]."""
+        rows = max(1, 2**18 // self.config.size[1])
+        bands = self.frame_input(index).split(rows)  # type: ignore[no-untyped-call]
+        return torch.cat([self.to_image(self(band)) for band in bands], dim=1)
 
     def to_image(self, output: Tensor) -> Tensor:
         """``(H, W, 3)`` to ``(3, H, W)``."""

@@ -111,11 +111,16 @@ class FFN(Pixelwise):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., 2)`` to ``(..., 3)``."""
-        return self.from_features(self.positional_encoding(x))
+        return self.from_features(self.features(x))
 
-    def features(self) -> Tensor:
-        """The Fourier features of all pixels, ``(H * W, 2 * frequencies)``."""
-        return self.positional_encoding(self.grid.flatten(0, 1))  # type: ignore[no-any-return]
+    @property
+    def feature_count(self) -> int:
+        """Sines and cosines."""
+        return 2 * self.config.frequencies
+
+    def features(self, x: Tensor) -> Tensor:
+        """The Fourier features, ``(..., 2 * frequencies)``."""
+        return self.positional_encoding(x)  # type: ignore[no-any-return]
 
     def from_features(self, features: Tensor) -> Tensor:
         """``(..., 2 * frequencies)`` to ``(..., 3)``."""

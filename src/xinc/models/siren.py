@@ -117,9 +117,14 @@ class Siren(Pixelwise):
         """``(..., 2)`` to ``(..., 3)``."""
         return self.from_features(x)
 
-    def features(self) -> Tensor:
-        """The coordinates of all pixels, ``(H * W, 2)``."""
-        return self.grid.flatten(0, 1)
+    @property
+    def feature_count(self) -> int:
+        """The coordinates themselves."""
+        return 2
+
+    def features(self, x: Tensor) -> Tensor:
+        """The coordinates themselves, ``(..., 2)``."""
+        return x
 
     def from_features(self, features: Tensor) -> Tensor:
         """``(..., 2)`` to ``(..., 3)``."""
