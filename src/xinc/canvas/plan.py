@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from xinc.canvas.picture import Picture
+from xinc.canvas.recording import Recording, Tail
+from xinc.canvas.sites import Site
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,13 @@ class Stage:
         """Number of neurons: kernels of a convolution, input features of a linear layer."""
         return self.inputs if self.kind == "linear" else self.inputs * self.outputs
 
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Input and output of every neuron, ``(K,)`` each; the output of an input feature is -1."""
+        index = torch.arange(self.neurons)
+        if self.kind == "linear":
+            return index, torch.full_like(index, -1)
+        return index // self.outputs, index % self.outputs
+
     @property
     def bias_or_zero(self) -> Tensor:
         """The bias, zeros where there is none. Shape ``(C_out,)``."""
@@ -91,24 +102,78 @@ class Stage:
         return shuffle(pre, self.upscale)
 
 
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A layer that is not on the plain chain: a site, and everything that the network makes of it.
+
+    Attributes:
+        site: the linear operation.
+        recording: of the whole network.
+        picture: the output.
+    """
+
+    site: Site
+    recording: Recording
+    picture: Picture
+
+    @property
+    def name(self) -> str:
+        """Name of the layer, the site's."""
+        return self.site.name
+
+    @property
+    def module(self) -> str:
+        """Qualified name of the module."""
+        return self.site.module
+
+    @property
+    def kind(self) -> str:
+        """``"convolution"``, ``"transposed"`` or ``"linear"``."""
+        return self.site.kind
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return self.site.neurons
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Input and output of every neuron, ``(K,)`` each; the output of an input feature is -1."""
+        return self.site.pairs()
+
+    def tail(self, **substitutes: Callable[..., Any]) -> Tail:
+        """The picture's tensor as a function of the site's output; see :meth:`Recording.tail`."""
+        return self.recording.tail(self.site.output, self.picture.value, substitutes)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """A chain of stages from the first operation with pixel extent to the output.
+    """A chain of stages that ends in the output, and the layers that are not on it.
 
     Attributes:
         stages: in the order of the forward pass; the last one makes the output.
         size: ``(H, W)`` of the output.
         output: ``(C, H, W)``, what the network returned.
+        branches: layers outside the chain, in the order of the forward pass.
+        order: names of all layers in the order of the forward pass; those of the stages where empty.
     """
 
     stages: tuple[Stage, ...]
     size: tuple[int, int]
     output: Tensor
+    branches: tuple[Branch, ...] = ()
+    order: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[Stage | Branch, ...]:
+        """All layers in the order of the forward pass."""
+        every: tuple[Stage | Branch, ...] = (*self.branches, *self.stages)
+        named = {layer.name: layer for layer in every}
+        return tuple(named[name] for name in self.order or tuple(stage.name for stage in self.stages))
 
     @property
     def pixelwise(self) -> bool:
         """Whether the network is an MLP that sees one pixel at a time."""
-        return self.stages[-1].kind == "linear"
+        return all(layer.kind == "linear" for layer in self.layers)
 
 
 def shuffle(x: Tensor, upscale: tuple[int, int]) -> Tensor:

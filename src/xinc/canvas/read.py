@@ -2,12 +2,13 @@
 
 Nothing here knows a model. What lies between two sites is read by *replaying* it: on indices, to see where an index
 permutation sends each value (rule D2: any way of writing a shuffle is the same shuffle), and on probes, to see which
-elementwise function it applies (D4). What cannot be read so is not guessed at: the chain then begins after it.
+elementwise function it applies (D4). What cannot be read so is not guessed at: the chain then begins after it, and the
+sites before it become layers that are replayed instead (:class:`~xinc.canvas.plan.Branch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,35 +16,12 @@ import torch
 from torch import Tensor
 
 from xinc.canvas.activations import recognise
-from xinc.canvas.plan import IDENTITY, Activation, Plan, Stage, shuffle
-from xinc.canvas.record import Operation, Recording, Value, apply, values_in
+from xinc.canvas.picture import Output, Picture, Size, find_picture
+from xinc.canvas.plan import IDENTITY, Activation, Branch, Plan, Stage, shuffle
+from xinc.canvas.recording import Operation, Recording, Value, apply, check_repeats
+from xinc.canvas.sites import Site, find_sites
+from xinc.canvas.vocabulary import ELEMENTWISE, INDEXING
 from xinc.errors import TraceError
-
-CONVOLUTIONS = frozenset({"conv2d"})
-LINEARS = frozenset({"linear"})
-
-_ELEMENTWISE = frozenset(
-    "relu relu6 relu_ gelu silu silu_ mish tanh tanh_ sigmoid sigmoid_ softplus elu celu selu leaky_relu hardtanh hardswish "
-    "hardsigmoid sin sin_ cos exp abs square sqrt neg clamp clamp_ clip add add_ sub sub_ mul mul_ div div_ pow rsub "
-    "true_divide __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __neg__ __pow__ __iadd__ __isub__ __imul__ "
-    "__itruediv__ contiguous clone detach float to double half type_as dropout alpha_dropout feature_dropout erf sinc".split()
-)
-_INDEXING = frozenset(
-    "view reshape permute transpose flatten unflatten squeeze unsqueeze pixel_shuffle contiguous clone detach movedim T mT "
-    "swapaxes view_as reshape_as ravel __getitem__ rearrange unbind split chunk narrow select".split()
-)
-
-
-@dataclass(frozen=True)
-class Site:
-    """A linear operation that may be a layer of the canvas, with the values that reached it."""
-
-    operation: Operation
-    kind: str
-    input: Value
-    output: Value
-    weight: Tensor
-    bias: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -54,212 +32,161 @@ class Between:
     activation: Activation
 
 
-def sites(recording: Recording) -> list[Site]:
-    """All convolutions and linear layers of a recording, in order."""
-    found = []
-    for operation in recording.operations:
-        if operation.name in CONVOLUTIONS | LINEARS:
-            bound = bind(operation)
-            weight, bias = bound["weight"], bound["bias"]
-            found.append(
-                Site(
-                    operation=operation,
-                    kind="convolution" if operation.name in CONVOLUTIONS else "linear",
-                    input=bound["input"],
-                    output=operation.results[0],
-                    weight=recording.tensors[weight.index].detach(),
-                    bias=None if bias is None else recording.tensors[bias.index].detach(),
-                )
-            )
-    return found
-
-
-def bind(operation: Operation) -> dict[str, Any]:
-    """The arguments of a convolution or linear call by name."""
-    names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-    given: dict[str, Any] = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-    given.update(zip(names, operation.arguments, strict=False))
-    given.update(operation.keywords)
-    return given
-
-
-def output_value(recording: Recording, output: int | str | None = None) -> Value:
-    """The value that is the picture: the only tensor of the output, or the one that ``output`` picks.
+def read_plan(recording: Recording, size: Size | None = None, output: Output | None = None) -> Plan:
+    """The longest chain of stages that ends in the output, and the sites that are not on it.
 
     Args:
         recording: of the network.
-        output: where the output is a tuple, list or dict: the index or key of the picture; the last tensor if not given.
+        size: (H, W), where a pixel-wise network returns pixels in a row and no grid of coordinates tells it.
+        output: which part of the output is the picture, see :func:`~xinc.canvas.picture.find_picture`.
 
     Raises:
-        TraceError: There is no such output, or none at all.
+        TraceError: The output is not an image, depends on no convolution or linear layer, or cannot be repeated.
     """
-    tree = recording.output
-    if output is not None:
-        try:
-            tree = tree[output]
-        except (KeyError, IndexError, TypeError) as error:
-            raise TraceError(f"the network's output has no part {output!r}; it is a {type(tree).__name__}") from error
-    found = list(values_in(tree))
-    if not found:
-        raise TraceError("the network returns no tensor; wrap it in a module whose forward returns the picture")
-    return found[-1]
+    recording = recording.widened()
+    picture = find_picture(recording, size, output)
+    sites = find_sites(recording, picture.value)
+    if not any(site.positions > 1 for site in sites) and picture.size != (1, 1):
+        raise TraceError(_no_sites(recording, picture))
+    chain = _chain(recording, sites, picture)
+    rest = [site for site in sites if site.positions > 1 and all(site is not stage for stage, _ in chain)]
+    whole = bool(chain) and (not rest or _after_encoder(recording, chain[0][0]))
+    if whole:
+        chain = chain[_stem(chain) :]
+    if rest:
+        check_repeats(recording, [site.output for site in rest], picture.value)
+    stages = _stages(chain, canonical=whole)
+    names = {id(site): stage.name for (site, _), stage in zip(chain, stages, strict=True)}
+    names.update((id(site), site.name) for site in rest)
+    branches = tuple(Branch(site, recording, picture) for site in rest)
+    order = tuple(names[id(site)] for site in sites if id(site) in names)
+    image = picture.images(recording[picture.value][None])[0]
+    return Plan(tuple(stages), picture.size, image, branches, order)
 
 
-def read_plan(recording: Recording, size: tuple[int, int] | None = None, output: int | str | None = None) -> Plan:
-    """The longest chain of stages that ends in the output.
+def _no_sites(recording: Recording, picture: Picture) -> str:
+    if not any(operation.name in ("conv2d", "linear", "conv_transpose2d") for operation in recording.operations):
+        return "no convolution and no linear layer was met while the network ran; there are no neurons to trace"
+    left = [(name, module) for _, name, module in recording.left if name not in ("__bool__",)]
+    where = f"; values left torch by {left[-1][0]!r} in module {left[-1][1]!r}" if left else ""
+    return f"the picture (shape {picture.shape}) depends on no convolution or linear layer with pixel extent{where}"
 
-    Args:
-        recording: of the network.
-        size: (H, W), needed where a pixel-wise network returns pixels in a row.
-        output: which part of the output is the picture, see :func:`output_value`.
 
-    Raises:
-        TraceError: The output is not an image, or no chain of known operations leads to it.
-    """
-    value = output_value(recording, output)
-    all_sites = sites(recording)
-    if not all_sites:
-        raise TraceError(
-            "no convolution and no linear layer was met while the network ran; there are no neurons to trace"
-        )
-    picture = recording.tensors[value.index].detach()
-    image = as_image(picture, size)
+def _chain(recording: Recording, sites: list[Site], picture: Picture) -> list[tuple[Site, Between]]:
+    """The longest chain of plain sites, each the only way from the one before it to the picture."""
     chain: list[tuple[Site, Between]] = []
-    end, last = value, None
-    for site in reversed(all_sites):
-        if last is not None and site.kind != last.kind:
+    end, last, on_chain = picture.value, None, 0  # the last counts operations on the way to the picture
+    for site in reversed(sites):
+        if last is not None and (site.kind != last.kind or recording.producer(end) is None):
             break
-        between = _between(recording, site, end, last=last is None)
-        if between is None or not _plain(site, recording):
+        if not _plain(site, picture):
+            break
+        path = recording.between(site.output, end)
+        on_chain += len(path) + (last is not None)
+        if len(recording.between(site.output, picture.value)) != on_chain + _bias_steps(chain):
+            break
+        between = _between(recording, site, path, end, picture if last is None else None)
+        if between is None or not _holds(recording, site, between, end, picture if last is None else None):
             break
         chain.insert(0, (site, between))
         end, last = site.input, site
-    if not chain:
-        name = all_sites[-1].operation.module or all_sites[-1].operation.name
-        raise TraceError(
-            f"between the last linear operation ({name!r}) and the output lies something that is neither an elementwise "
-            "function nor a rearrangement; this network has no plain tail"
-        )
-    chain = _without_stem(chain, recording)
-    return Plan(tuple(_stages(chain, recording)), (int(image.shape[1]), int(image.shape[2])), image)
+    return chain
 
 
-def as_image(picture: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """A network's output as (C, H, W), whichever way it was laid out.
-
-    Raises:
-        TraceError: It is not the picture of one input, or its height and width cannot be told.
-    """
-    shape = tuple(picture.shape)
-    plain = picture
-    while plain.ndim > 2 and plain.shape[0] == 1:
-        plain = plain[0]
-    if size is not None:
-        pixels = size[0] * size[1]
-        if plain.ndim == 3 and tuple(plain.shape[1:]) == size:
-            return plain
-        if plain.numel() % pixels == 0 and (plain.shape[0] == pixels or tuple(plain.shape[:2]) == size):
-            return plain.reshape(*size, -1).permute(2, 0, 1)
-        raise TraceError(
-            f"the output has shape {shape}, which does not hold {size[0]}x{size[1]} pixels; give the size of the grid"
-        )
-    if plain.ndim == 3 and plain.shape[0] <= 4 < plain.shape[2]:
-        return plain
-    if plain.ndim == 3 and plain.shape[2] <= 4:
-        return plain.permute(2, 0, 1)
-    raise TraceError(f"the output has shape {shape}; say which picture it is with size=(height, width)")
+def _bias_steps(chain: list[tuple[Site, Between]]) -> int:
+    """Additions of a bias that were taken into their site."""
+    return sum(site.output not in site.operation.results for site, _ in chain)
 
 
-def _plain(site: Site, recording: Recording) -> bool:
+def _plain(site: Site, picture: Picture) -> bool:
     """Whether the fast engine knows this operation: one input, stride 1, no dilation, no groups, size kept."""
+    if site.values.is_complex() or site.weight.is_complex():
+        return False
     if site.kind == "linear":
-        return True
-    bound = bind(site.operation)
+        in_order = site.contraction is not None and site.contraction.in_order
+        return in_order and site.positions == picture.size[0] * picture.size[1]
+    if site.kind != "convolution" or len(site.values) > 1:
+        return False
     kernel = tuple(site.weight.shape[2:])
-    padding = bound["padding"]
     same = tuple(k // 2 for k in kernel)
-    if padding == "same":
-        padding = same
-    return (
-        all(k % 2 == 1 for k in kernel)
-        and _pair(padding) == same
-        and _pair(bound["stride"]) == (1, 1)
-        and _pair(bound["dilation"]) == (1, 1)
-        and bound["groups"] == 1
-        and recording.tensors[site.input.index].reshape(-1, *recording.tensors[site.input.index].shape[-3:]).shape[0]
-        == 1
-    )
+    padding = same if site.call.get("padding") == "same" else _pair(site.call.get("padding", 0))
+    plain = _pair(site.call.get("stride", 1)) == _pair(site.call.get("dilation", 1)) == (1, 1) and site.groups == 1
+    return plain and all(k % 2 == 1 for k in kernel) and padding == same
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))
+    if isinstance(value, str):  # "valid", or "same" of a kernel that is not odd
+        return -1, -1
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-def _between(recording: Recording, site: Site, end: Value, *, last: bool) -> Between | None:
+def _between(
+    recording: Recording, site: Site, path: Sequence[Operation], end: Value, picture: Picture | None
+) -> Between | None:
     """What lies between a site's output and ``end``; None where it is more than a permutation and a function."""
-    path = _path(recording, site.output, end)
-    if path is None or any(step.name not in _ELEMENTWISE | _INDEXING for step in path):
+    if any(step.name not in ELEMENTWISE | INDEXING for step in path):
         return None
-    elementwise = [step for step in path if step.name in _ELEMENTWISE]
-    if any(not _scalar_sides(recording, step) for step in elementwise):
+    tainted = {site.output.index} | {result.index for step in path for result in step.results}
+    if any(step.name in ELEMENTWISE - INDEXING and not _scalar_sides(recording, step, tainted) for step in path):
         return None
-    indexing = [step for step in path if step.name in _INDEXING]
-    made, wanted = recording.tensors[site.output.index], recording.tensors[end.index]
-    sent = _follow(recording, site.output, end, indexing, path, torch.arange(made.numel()).reshape(made.shape))
-    if sent is None or sent.numel() != made.numel():
-        return None
-    upscale: tuple[int, int] | None = (1, 1)
-    if site.kind == "convolution" and not last:
-        upscale = _shuffle_of(sent.reshape(wanted.shape[-3:]), tuple(made.shape[-3:]))
-    elif site.kind == "convolution":
-        upscale = _shuffle_of(
-            as_image(sent, None) if sent.ndim > 3 or sent.shape[-1] <= 4 else sent, tuple(made.shape[-3:])
-        )
+    upscale = _upscale(recording, site, path, end, picture)
     if upscale is None:
         return None
-    if not elementwise:
-        return Between(upscale, IDENTITY)
-    return Between(upscale, recognise(_composed(recording, elementwise)))
+    function = _composed(recording, path, site.output, end)
+    elementwise = any(step.name in ELEMENTWISE - INDEXING for step in path)
+    return Between(upscale, recognise(function) if elementwise else IDENTITY)
 
 
-def _path(recording: Recording, start: Value, end: Value) -> list[Operation] | None:
-    """The operations from start to end where each has one operand on the way; None where paths branch or none leads."""
-    path: list[Operation] = []
-    value = end
-    tainted = {start.index} | {r.index for o in recording.downstream(start) for r in o.results}
-    while value.index != start.index:
-        operation = recording.producer(value)
-        if operation is None:
-            return None
-        inside = [operand for operand in operation.operands if operand.index in tainted]
-        if len({operand.index for operand in inside}) != 1:
-            return None
-        path.insert(0, operation)
-        value = inside[0]
-    return path
+def _scalar_sides(recording: Recording, operation: Operation, tainted: set[int]) -> bool:
+    """Whether all operands of an elementwise operation that do not come from the site hold one number."""
+    sides = [operand for operand in operation.operands if operand.index not in tainted]
+    return all(recording[side].numel() == 1 for side in sides)
 
 
-def _scalar_sides(recording: Recording, operation: Operation) -> bool:
-    """Whether all operands of an elementwise operation but its first tensor are numbers or hold one number."""
-    sizes = sorted(recording.tensors[operand.index].numel() for operand in operation.operands)
-    return all(size == 1 for size in sizes[:-1])
+def _upscale(
+    recording: Recording, site: Site, path: Sequence[Operation], end: Value, picture: Picture | None
+) -> tuple[int, int] | None:
+    """The pixel shuffle between a site and ``end``; None where the values take another order, or some are lost."""
+    made, wanted = recording[site.output], recording[end]
+    steps = [step for step in path if step.name in INDEXING]
+    if made.numel() != wanted.numel():
+        return None
+    if site.kind == "linear":
+        numbers = torch.arange(made.numel(), dtype=torch.int32).reshape(made.shape)
+        sent = _follow(recording, site.output, end, path, numbers)
+        if sent is not None and picture is not None:
+            sent, numbers = picture.images(sent[None])[0], numbers.reshape(*picture.size, -1).permute(2, 0, 1)
+        return (1, 1) if sent is not None and torch.equal(sent.reshape(numbers.shape), numbers) else None
+    shape = tuple(made.shape[-3:])
+    moved = [step for step in steps if recording[step.results[0]].shape[-3:] != shape]
+    if picture is None and len(moved) <= 1 and all(step.name == "pixel_shuffle" for step in steps):
+        return (1, 1) if not moved else _factors(wanted.shape[-2:], shape)
+    sent = _follow(recording, site.output, end, path, torch.arange(made.numel(), dtype=torch.int32).reshape(made.shape))
+    if sent is None:
+        return None
+    image = sent.reshape(sent.shape[-3:]) if picture is None else picture.images(sent[None])[0]
+    return _shuffle_of(image, shape)
 
 
-def _follow(
-    recording: Recording, start: Value, end: Value, indexing: list[Operation], path: list[Operation], values: Tensor
-) -> Tensor | None:
-    """The values at ``end`` when only the index operations of the path act on those at ``start``."""
+def _follow(recording: Recording, start: Value, end: Value, path: Sequence[Operation], values: Tensor) -> Tensor | None:
+    """The values at ``end`` when only the index operations of the path act; None where paths join in another order."""
     changed = {start.index: values}
     for step in path:
-        inside = next(operand for operand in step.operands if operand.index in changed)
-        if step in indexing and step.name not in _ELEMENTWISE:
+        if step.name in INDEXING:
             try:
-                apply(step, lambda v: changed.get(v.index, recording.tensors[v.index]), changed)
+                changed.update(apply(step, lambda v: changed.get(v.index, recording.tensors[v.index]), {}))
             except (RuntimeError, TypeError, IndexError):
                 return None
-        else:
-            changed[step.results[0].index] = changed[inside.index]
+            continue
+        joined = [changed[operand.index] for operand in step.operands if operand.index in changed]
+        if any(other is not joined[0] and not torch.equal(other, joined[0]) for other in joined[1:]):
+            return None
+        changed[step.results[0].index] = joined[0]
     return changed.get(end.index)
+
+
+def _factors(fine: Sequence[int], made: tuple[int, ...]) -> tuple[int, int]:
+    return int(fine[0]) // made[1], int(fine[1]) // made[2]
 
 
 def _shuffle_of(sent: Tensor, made: tuple[int, ...]) -> tuple[int, int] | None:
@@ -267,63 +194,90 @@ def _shuffle_of(sent: Tensor, made: tuple[int, ...]) -> tuple[int, int] | None:
     channels, height, width = made
     if sent.ndim != 3 or sent.shape[1] % height or sent.shape[2] % width:
         return None
-    upscale = (sent.shape[1] // height, sent.shape[2] // width)
+    upscale = _factors(sent.shape[1:], made)
     if sent.shape[0] * upscale[0] * upscale[1] != channels:
         return None
-    expected = shuffle(torch.arange(channels * height * width).reshape(made), upscale)
+    expected = shuffle(torch.arange(sent.numel(), dtype=sent.dtype).reshape(made), upscale)
     return upscale if torch.equal(expected, sent) else None
 
 
-def _composed(recording: Recording, steps: list[Operation]) -> Callable[[Tensor], Tensor]:
-    """The elementwise steps, one after the other, as a function of one tensor of any shape."""
-    sides = [
-        {
-            operand.index: recording.tensors[operand.index]
-            for operand in step.operands
-            if recording.tensors[operand.index].numel() == 1
-        }
-        for step in steps
-    ]
+def _composed(recording: Recording, path: Sequence[Operation], start: Value, end: Value) -> Callable[[Tensor], Tensor]:
+    """The elementwise steps of a path as a function of one tensor of any shape."""
+    operands = {operand for step in path for operand in step.operands}
+    sides = {operand.index: recording[operand] for operand in operands if recording[operand].numel() == 1}
 
     def function(x: Tensor) -> Tensor:
-        for step, side in zip(steps, sides, strict=True):
-            made: dict[int, Tensor] = {}
-            apply(step, lambda v, x=x, side=side: side[v.index].to(x.device) if v.index in side else x, made)  # type: ignore[misc]
-            x = next(iter(made.values()))
-        return x
+        changed = {start.index: x}
+
+        def read(value: Value) -> Tensor:
+            return changed[value.index] if value.index in changed else sides[value.index].to(x.device)
+
+        for step in path:
+            if step.name in INDEXING:
+                inside = next(changed[operand.index] for operand in step.operands if operand.index in changed)
+                changed.update((result.index, inside) for result in step.results)
+            else:
+                changed.update(apply(step, read, {}))
+        return changed[end.index]
 
     return function
 
 
-def _without_stem(chain: list[tuple[Site, Between]], recording: Recording) -> list[tuple[Site, Between]]:
-    """The chain without its stem: leading 1x1 convolutions of a single pixel, or that leave the grid as it is.
+def _holds(recording: Recording, site: Site, between: Between, end: Value, picture: Picture | None) -> bool:
+    """Whether the reading gives what was recorded, on the first, middle and last row: random operations do not."""
+    made, wanted = recording[site.output], recording[end]
+    if site.kind == "linear":
+        rows = wanted.reshape(site.positions, -1) if picture is None else picture.images(wanted[None])[0].flatten(1).T
+        some = torch.linspace(0, site.positions - 1, 64).long()
+        return _close(between.activation(made.reshape(site.positions, -1)[some]), rows[some])
+    made = made.reshape(made.shape[-3:])
+    image = picture.images(wanted[None])[0] if picture is not None else wanted.reshape(wanted.shape[-3:])
+    rh = between.upscale[0]
+    return all(
+        _close(between.activation(shuffle(made[:, y : y + 1], between.upscale)), image[:, y * rh : (y + 1) * rh])
+        for y in {0, made.shape[1] // 2, made.shape[1] - 1}
+    )
+
+
+def _close(seen: Tensor, wanted: Tensor) -> bool:
+    scale = max(float(wanted.abs().max()), 1e-6)
+    return bool((seen - wanted).abs().max() <= 1e-3 * scale)
+
+
+def _after_encoder(recording: Recording, first: Site) -> bool:
+    """Whether the chain starts from a coarser grid than the network was fed: what comes before it is an encoder."""
+    fed = [tuple(recording[value].shape) for value in recording.inputs]
+    pixels = [shape[-2] * shape[-1] if len(shape) > 2 else shape[0] for shape in fed if len(shape) > 1]
+    return first.kind == "convolution" and max(pixels, default=0) > first.values.shape[-2] * first.values.shape[-1]
+
+
+def _stem(chain: list[tuple[Site, Between]]) -> int:
+    """How many leading sites are the stem: 1x1 convolutions of a single pixel, or that leave the grid as it is.
 
     NeRV turns one vector into a small grid, HNeRV widens a small grid; the paper analyses neither (section 3.2).
     """
-    while len(chain) > 1 and chain[0][0].kind == "convolution":
-        site, between = chain[0]
-        one_pixel = tuple(recording.tensors[site.input.index].shape[-2:]) == (1, 1)
-        if tuple(site.weight.shape[2:]) != (1, 1) or not (one_pixel or between.upscale == (1, 1)):
+    count = 0
+    while count < len(chain) - 1:
+        site, between = chain[count]
+        widens = site.kind == "convolution" and tuple(site.weight.shape[2:]) == (1, 1)
+        if not widens or (between.upscale != (1, 1) and tuple(site.values.shape[2:]) != (1, 1)):
             break
-        chain = chain[1:]
-    return chain
+        count += 1
+    return count
 
 
-def _stages(chain: list[tuple[Site, Between]], recording: Recording) -> list[Stage]:
+def _stages(chain: list[tuple[Site, Between]], *, canonical: bool) -> list[Stage]:
     stages = []
     for position, (site, between) in enumerate(chain, start=1):
         pixelwise = site.kind == "linear"
-        values = recording.tensors[site.input.index].detach()
         kernel = tuple(site.weight.shape[2:]) if not pixelwise else (1, 1)
-        name = f"layer{position}" if pixelwise else ("head" if position == len(chain) else f"block{position}")
+        paper = f"layer{position}" if pixelwise else ("head" if position == len(chain) else f"block{position}")
         stages.append(
             Stage(
-                name=name,
-                module=site.operation.module,
+                name=paper if canonical else site.name,
+                module=site.module,
                 kind="linear" if pixelwise else "convolution",
-                input=(
-                    values.reshape(-1, values.shape[-1]) if pixelwise else values.reshape(values.shape[-3:])
-                ).contiguous(),
+                input=(site.values if pixelwise else site.values[0]).contiguous(),
                 weight=site.weight,
                 bias=site.bias,
                 activation=between.activation,

@@ -1,0 +1,182 @@
+"""Contractions of features with a weight, however they were written, in the letters of ``einsum``."""
+
+from __future__ import annotations
+
+import math
+import string
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from xinc.canvas.recording import Operation, Recording, Value
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """Axes of ``out = sum over i of input * weight``, one letter an axis.
+
+    Letters of positions are in input and output, those of inputs in input and weight, those of outputs in weight and
+    output.
+    """
+
+    input: str
+    weight: str
+    output: str
+    sizes: tuple[tuple[str, int], ...]
+
+    @property
+    def _positions(self) -> str:
+        return "".join(letter for letter in self.output if letter in self.input)
+
+    @property
+    def _inputs(self) -> str:
+        return "".join(letter for letter in self.input if letter not in self.output)
+
+    @property
+    def _outputs(self) -> str:
+        return "".join(letter for letter in self.output if letter not in self.input)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the output's features are its last axes."""
+        return self.output == self._positions + self._outputs
+
+    def input_rows(self, values: Tensor) -> Tensor:
+        """The input as ``(P, C_in)``."""
+        return _matrix(values, self.input, self._positions, self._inputs)
+
+    def weight_rows(self, weight: Tensor) -> Tensor:
+        """The weight as ``(C_out, C_in)``."""
+        squeezed = weight.reshape([self._size(letter) for letter in self.weight])
+        return _matrix(squeezed, self.weight, self._outputs, self._inputs)
+
+    def to_rows(self, output: Tensor) -> Tensor:
+        """Outputs ``(n, *shape)`` as ``(n, P, C_out)``."""
+        axes = [1 + self.output.index(letter) for letter in self._positions + self._outputs]
+        rows = output.permute(0, *axes)
+        return rows.reshape(len(output), self._count(self._positions), self._count(self._outputs))
+
+    def to_output(self, rows: Tensor) -> Tensor:
+        """Rows ``(n, P, C_out)`` as outputs ``(n, *shape)``."""
+        letters = self._positions + self._outputs
+        spread = rows.reshape(len(rows), *(self._size(letter) for letter in letters))
+        return spread.permute(0, *(1 + letters.index(letter) for letter in self.output))
+
+    def _size(self, letter: str) -> int:
+        return dict(self.sizes)[letter]
+
+    def _count(self, letters: str) -> int:
+        return math.prod(self._size(letter) for letter in letters)
+
+
+def _matrix(values: Tensor, axes: str, rows: str, columns: str) -> Tensor:
+    ordered = values.permute(*(axes.index(letter) for letter in rows + columns))
+    return ordered.reshape(math.prod(ordered.shape[: len(rows)]), -1)
+
+
+def contraction_of(
+    recording: Recording, operation: Operation, weights: set[int], fed: set[int]
+) -> tuple[Contraction, Value, Value, Value | None] | None:
+    """Read an operation as a contraction.
+
+    Args:
+        recording: of the network.
+        operation: any.
+        weights: indices of the values that may be weights (for ``linear`` and ``conv1d`` it is their second argument).
+        fed: indices of the values that depend on the network's input; a weight that does not is preferred.
+
+    Returns:
+        The contraction, its input, weight and bias; None where the operation is something else.
+    """
+    values = list(operation.operands)
+    if operation.name in ("linear", "conv1d"):
+        return _layer(recording, operation)
+    if operation.name in ("matmul", "__matmul__", "__rmatmul__", "mm", "bmm") and len(values) == 2:
+        left, right = reversed(values) if operation.name == "__rmatmul__" else values
+        return _product(recording, operation, _sides(left, right, weights, fed), None)
+    if operation.name in ("addmm", "baddbmm") and len(values) == 3 and not operation.keywords:
+        return _product(recording, operation, _sides(values[1], values[2], weights, fed), values[0])
+    if operation.name == "einsum" and len(values) == 2 and isinstance(operation.arguments[0], str):
+        return _einsum(recording, operation, _sides(values[0], values[1], weights, fed))
+    return None
+
+
+_Read = tuple[Contraction, Value, Value, Value | None]
+
+
+def _layer(recording: Recording, operation: Operation) -> _Read | None:
+    given = dict(zip(("input", "weight", "bias"), operation.arguments, strict=False)) | dict(operation.keywords)
+    source, weight, bias = given["input"], given["weight"], given.get("bias")
+    positions = string.ascii_uppercase[: recording[source].ndim - 1]
+    if operation.name == "linear":
+        return _made(recording, operation, positions + "i", "oi", positions + "o", source, weight, bias)
+    kernel, shapes = recording[weight].shape, (recording[source].shape, recording[operation.results[0]].shape)
+    rest = {k: v for k, v in given.items() if k not in ("input", "weight", "bias")}
+    plain = len(operation.arguments) <= 3 or all(item in (0, 1, (0,), (1,)) for item in operation.arguments[3:])
+    if kernel[-1] != 1 or not plain or not all(item in (0, 1, (0,), (1,)) for item in rest.values()):
+        return None
+    if kernel[1] != shapes[0][-2] or shapes[0][-1] != shapes[1][-1]:
+        return None
+    batch, last = positions[:-1], positions[-1]
+    return _made(recording, operation, f"{batch}i{last}", "oi", f"{batch}o{last}", source, weight, bias)
+
+
+def _sides(left: Value, right: Value, weights: set[int], fed: set[int]) -> list[tuple[Value, Value, bool]]:
+    """(input, weight, whether the weight comes first), the likelier reading first."""
+    both = [(left, right, False), (right, left, True)]
+    possible = [side for side in both if side[1].index in weights and left != right]
+    return sorted(possible, key=lambda side: side[1].index in fed)
+
+
+def _product(
+    recording: Recording, operation: Operation, sides: list[tuple[Value, Value, bool]], bias: Value | None
+) -> _Read | None:
+    """A matrix product with a weight on its right or on its left."""
+    for source, weight, turned in sides:
+        shape, dimensions = recording[weight].shape, recording[source].ndim
+        if dimensions < 2 or len(shape) < 2 or any(size > 1 for size in shape[:-2]):
+            continue
+        if bias is not None and recording[bias].numel() != shape[-2 if turned else -1]:
+            continue
+        batch = string.ascii_uppercase[: dimensions - 2]
+        axes = (f"{batch}iN", "oi", f"{batch}oN") if turned else (f"{batch}Ni", "io", f"{batch}No")
+        made = _made(recording, operation, *axes, source, weight, bias)
+        if made is not None:
+            return made
+    return None
+
+
+def _einsum(recording: Recording, operation: Operation, sides: list[tuple[Value, Value, bool]]) -> _Read | None:
+    equation = operation.arguments[0].replace(" ", "")
+    operands, arrow, output = equation.partition("->")
+    if not arrow or "." in equation:
+        return None
+    for source, weight, turned in sides:
+        own, other = reversed(operands.split(",")) if turned else operands.split(",")
+        contracted = set(own) & set(other)
+        repeated = any(len(set(axes)) < len(axes) for axes in (own, other, output))
+        if repeated or not contracted or contracted & set(output) or (set(own) ^ set(other)) != set(output):
+            continue
+        return _made(recording, operation, own, other, output, source, weight, None)
+    return None
+
+
+def _made(
+    recording: Recording,
+    operation: Operation,
+    own: str,
+    other: str,
+    output: str,
+    source: Value,
+    weight: Value,
+    bias: Value | None,
+) -> _Read | None:
+    """The contraction, if all axes have the sizes that its letters ask for."""
+    sizes = dict(zip(own, recording[source].shape, strict=True))
+    shape = tuple(recording[operation.results[0]].shape)
+    if len(shape) != len(output):
+        return None
+    sizes.update(zip(output, shape, strict=True))
+    if math.prod(sizes.get(letter, 0) for letter in other) != recording[weight].numel():
+        return None
+    return Contraction(own, other, output, tuple(sizes.items())), source, weight, bias

@@ -1,0 +1,275 @@
+"""The linear operations of a recording: which are layers of the canvas, and what each of their neurons adds.
+
+A site is a convolution, transposed or not, or a contraction of features with a weight however it was written
+(``linear``, ``matmul``, ``bmm``, ``addmm``, ``einsum``, a 1x1 ``conv1d``). It belongs to the canvas if its output has more
+than one position; others are stems and modulators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from xinc.canvas.contractions import Contraction, contraction_of
+from xinc.canvas.recording import Operation, Recording, Value
+from xinc.canvas.vocabulary import ADDITIONS
+
+_CONVOLUTION_ARGUMENTS = {
+    "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    "conv_transpose2d": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A linear operation with the values that reached it.
+
+    Attributes:
+        name: unique in the recording; the qualified name of the module or parameter, with ``#2`` for a second use.
+        module: qualified name of the module that owns the weight, or that was running.
+        kind: ``"convolution"``, ``"transposed"`` (convolution) or ``"linear"``.
+        operation: the call itself.
+        input: what it read; ``output``: its result, with a bias that the next operation adds.
+        values: what reached it. Convolutions: ``(B, C_in, h, w)``; linear: ``(P, C_in)``, P positions in the output's
+            order.
+        weight: convolution ``(C_out, C_in / groups, kh, kw)``, transposed ``(C_in, C_out / groups, kh, kw)``, linear
+            ``(C_out, C_in)``.
+        bias: ``(C_out,)`` or None.
+        call: the other arguments of a convolution (stride, padding, ...).
+        contraction: where positions and features lie in the output of a linear site.
+        shape: of the output.
+    """
+
+    name: str
+    module: str
+    kind: Literal["convolution", "transposed", "linear"]
+    operation: Operation
+    input: Value
+    output: Value
+    values: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    shape: tuple[int, ...]
+    call: Mapping[str, Any] = field(default_factory=dict)
+    contraction: Contraction | None = None
+
+    @property
+    def groups(self) -> int:
+        """Groups of a convolution; 1 for a linear site."""
+        return int(self.call.get("groups", 1))
+
+    @property
+    def inputs(self) -> int:
+        """Number of input channels or features."""
+        return int(self.values.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """Number of output channels or features."""
+        return int(self.weight.shape[1]) * self.groups if self.kind == "transposed" else int(self.weight.shape[0])
+
+    @property
+    def neurons(self) -> int:
+        """Kernels that exist (groups leave some out), or input features."""
+        return self.inputs if self.kind == "linear" else self.inputs * (self.outputs // self.groups)
+
+    @property
+    def positions(self) -> int:
+        """Places of the output that share the weight."""
+        return math.prod(self.shape) // self.outputs
+
+    @property
+    def bias_or_zero(self) -> Tensor:
+        """The bias, zeros where there is none. Shape ``(C_out,)``."""
+        return self.weight.new_zeros(self.outputs) if self.bias is None else self.bias
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Input and output of every neuron, ``(K,)`` each; the output of a feature is -1. Kernels run input first."""
+        index = torch.arange(self.neurons)
+        if self.kind == "linear":
+            return index, torch.full_like(index, -1)
+        own = self.outputs // self.groups
+        inputs = index // own
+        return inputs, inputs // (self.inputs // self.groups) * own + index % own
+
+    @property
+    def kernels(self) -> Tensor:
+        """The kernels of a convolution in the order of its neurons, ``(K, kh, kw)``."""
+        return self._by_neuron(self.weight)
+
+    def _by_neuron(self, weight: Tensor) -> Tensor:
+        """``(..., *weight.shape)`` as ``(..., K, kh, kw)``."""
+        size = weight.shape[-2:]
+        if self.kind == "convolution":
+            out, own = weight.shape[-4] // self.groups, weight.shape[-3]
+            weight = weight.reshape(*weight.shape[:-4], self.groups, out, own, *size).transpose(-4, -3)
+        return weight.reshape(*weight.shape[: weight.ndim - (5 if self.kind == "convolution" else 4)], -1, *size)
+
+    def convolve(self, values: Tensor, weight: Tensor, groups: int) -> Tensor:
+        """The site's own convolution of other values ``(B, C, h, w)`` with another weight; no bias."""
+        function = F.conv_transpose2d if self.kind == "transposed" else F.conv2d
+        return function(values, weight, **{**self.call, "groups": groups})
+
+    def planes(self, neurons: Sequence[int] | Tensor) -> Tensor:
+        """One number a position of each neuron: the kernel's response ``(n, B, h, w)``, or the feature ``(n, P)``."""
+        index = torch.as_tensor(neurons, device=self.values.device)
+        inputs = self.pairs()[0].to(index.device)[index]
+        if self.kind == "linear":
+            return self.values[:, inputs].T
+        return self.convolve(self.values[:, inputs], self.kernels[index][:, None], len(index)).transpose(0, 1)
+
+    def terms(self, neurons: Sequence[int] | Tensor) -> Tensor:
+        """What each neuron adds to the output, bias left out: ``(n, *shape)``."""
+        index = torch.as_tensor(neurons, device=self.values.device)
+        planes = self.planes(index)
+        if self.contraction is not None:
+            return self.contraction.to_output(planes[:, :, None] * self.weight[:, index].T[:, None])
+        outputs = self.pairs()[1].to(index.device)[index]
+        full = planes.new_zeros(len(index), planes.shape[1], self.outputs, *planes.shape[2:])
+        full[torch.arange(len(index), device=index.device), :, outputs] = planes
+        return full.reshape(len(index), *self.shape)
+
+    def pair(self, cotangents: Tensor) -> Tensor:
+        """Sum over the output of cotangent times term, for all neurons at once: ``(m, *shape)`` to ``(m, K)``.
+
+        A kernel's share is its weights times their gradients, summed over its taps: no term is ever made.
+        """
+        if self.contraction is not None:
+            rows = self.contraction.to_rows(cotangents)
+            return torch.einsum("mpi,pi->mi", rows @ self.weight, self.values)
+        planes = cotangents.reshape(len(cotangents), *self.values.shape[:1], self.outputs, *self.shape[-2:])
+        pull = torch.func.vjp(lambda weight: self.convolve(self.values, weight, self.groups), self.weight)[1]
+        gradients = torch.stack([pull(one)[0] for one in planes])
+        return (self._by_neuron(gradients * self.weight)).sum((-2, -1))
+
+
+def bind(operation: Operation) -> dict[str, Any]:
+    """The arguments of a convolution call by name."""
+    given: dict[str, Any] = {"bias": None}
+    given.update(zip(_CONVOLUTION_ARGUMENTS[operation.name], operation.arguments, strict=False))
+    given.update(operation.keywords)
+    return given
+
+
+def find_sites(recording: Recording, end: Value) -> list[Site]:
+    """The linear operations on which ``end`` depends, in the order in which they ran, with unique names."""
+    needed = recording.needed_for(end)
+    trained = {index for index, name in recording.names.items() if name in recording.parameters}
+    fed = {value.index for value in recording.inputs}
+    canvas: set[int] = set()
+    found: list[Site] = []
+    for operation in recording.operations:
+        indices = {operand.index for operand in operation.operands}
+        results = {result.index for result in operation.results}
+        if results & needed:
+            site = _site_of(recording, operation, trained - canvas, fed)
+            if site is not None:
+                found.append(site)
+                canvas |= results if site.positions > 1 else set()
+        if indices & canvas:
+            canvas |= results
+        if indices & trained:
+            trained |= results
+        if indices & fed:
+            fed |= results
+    return _uniquely_named(found)
+
+
+def _site_of(recording: Recording, operation: Operation, weights: set[int], fed: set[int]) -> Site | None:
+    if operation.name in _CONVOLUTION_ARGUMENTS:
+        return _convolution(recording, operation)
+    read = contraction_of(recording, operation, weights, fed)
+    return None if read is None else _linear(recording, operation, *read)
+
+
+def _convolution(recording: Recording, operation: Operation) -> Site:
+    given = bind(operation)
+    source, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias")
+    values, output = recording[source], operation.results[0]
+    name, module = _names(recording, operation, weight)
+    return Site(
+        name=name,
+        module=module,
+        kind="transposed" if operation.name == "conv_transpose2d" else "convolution",
+        operation=operation,
+        input=source,
+        output=output,
+        values=values.reshape(-1, *values.shape[-3:]),
+        weight=recording[weight],
+        bias=None if bias is None else recording[bias],
+        shape=tuple(recording[output].shape),
+        call=given,
+    )
+
+
+def _linear(
+    recording: Recording,
+    operation: Operation,
+    contraction: Contraction,
+    source: Value,
+    weight: Value,
+    bias: Value | None,
+) -> Site:
+    name, module = _names(recording, operation, weight)
+    output = operation.results[0]
+    site = Site(
+        name=name,
+        module=module,
+        kind="linear",
+        operation=operation,
+        input=source,
+        output=output,
+        values=contraction.input_rows(recording[source]),
+        weight=contraction.weight_rows(recording[weight]),
+        bias=None if bias is None else recording[bias].reshape(-1),
+        shape=tuple(recording[output].shape),
+        contraction=contraction,
+    )
+    return site if operation.name == "linear" or bias is not None else _with_bias(recording, site)
+
+
+def _with_bias(recording: Recording, site: Site) -> Site:
+    """The site with the bias that the next operation adds to a bare product, if it does."""
+    users = [o for o in recording.operations if site.output in o.operands]
+    if len(users) != 1 or users[0].name not in ADDITIONS or site.contraction is None:
+        return site
+    others = [operand for operand in users[0].operands if operand != site.output]
+    if len(others) != 1 or recording[others[0]].numel() != site.outputs or users[0].keywords:
+        return site
+    rows = site.contraction.to_rows(recording[others[0]].broadcast_to(site.shape)[None])[0]
+    if tuple(recording[users[0].results[0]].shape) != site.shape or not torch.equal(rows, rows[:1].expand_as(rows)):
+        return site
+    return replace(site, bias=rows[0], output=users[0].results[0])
+
+
+def _names(recording: Recording, operation: Operation, weight: Value) -> tuple[str, str]:
+    """Name and module of a site: its weight's, where it is made of one parameter or lies in a module of its own."""
+    made_of = {recording.names[index] for index in recording.needed_for(weight) if index in recording.names}
+    own = made_of & recording.parameters
+    owner = ""
+    if len(own) == 1:
+        parameter = next(iter(own))
+        owner, _, leaf = parameter.rpartition(".")
+        owner = owner.split(".parametrizations", maxsplit=1)[0].removesuffix("parametrizations")
+        if leaf.startswith(("weight", "original")) and owner in recording.modules and owner:
+            return owner, owner
+        if not operation.module or operation.module == owner:
+            return parameter, owner
+    return operation.module or operation.name, operation.module
+
+
+def _uniquely_named(sites: list[Site]) -> list[Site]:
+    """The sites with ``#2`` and so on behind a name that was used before."""
+    seen: Counter[str] = Counter()
+    named = []
+    for site in sites:
+        seen[site.name] += 1
+        named.append(site if seen[site.name] == 1 else replace(site, name=f"{site.name}#{seen[site.name]}"))
+    return named

@@ -1,0 +1,50 @@
+"""Torch functions by what they do, as the recorder names them: ``"conv2d"``, ``"__add__"``, ``"relu_"``."""
+
+from __future__ import annotations
+
+
+def _names(text: str, *, in_place: bool = False) -> frozenset[str]:
+    plain = text.split()
+    return frozenset((*plain, *(f"{name}_" for name in plain if in_place)))
+
+
+ADDITIONS = _names("add add_ __add__ __radd__ __iadd__")
+SUBTRACTIONS = _names("sub sub_ subtract subtract_ rsub __sub__ __rsub__ __isub__")
+PRODUCTS = _names("mul mul_ multiply multiply_ __mul__ __rmul__ __imul__")
+QUOTIENTS = _names("div div_ divide divide_ true_divide __truediv__ __rtruediv__ __itruediv__")
+ARITHMETIC = ADDITIONS | SUBTRACTIONS | PRODUCTS | QUOTIENTS
+
+FUNCTIONS = _names(
+    "relu relu6 gelu silu mish tanh sigmoid softplus elu celu selu leaky_relu hardtanh hardswish hardsigmoid sin cos "
+    "logsigmoid softsign tanhshrink hardshrink softshrink threshold exp abs square sqrt neg clamp clip clamp_min "
+    "clamp_max pow reciprocal erf sinc positive",
+    in_place=True,
+) | _names("__neg__ __pow__ __rpow__ __abs__ __pos__ __ipow__")
+"""Elementwise functions of one tensor, and perhaps of numbers."""
+
+UNCHANGED = _names(
+    "contiguous clone detach data float double to type_as dropout alpha_dropout feature_dropout feature_alpha_dropout "
+    "dropout1d dropout2d dropout3d"
+)
+"""What hands its operand through (dropout in eval mode)."""
+
+ELEMENTWISE = ARITHMETIC | FUNCTIONS | UNCHANGED
+
+INDEXING = UNCHANGED - _names("float double to type_as") | _names(
+    "view reshape permute transpose flatten unflatten squeeze unsqueeze pixel_shuffle movedim moveaxis T mT swapaxes "
+    "swapdims view_as reshape_as ravel __getitem__ unbind split chunk narrow select channel_shuffle flip flipud fliplr "
+    "roll rot90"
+)
+"""What puts values elsewhere, or leaves some out."""
+
+SHAPE_ONLY = _names(
+    "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty new_full "
+    "new_tensor size dim"
+)
+"""What reads no numbers of its operands: what it makes does not depend on them."""
+
+LEAVES_TORCH = _names("item tolist numpy __array__ __bool__ __float__ __int__ __index__ __complex__")
+NOT_COMPUTED = _names("requires_grad_ grad _grad grad_fn retain_grad")
+OVERWRITING = frozenset(
+    f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "pow", "mod", "and", "or", "xor")
+) | {"__setitem__"}
