@@ -6,9 +6,13 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "xinc"
@@ -40,25 +44,24 @@ def ranks() -> dict[str, int]:
 
 
 def imported(source: str, module: str) -> set[str]:
-    """Parts of xinc that the source of ``module`` (such as ``canvas.layer``) imports, anywhere in it."""
-    parts = set()
+    """Full names of what the source of ``module`` (such as ``canvas.layer``) imports, anywhere in it."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             above = ["xinc", *module.split(".")][: -node.level] if node.level else []
             base = ".".join([*above, node.module or ""]).rstrip(".")
-            names = [f"{base}.{alias.name}" for alias in node.names] if base == "xinc" else [base]
-        else:
-            continue
-        parts |= {f"{name}.".split(".")[1] for name in names if name.split(".")[0] == "xinc"}
-    return parts
+            found |= {f"{base}.{alias.name}" for alias in node.names} if base == "xinc" else {base}
+    return found
 
 
 def upward(source: str, module: str, ranks: dict[str, int]) -> set[str]:
     """What ``module`` imports although it stands below it in the list, or in no list."""
     own = ranks[module.split(".")[0]]
-    return {part for part in imported(source, module) if ranks.get(part, len(ranks)) > own}
+    names = imported(source, module) - {"xinc.__version__"}
+    parts = {f"{name}.".split(".")[1] for name in names if name.split(".")[0] == "xinc"}
+    return {part for part in parts if ranks.get(part, len(ranks)) > own}
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -88,6 +91,17 @@ def test_imports_only_from_above(module: str, path: Path) -> None:
 )
 def test_a_model_that_imports_the_canvas_is_found(source: str) -> None:
     assert upward(source, "models.nerv", ranks()) == {"canvas"}
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (r for name, extra in project["optional-dependencies"].items() if name != "dev" for r in extra)
+    declared = {canonicalize_name(Requirement(r).name) for r in (*project["dependencies"], *extras)}
+    used = {name.split(".")[0] for module, path in modules() for name in imported(path.read_text(), f"{module}.x")}
+    homes = packages_distributions()
+    foreign = used - set(sys.stdlib_module_names) - {"xinc"}
+    undeclared = {name for name in foreign if not declared & {canonicalize_name(d) for d in homes.get(name, [])}}
+    assert not undeclared, f"not in pyproject.toml: {', '.join(sorted(undeclared))}"
 
 
 def test_importing_xinc_loads_nothing_heavy() -> None:
