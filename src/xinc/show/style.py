@@ -12,6 +12,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
@@ -147,10 +148,15 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @functools.wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(_RC):
+        with drawing():
             return draw(*args, **kwargs)
 
     return inside
+
+
+def drawing() -> AbstractContextManager[None]:
+    """The style while something is drawn or measured: matplotlib looks its settings up then too."""
+    return mpl.rc_context(_RC)
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -171,7 +177,7 @@ def file(figure: Figure, kind: str = "png", dpi: int = 160) -> bytes:
     """
     out = io.BytesIO()
     stamps: dict[str, None] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}[kind]
-    with mpl.rc_context(_RC):
+    with drawing():
         figure.savefig(out, format=kind, dpi=dpi, metadata=stamps)
     return out.getvalue()
 

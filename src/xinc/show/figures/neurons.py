@@ -63,8 +63,12 @@ def instances(panels: Panels) -> Figure:
 
 
 def _picks(data: xr.Dataset) -> list[tuple[str, int]]:
-    chosen = data["chosen"].isel(pick=0)
-    return [(str(rule), int(k)) for rule, k in zip(data["rule"].values, chosen.values, strict=True) if k >= 0]
+    """A neuron a rule; the second of "different", whose first is the strongest."""
+    chosen = data["chosen"].isel(frame=0) if "frame" in data["chosen"].dims else data["chosen"]
+    picks = [
+        (str(rule), [int(k) for k in row if k >= 0]) for rule, row in zip(data["rule"].values, chosen, strict=True)
+    ]
+    return [(rule, own[min(rule == "different", len(own) - 1)]) for rule, own in picks if own]
 
 
 def _dots(axes: Axes, data: xr.Dataset, shares: Array, x: float, looks: Mapping[str, str]) -> None:
@@ -142,7 +146,7 @@ def umap(data: xr.Dataset, maps: Mapping[tuple[str, int], Array], title: str = "
     centre.set_xticks([])
     centre.set_yticks([])
     if len(members) > 1:
-        centre.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04), ncols=min(4, len(members)), handletextpad=0.1)
+        centre.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=min(4, len(members)), handletextpad=0.1)
     _thumbnails(figure, centre, data, maps)
     return figure
 
