@@ -173,3 +173,11 @@ def test_default_frames_prefer_annotated_ones():
     assert default_frames(clip(1, ())) == (0,)
     assert default_frames(clip(2, ())) == (0, 1)
     assert default_frames(clip(9, (0,))) == (0, 3, 6)
+
+
+def test_an_embedding_is_made_when_named(still: Run):
+    tree = analyse(still, findings=["embedding"], layers=["layer2"], settings=replace(QUICK, embedded=6))
+    found = tree["embedding/paper/layer2"].ds
+    assert found.position.shape == (1, 6, 2)
+    assert found.attrs["neighbours"] == 5
+    assert found["index"].values.tolist() == sorted(found["index"].values.tolist())

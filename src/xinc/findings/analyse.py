@@ -75,7 +75,7 @@ def analyse(
     names = _known_findings(findings)
     task = _Task(run, _known_frames(run.clip, frames), settings, flows or {})
     results = Results(run.path / FOLDER if run.path is not None else None)
-    known = layers or task.canvas(task.frames[0], methods[0]).layers
+    known = layers or task.layers
     jobs = [
         job
         for method in methods
@@ -129,7 +129,12 @@ class _Task:
 
     @cached_property
     def scenes(self) -> dict[int, Scene]:
-        return {t: Scene(self.run.clip, t, self.settings, self.flows) for t in self.frames}
+        return {t: Scene(self.run.clip, t, self.settings, self.flows, self.layers) for t in self.frames}
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """All of the network's, in the order of the forward pass."""
+        return self.canvas(self.frames[0], "paper").layers
 
     @cached_property
     def shared(self) -> dict[str, Any]:

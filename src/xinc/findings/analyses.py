@@ -34,6 +34,7 @@ class Settings:
         rule: by which a gallery chooses neurons, and how many (``count``).
         shifts: displaced copies of each grouping to compare with, ``shuffles`` with pixels shuffled.
         sample: neurons of that comparison.
+        embedded: neurons of a layer that UMAP lays out, drawn by the seed where there are more.
     """
 
     clusters: int = 32
@@ -46,6 +47,7 @@ class Settings:
     shifts: int = 20
     shuffles: int = 5
     sample: int = 128
+    embedded: int = 3000
 
 
 @dataclass(eq=False)
@@ -56,6 +58,7 @@ class Scene:
     frame: int
     settings: Settings
     flows: Mapping[int, Flow] = field(default_factory=dict)
+    layers: Sequence[str] = ()
 
     @property
     def image(self) -> Tensor:
@@ -147,6 +150,16 @@ def _motion(layer: LayerLike, scene: Scene, before: LayerLike | None) -> xr.Data
     return motion.motion(layer, before, frames[t - 1], frames[t], scene.flow, seed=scene.settings.seed)
 
 
+def _embedding(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+    s = scene.settings
+    vectors = clusters.stack({layer.name: clusters.clusters(layer, scene.grouping("gabor"))})
+    count = vectors.sizes["neuron"]
+    chosen = np.sort(np.random.default_rng(s.seed).permutation(count)[: s.embedded])
+    pixelwise = bool((layer.neurons["output"] < 0).all())
+    neighbours = clusters.neighbours_of(scene.layers, layer.name, pixelwise=pixelwise)
+    return clusters.embed(vectors.isel(neuron=chosen), clusters.Embedding(neighbours))
+
+
 def _moments(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
     s = scene.settings
     return moments.moments(layer, scene.image, areas=s.areas, seed=s.seed)
@@ -185,6 +198,7 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
             lambda layer, scene, _: clusters.clusters(layer, scene.grouping("gabor")),
             ("regions", "extremes"),
         ),
+        "embedding": Analysis(clusters.FINDING, _embedding, ("regions", "extremes"), once=True, default=False),
         "moments": Analysis(moments.FINDING, _moments, ("totals", "neurons_per_pixel"), default=False),
         "moments_motion": Analysis(moments.FINDING, _moments_motion, moving=True, default=False),
     }
