@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +10,24 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xinc.show import figures, story
-from xinc.show.figures.sheet import Array, Panels, spoken
+from xinc.show.figures.sheet import Panels, spoken
+from xinc.show.gather import (
+    Frames,
+    Gathered,
+    embedded,
+    first_frame,
+    moving,
+    over_time,
+    shown,
+    whole,
+    with_baseline,
+)
 from xinc.show.page import Drawing, Exhibit, Table
-from xinc.show.subjects import Subject, panels
+from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-
-Frames = Mapping[str, Array]
-"""Panel's title to the frame ``(H, W, 3)`` that it shows."""
-Gathered = tuple[Panels, Frames]
 
 
 @dataclass(frozen=True)
@@ -32,17 +39,23 @@ class Plate:
         title: what it shows: its text alternative.
         caption: how to read it, two sentences.
         wanted: whether the panels have what it draws.
+        each: whether every network has a figure of its own.
     """
 
     draw: Callable[[Panels, Frames], Figure]
     title: str
     caption: str
     wanted: Callable[[Panels], bool] = lambda panels: True
+    each: bool = False
 
-
-def shown(found: Sequence[Subject], finding: str) -> Gathered:
-    """Every network at the frame that the report shows."""
-    return panels(found, finding), {s.title: s.image for s in found}
+    def drawings(self, layers: Panels, frames: Frames, name: str) -> list[Drawing]:
+        """The figure, or one a network; ``name`` is unique in the page."""
+        groups = [{network: own} for network, own in layers.items()] if self.each else [layers]
+        return [
+            Drawing.of(self.draw(group, frames), f"{name}-{i}" if self.each else name, self.title, self.caption)
+            for i, group in enumerate(groups)
+            if self.wanted(group)
+        ]
 
 
 @dataclass(frozen=True)
@@ -76,9 +89,9 @@ class Kind:
             return None
         attrs = next(iter(next(iter(layers.values())).values())).attrs
         drawings = [
-            Drawing.of(plate.draw(layers, frames), f"{self.finding}-{i}", plate.title, plate.caption)
+            drawing
             for i, plate in enumerate(self.plates)
-            if plate.wanted(layers)
+            for drawing in plate.drawings(layers, frames, f"{self.finding}-{i}")
         ]
         tables = [Table.of(self.numbers(layers), "Numbers", self.meaning, self.finding)] if self.row else []
         source = f"Section {attrs['section']} · {attrs['figure']} of the paper"
@@ -98,50 +111,12 @@ class Kind:
         )
 
 
-def _with_baseline(found: Sequence[Subject], finding: str) -> Gathered:
-    """Grouping scores, with the median score of the same regions moved elsewhere where that was computed."""
-    layers, frames = shown(found, finding)
-    moved = panels(found, "grouping_baseline")
-    joined = {
-        network: {name: _joined(data, moved.get(network, {}).get(name)) for name, data in own.items()}
-        for network, own in layers.items()
-    }
-    return joined, frames
-
-
-def _joined(data: xr.Dataset, baseline: xr.Dataset | None) -> xr.Dataset:
-    if baseline is None:
-        return data
-    place = baseline["score_shifted"].median(("neuron", "shift"))
-    return data.assign(shifted=place, p_value=baseline["p_value"])
-
-
-def _moving(found: Sequence[Subject], finding: str, most: int = 2) -> Gathered:
-    """Up to two steps of each network, a row each."""
-    layers: dict[str, dict[str, xr.Dataset]] = {}
-    frames: dict[str, Array] = {}
-    for subject in found:
-        first = next((d for name in subject.layers if (d := subject.dataset(finding, name)) is not None), None)
-        for t in [] if first is None else [int(t) for t in first["frame"].values][:most]:
-            title = f"{subject.title}\n{t - 1} to {t}"
-            layers[title], frames[title] = subject.panels(finding, t), subject.picture(t)
-    return layers, frames
-
-
-def _whole(found: Sequence[Subject], finding: str) -> Gathered:
-    """Every network with all its frames."""
-    layers = {s.title: {n: d for n in s.layers if (d := s.dataset(finding, n)) is not None} for s in found}
-    return {title: own for title, own in layers.items() if own}, {s.title: s.image for s in found}
-
-
-def _first_frame(layers: Panels) -> Panels:
-    return {title: {n: d.isel(frame=0) for n, d in own.items()} for title, own in layers.items()}
-
-
-def _over_time(layers: Panels) -> Panels:
-    """The two outermost layers of networks with several annotated frames, as in the paper."""
-    several = {t: {n: d for n, d in list(own.items())[:2] if d.sizes["frame"] > 1} for t, own in layers.items()}
-    return {title: own for title, own in several.items() if own}
+def _draw_embedding(layers: Panels, frames: Frames) -> Figure:
+    ((network, own),) = layers.items()
+    ((name, data),) = own.items()
+    member = str(data["member"].values[0])
+    maps = {(member, int(k)): image for k, image in zip(data["pick"].values, data["map"].values, strict=True)}
+    return figures.umap(data, maps, f"{network} {spoken(name)}, {data.sizes['neuron']} neurons")
 
 
 def _grouping_row(data: xr.Dataset) -> dict[str, Any]:
@@ -241,7 +216,7 @@ KINDS: tuple[Kind, ...] = (
                 "that the same regions get at other places of the frame, by their size and shape alone.",
             ),
         ),
-        _with_baseline,
+        with_baseline,
         story.groupings,
         _grouping_row,
         "Median score over the neurons of a layer that are not dead: the standard deviation over regions of the "
@@ -315,21 +290,21 @@ KINDS: tuple[Kind, ...] = (
         "How do neurons share themselves among objects?",
         (
             Plate(
-                lambda layers, frames: figures.instances(_first_frame(layers)),
+                lambda layers, frames: figures.instances(first_frame(layers)),
                 "Share of each instance in the contribution of sampled neurons",
                 "Each column is a neuron, chosen by the rule below it; each mark is an instance, in the colour of its "
                 "category. A mark at 10 % gets a tenth of the neuron’s mean contribution, whatever its size; marks of "
                 "one colour that lie together would mean that the neuron knows the category.",
             ),
             Plate(
-                lambda layers, frames: figures.instances_over_time(_over_time(layers)),
+                lambda layers, frames: figures.instances_over_time(over_time(layers)),
                 "Share of each instance over the annotated frames",
                 "The same shares for two neurons a layer, followed through the annotated frames. Flat lines are "
                 "neurons that keep to their objects while these move.",
-                lambda layers: bool(_over_time(layers)),
+                lambda layers: bool(over_time(layers)),
             ),
         ),
-        _whole,
+        whole,
         story.objects,
         _objects_row,
         "Category ratio: how far apart shares of instances of one category are, over that of different categories; 1 "
@@ -349,11 +324,27 @@ KINDS: tuple[Kind, ...] = (
                 "correlation of that with the speed.",
             ),
         ),
-        _moving,
+        moving,
         story.motion,
         _motion_row,
         "Correlation over pixels of fluctuation and speed, and how often the flow rolled to another place does as "
         "well; partial: intensity and edges taken out; mean fluctuation where things move, or uncover background, over"
         " the mean where nothing does.",
+    ),
+    Kind(
+        "embedding",
+        "Alike",
+        "Which neurons are alike?",
+        (
+            Plate(
+                _draw_embedding,
+                "Neurons as points, like ones near each other, with the maps of some of them",
+                "Each point is a neuron, placed by UMAP so that neurons that serve the same textures come near each "
+                "other; only nearness means something, not directions or axes. The maps belong to the ringed points, "
+                "which were chosen to lie far apart.",
+                each=True,
+            ),
+        ),
+        embedded,
     ),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xinc.canvas.trace import trace
+from xinc.canvas.trace import Canvas, trace
 from xinc.errors import RunError
 from xinc.findings.results import FOLDER, Results
 from xinc.run import Run
@@ -55,8 +55,11 @@ class Subject:
     def layers(self) -> list[str]:
         """Names of the layers with results, outermost first."""
         known = {node.name for node in self.tree.subtree if f"/{self.method}/" in node.path}
-        canvas = trace(self.run.model, self.run.input(0), method=self.method, size=self.run.clip.size)
-        return [name for name in reversed(canvas.layers) if name in known]
+        return [name for name in reversed(self.canvas(0).layers) if name in known]
+
+    def canvas(self, frame: int) -> Canvas:
+        """The canvas of a frame."""
+        return trace(self.run.model, self.run.input(frame), method=self.method, size=self.run.clip.size)
 
     @cached_property
     def paths(self) -> set[str]:

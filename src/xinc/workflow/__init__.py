@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xinc.errors import SignalError
+from xinc.errors import FindingError, SignalError
 from xinc.models.families import family
 from xinc.run import Run, fit
 from xinc.signals.clip import Clip
@@ -123,12 +124,14 @@ class Analysing:
     Attributes:
         method: definition of the maps.
         frames: indices; None for those that the findings choose.
-        options: changes of :class:`xinc.findings.analyse.Settings`.
+        options: changes of :class:`xinc.findings.analyses.Settings`.
+        embed: whether UMAP lays out the neurons of the outermost layer (Fig. 10).
     """
 
     method: str = "paper"
     frames: tuple[int, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    embed: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,19 +179,26 @@ def fit_signal(source: Source, fitting: Fitting, out: Path, *, progress: bool = 
 
 
 def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
-    """Compute all findings of a run into its results."""
+    """Compute the findings of a run into its results; what is there for the same settings stays."""
+    from xinc.canvas.trace import trace
     from xinc.findings.analyse import analyse
     from xinc.findings.analyses import Settings
 
-    frames = None if analysing.frames is None or len(run.clip) == 1 else analysing.frames
-    with stage(f"Analysing {run.path.name if run.path else run.family}") as progress:
-        analyse(
-            run,
-            methods=(analysing.method,),
-            frames=frames,
-            settings=replace(Settings(), **analysing.options),
-            progress=progress,
-        )
+    name = run.path.name if run.path else run.family
+    how: dict[str, Any] = {
+        "methods": (analysing.method,),
+        "frames": None if len(run.clip) == 1 else analysing.frames,
+        "settings": replace(Settings(), **analysing.options),
+    }
+    with stage(f"Analysing {name}") as progress:
+        analyse(run, **how, progress=progress)
+    if analysing.embed:
+        outermost = trace(run.model, run.input(0), size=run.clip.size).layers[-1]
+        try:
+            with stage(f"Comparing neurons of {name}") as progress:
+                analyse(run, **how, findings=("embedding",), layers=(outermost,), progress=progress)
+        except FindingError as reason:
+            warnings.warn(f"{name} has no picture of neurons that are alike: {reason}", stacklevel=2)
 
 
 def explain(tasks: Sequence[Task], out: Path, *, stage: Stage = silent, progress: bool = False) -> Path:
@@ -227,7 +237,7 @@ def demo_tasks(quick: bool = False) -> list[Task]:
     if quick:
         nerv, ffn = replace(nerv, epochs=60, options={"fc_dim": 24}), replace(ffn, epochs=300)
         settings = {"restarts": 2, "shifts": 5, "sample": 32}
-    seen = Analysing(frames=(0, frames // 2), options=settings)
+    seen = Analysing(frames=(0, frames // 2), options=settings, embed=not quick)
     return [Task("nerv", clip, nerv, seen), Task("ffn", replace(clip, count=1), ffn, seen)]
 
 
