@@ -172,8 +172,8 @@ class Plan:
 
     @property
     def pixelwise(self) -> bool:
-        """Whether the network is an MLP that sees one pixel at a time."""
-        return all(layer.kind == "linear" for layer in self.layers)
+        """Whether the network, or its plain end, is an MLP that sees one pixel at a time."""
+        return all(layer.kind == "linear" for layer in self.stages or self.branches)
 
 
 def shuffle(x: Tensor, upscale: tuple[int, int]) -> Tensor:

@@ -54,6 +54,7 @@ def read_plan(recording: Recording, size: Size | None = None, output: Output | N
     if whole:
         chain = chain[_stem(chain) :]
     if rest:
+        _check_read(recording, rest)
         check_repeats(recording, [site.output for site in rest], picture.value)
     stages = _stages(chain, canonical=whole)
     names = {id(site): stage.name for (site, _), stage in zip(chain, stages, strict=True)}
@@ -70,6 +71,16 @@ def _no_sites(recording: Recording, picture: Picture) -> str:
     left = [(name, module) for _, name, module in recording.left if name not in ("__bool__",)]
     where = f"; values left torch by {left[-1][0]!r} in module {left[-1][1]!r}" if left else ""
     return f"the picture (shape {picture.shape}) depends on no convolution or linear layer with pixel extent{where}"
+
+
+def _check_read(recording: Recording, sites: list[Site]) -> None:
+    """Whether each site's terms and bias sum to its output."""
+    for site in sites:
+        if not _close(site.made(), recording[site.output]):
+            raise TraceError(
+                f"operation {site.operation.where} is not the linear operation that it looks like: its terms do not sum "
+                "to its output"
+            )
 
 
 def _chain(recording: Recording, sites: list[Site], picture: Picture) -> list[tuple[Site, Between]]:

@@ -1,8 +1,8 @@
 """The linear operations of a recording: which are layers of the canvas, and what each of their neurons adds.
 
 A site is a convolution, transposed or not, or a contraction of features with a weight however it was written
-(``linear``, ``matmul``, ``bmm``, ``addmm``, ``einsum``, a 1x1 ``conv1d``). It belongs to the canvas if its output has more
-than one position; others are stems and modulators.
+(``linear``, ``matmul``, ``bmm``, ``addmm``, ``einsum``, a 1x1 ``conv1d``). It belongs to the canvas if its output has
+more than one position; others are stems and modulators.
 """
 
 from __future__ import annotations
@@ -117,6 +117,13 @@ class Site:
         function = F.conv_transpose2d if self.kind == "transposed" else F.conv2d
         return function(values, weight, **{**self.call, "groups": groups})
 
+    def made(self) -> Tensor:
+        """The output as this reading of the operation gives it, ``(*shape)``: the sum of all terms, and the bias."""
+        if self.contraction is not None:
+            return self.contraction.to_output(F.linear(self.values, self.weight, self.bias)[None])[0]
+        output = self.convolve(self.values, self.weight, self.groups)
+        return (output + self.bias_or_zero[:, None, None]).reshape(self.shape)
+
     def planes(self, neurons: Sequence[int] | Tensor) -> Tensor:
         """One number a position of each neuron: the kernel's response ``(n, B, h, w)``, or the feature ``(n, P)``."""
         index = torch.as_tensor(neurons, device=self.values.device)
@@ -137,17 +144,18 @@ class Site:
         return full.reshape(len(index), *self.shape)
 
     def pair(self, cotangents: Tensor) -> Tensor:
-        """Sum over the output of cotangent times term, for all neurons at once: ``(m, *shape)`` to ``(m, K)``.
+        """Sum over the output of cotangent times term, for all neurons at once: ``(m, *shape)`` to ``(m, K)``, real.
 
-        A kernel's share is its weights times their gradients, summed over its taps: no term is ever made.
+        A kernel's share is its weights times their gradients, summed over its taps: no term is ever made. Complex
+        cotangents are conjugated first, as torch's gradients ask for.
         """
         if self.contraction is not None:
             rows = self.contraction.to_rows(cotangents)
-            return torch.einsum("mpi,pi->mi", rows @ self.weight, self.values)
+            return torch.einsum("mpi,pi->mi", rows.conj() @ self.weight, self.values).real
         planes = cotangents.reshape(len(cotangents), *self.values.shape[:1], self.outputs, *self.shape[-2:])
         pull = torch.func.vjp(lambda weight: self.convolve(self.values, weight, self.groups), self.weight)[1]
         gradients = torch.stack([pull(one)[0] for one in planes])
-        return (self._by_neuron(gradients * self.weight)).sum((-2, -1))
+        return self._by_neuron(gradients.conj() * self.weight).sum((-2, -1)).real
 
 
 def bind(operation: Operation) -> dict[str, Any]:
@@ -250,19 +258,19 @@ def _with_bias(recording: Recording, site: Site) -> Site:
 
 
 def _names(recording: Recording, operation: Operation, weight: Value) -> tuple[str, str]:
-    """Name and module of a site: its weight's, where it is made of one parameter or lies in a module of its own."""
-    made_of = {recording.names[index] for index in recording.needed_for(weight) if index in recording.names}
-    own = made_of & recording.parameters
-    owner = ""
-    if len(own) == 1:
-        parameter = next(iter(own))
-        owner, _, leaf = parameter.rpartition(".")
-        owner = owner.split(".parametrizations", maxsplit=1)[0].removesuffix("parametrizations")
-        if leaf.startswith(("weight", "original")) and owner in recording.modules and owner:
-            return owner, owner
-        if not operation.module or operation.module == owner:
-            return parameter, owner
-    return operation.module or operation.name, operation.module
+    """Name and module of a site: its weight's where one parameter makes it, else those of the running module."""
+    made_of = {recording.names[index]: index for index in recording.needed_for(weight) if index in recording.names}
+    own = [name for name in made_of if name in recording.parameters]
+    if len(own) > 1:  # a modulated weight
+        own = [name for name in own if recording.tensors[made_of[name]].numel() == recording[weight].numel()]
+    if len(own) != 1:
+        return operation.module or operation.name, operation.module
+    owner, _, leaf = own[0].split(".parametrizations.", maxsplit=1)[0].rpartition(".")
+    if ".parametrizations." in own[0]:
+        owner = own[0].split(".parametrizations.", maxsplit=1)[0]
+    elif not leaf.startswith("weight") or owner not in recording.modules:
+        owner = own[0]
+    return (owner, owner) if owner else (own[0], own[0])
 
 
 def _uniquely_named(sites: list[Site]) -> list[Site]:

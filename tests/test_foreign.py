@@ -1,0 +1,254 @@
+"""Networks that other people wrote, traced by what they do: against their own weights, changed while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from foreign_models import ZOO, Specimen, specimen
+from xinc.canvas import foreign
+from xinc.canvas.ablation import ablation
+from xinc.canvas.exact import exact
+from xinc.canvas.fold import Pass
+from xinc.canvas.foreign import AblationStream, ExactStream, removed, signed_region_sums
+from xinc.canvas.geometry import Window
+from xinc.canvas.local import build_table
+from xinc.canvas.plan import Branch, Plan
+from xinc.canvas.read import read_plan
+from xinc.canvas.record import record
+from xinc.errors import TraceError
+
+LINEAR = {
+    "conv2d": 1,
+    "conv_transpose2d": 1,
+    "linear": 1,
+    "matmul": None,
+    "__matmul__": None,
+    "__rmatmul__": None,
+    "bmm": 1,
+    "addmm": 2,
+    "einsum": 2,
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """The networks are so small that threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Scaled(TorchFunctionMode):
+    """While it runs, the ``call``-th linear operation uses another weight: nothing of the package is involved."""
+
+    def __init__(
+        self, call: int, change: Callable[[str, Tensor], Tensor], of: Callable[[tuple[Any, ...]], int]
+    ) -> None:
+        super().__init__()
+        self.call, self.change, self.of, self.seen = call, change, of, -1
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in LINEAR:
+            self.seen += 1
+            if self.seen == self.call:
+                place = LINEAR[name] if LINEAR[name] is not None else self.of(args)
+                args = (*args[:place], self.change(name, args[place]), *args[place + 1 :])
+        return func(*args, **(kwargs or {}))
+
+
+def entries(layer: Any, name: str, weight: Tensor, k: int) -> Tensor:
+    """A mask of the weights of neuron ``k``, from the shapes that torch documents."""
+    mask = torch.zeros(weight.shape, dtype=torch.bool)
+    i, o = (int(part[k]) for part in layer.pairs())
+    if name == "conv2d":
+        own_in, own_out = weight.shape[1], weight.shape[0] // layer_groups(layer)
+        assert i // own_in == o // own_out  # the kernel exists
+        mask[o, i % own_in] = True
+    elif name == "conv_transpose2d":
+        mask[i, o % weight.shape[1]] = True
+    elif name == "linear" or ("matmul" in name and weight.shape[0] == 3):  # W @ x
+        mask[:, i] = True
+    else:
+        mask[..., i, :] = True
+    return mask
+
+
+def layer_groups(layer: Any) -> int:
+    return layer.site.groups if isinstance(layer, Branch) else 1
+
+
+def weights_of(layer: Any) -> Tensor:
+    weight: Tensor = layer.site.weight if isinstance(layer, Branch) else layer.weight
+    return weight
+
+
+def alike(tensor: Any, weight: Tensor) -> bool:
+    """Whether a tensor is a weight, maybe transposed."""
+    if not isinstance(tensor, Tensor) or tensor.numel() != weight.numel() or tensor.dtype != weight.dtype:
+        return False
+    a, b = (torch.view_as_real(t).flatten() if t.is_complex() else t.flatten() for t in (tensor.detach(), weight))
+    return torch.equal(a.sort()[0], b.sort()[0])
+
+
+def call_of(network: Specimen, layer: Any) -> int:
+    """Which linear operation of the forward pass belongs to a layer, by its weight."""
+    recording = record(network.module, *network.inputs)
+    calls = [operation for operation in recording.operations if operation.name in LINEAR]
+    uses = [any(alike(recording[operand], weights_of(layer)) for operand in operation.operands) for operation in calls]
+    assert sum(uses) == 1
+    return uses.index(True)
+
+
+def weight_place(layer: Any) -> Callable[[tuple[Any, ...]], int]:
+    """Which argument of a product is the weight."""
+    return lambda args: next(place for place, argument in enumerate(args) if alike(argument, weights_of(layer)))
+
+
+def picture_with(network: Specimen, layer: Any, call: int, k: int, factor: float) -> Tensor:
+    """The network's own picture when the weights of one neuron are multiplied by a factor."""
+
+    def change(name: str, weight: Tensor) -> Tensor:
+        return torch.where(entries(layer, name, weight, k), weight * factor, weight)
+
+    with Scaled(call, change, weight_place(layer)):
+        return network()
+
+
+def traced(name: str) -> tuple[Specimen, Plan]:
+    network = specimen(name).double()
+    with torch.no_grad():
+        return network, read_plan(record(network.module, *network.inputs), **network.options)
+
+
+def stream(plan: Plan, layer: Any, method: str) -> Any:
+    if isinstance(layer, Branch):
+        return {"exact": ExactStream, "ablation": AblationStream}[method](layer)
+    position = [stage.name for stage in plan.stages].index(layer.name)
+    return {"exact": exact, "ablation": ablation}[method](plan, position)
+
+
+def some(count: int) -> list[int]:
+    return sorted({count // 3, count - 1})
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_exact_is_the_derivative_by_the_weights_and_ablation_their_removal(name: str) -> None:
+    network, plan = traced(name)
+    torch.testing.assert_close(plan.output, network())
+    scale = float(plan.output.abs().max())
+    for layer in plan.layers:
+        chosen, call = some(layer.neurons), call_of(network, layer)
+        transported = stream(plan, layer, "exact").coloured(chosen)
+        lost = stream(plan, layer, "ablation").coloured(chosen)
+        for k, tangent, secant in zip(chosen, transported, lost, strict=True):
+            above, below, without = (picture_with(network, layer, call, k, f) for f in (1 + 1e-5, 1 - 1e-5, 0.0))
+            slope = (above - below) / 2e-5
+            where = f"{name}, layer {layer.name}, neuron {k}"
+            torch.testing.assert_close(tangent, slope, atol=2e-6 * scale, rtol=1e-5, msg=lambda m, w=where: f"{w}: {m}")
+            torch.testing.assert_close(secant, plan.output - without, atol=1e-9 * scale, rtol=1e-7)
+
+
+LOCAL = {
+    "residual_mlp": "hidden.0",
+    "matmul": "w4",
+    "residual": "down",
+    "modulated": "conv",
+    "two_heads": "trunk.2",
+    "transposed": "b",
+    "convnext": "narrow",
+    "assembled": "b",
+}
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_the_table_of_a_local_rest_gives_what_products_give(name: str) -> None:
+    _, plan = traced(name)
+    layer = next(branch for branch in plan.branches if branch.name == LOCAL[name])
+    products = ExactStream(layer)
+    reach = products.reach
+    assert reach is not None
+    assert reach.y.window < reach.grid.size[0]
+    table = build_table(layer, reach, products.products.forward, products.products.backward)
+    assert table is not None
+    every = range(layer.neurons)
+    wanted = products.products.forward(layer.site.terms(every))
+    torch.testing.assert_close(table.maps(every, Window(0, 8, 0, 12)), wanted)
+    torch.testing.assert_close(table.maps(every, Window(2, 5, 3, 12)), wanted[:, :, 2:5, 3:12])
+
+
+def test_a_window_probed_too_small_is_found_out() -> None:
+    _, plan = traced("two_heads")
+    layer = plan.branches[1]
+    stream = ExactStream(layer)
+    assert stream.reach is not None
+    narrow = replace(stream.reach, y=replace(stream.reach.y, after=0))
+    assert build_table(layer, narrow, stream.products.forward, stream.products.backward) is None
+
+
+@pytest.mark.parametrize("name", ["wire", "convnext", "transposed", "hand_attention", "matmul", "warped"])
+def test_one_pixel_of_all_neurons_takes_products_backwards(name: str) -> None:
+    _, plan = traced(name)
+    for layer in plan.branches:
+        stream = ExactStream(layer)
+        window = Window(3, 4, 5, 7)
+        every = range(layer.neurons)
+        wanted = stream.products.forward(layer.site.terms(every).to(stream.products.at.dtype))
+        torch.testing.assert_close(stream._backwards(every, window), wanted[:, :, 3:4, 5:7], atol=1e-8, rtol=1e-6)
+
+
+def test_all_maps_fold_to_their_sums_and_the_table_is_made_only_where_it_saves_work() -> None:
+    _, plan = traced("residual")
+    for layer in plan.branches:
+        maps = ExactStream(layer).maps(range(layer.neurons))
+        tabled, counted = ExactStream(layer), []
+        folded = tabled.fold(Pass(heatmap=True, totals=True), counted.append)
+        torch.testing.assert_close(torch.from_numpy(folded.heatmap).float(), maps.sum(0))
+        torch.testing.assert_close(torch.from_numpy(folded.totals).float(), maps.sum((1, 2)))
+        assert sum(counted) == pytest.approx(1)
+        assert ("table" in tabled.cost) == (layer.name == "down")
+
+
+def test_several_neurons_go_at_once_and_signed_sums_take_one_product_a_region() -> None:
+    network, plan = traced("transposed")
+    labels = torch.arange(8)[:, None].expand(8, 12) // 3 - 1  # the first rows belong to no region
+    for layer in plan.branches:
+        without = removed(layer, [0, 3])
+        with picture_without(network, layer, [0, 3]):
+            torch.testing.assert_close(without, network())
+        signed = ExactStream(layer).products.forward(layer.site.terms(range(layer.neurons)))
+        wanted = torch.stack([signed[..., labels == g].sum(-1) for g in (0, 1)], 1)
+        torch.testing.assert_close(signed_region_sums(layer, labels), wanted)
+    with pytest.raises(TraceError, match="resize them"):
+        signed_region_sums(plan.branches[0], labels[1:])
+
+
+@contextmanager
+def picture_without(network: Specimen, layer: Branch, neurons: list[int]) -> Iterator[None]:
+    weight = network.module.get_submodule(layer.module).weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        for k in neurons:
+            weight[entries(layer, layer.site.operation.name, weight, k)] = 0
+    yield
+    with torch.no_grad():
+        weight.copy_(before)
+
+
+def test_a_long_job_says_so_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, plan = traced("instance_norm")
+    monkeypatch.setattr(foreign, "WARN_SECONDS", 0.0)
+    monkeypatch.setattr(foreign, "QUICK_VALUES", 0)
+    with pytest.warns(UserWarning, match="a: exact takes 24 products .* sees all of the layer"):
+        ExactStream(plan.branches[0]).fold(Pass(totals=True))
+    with pytest.warns(UserWarning, match="once for each of 24 neurons"):
+        AblationStream(plan.branches[0]).fold(Pass(totals=True))
