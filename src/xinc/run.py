@@ -29,6 +29,7 @@ from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, deci
 from xinc.models.checkpoints import Checkpoint, import_network, open_checkpoint
 from xinc.models.families import configure, family
 from xinc.models.fit import CHECKPOINT, Epoch, Task, run_task
+from xinc.models.recipe import Recipe
 from xinc.signals.clip import Clip
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def fit(
     name: str,
     clip: Clip,
     *,
+    recipe: Recipe | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     batch: int | None = None,
@@ -181,9 +183,11 @@ def fit(
     Args:
         name: family, a key of :data:`xinc.models.FAMILIES`.
         clip: the signal.
-        epochs: passes over the frames; the family's recipe says how many, unless given. Also the next two.
+        recipe: how to fit; the family's own unless given, and the next three change it. The paper's is
+            ``xinc.models.family(name).plain``.
+        epochs: passes over the frames.
         learning_rate: Adam's, before the schedule.
-        batch: frames in a step.
+        batch: frames (or pixels, for networks of one frame) in a step.
         seed: of the initial weights and the frames' order.
         frame: which frame a network of one frame represents.
         device: CUDA where there is one, unless said.
@@ -205,7 +209,7 @@ def fit(
             raise SignalError(f"frame {frame} does not exist: the clip has frames 0 to {len(clip) - 1}")
         clip = clip[frame]
     config = configure(name, clip.size, len(clip), params=params, bpp=bpp, **options)
-    recipe = row.recipe.change(epochs=epochs, learning_rate=learning_rate, batch=batch)
+    recipe = (recipe or row.recipe).change(epochs=epochs, learning_rate=learning_rate, batch=batch)
     task = Task(row, config, recipe, clip.frames, seed)
     folder = Path(out) if out is not None else None
     settings = task.describe()

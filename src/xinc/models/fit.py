@@ -187,7 +187,8 @@ def _run_epoch(task: Task, state: _State, items: Items, epoch: int) -> tuple[Ten
     """All batches of one epoch. Returns the squared error that its steps met, an item each, and the last rate."""
     recipe, schedule = task.recipe, SCHEDULES[task.recipe.schedule]
     count = len(items.targets)
-    batches = list(_batches(count, recipe.batch, task.seed, epoch, items.targets.device))
+    size = recipe.batch_of(count)
+    batches = list(_batches(count, size, task.seed, epoch, items.targets.device))
     errors = items.targets.new_zeros(count)
     rate = recipe.learning_rate
     for step, chosen in enumerate(batches):
@@ -196,15 +197,15 @@ def _run_epoch(task: Task, state: _State, items: Items, epoch: int) -> tuple[Ten
             group["lr"] = rate
         each = _errors(items, chosen)
         loss = each.mean()
-        if recipe.batch is None:
+        if len(batches) == 1:  # the error is that of the present weights over everything
             state.keep_if_best(loss.item())
         state.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimiser.step()
         errors[chosen] = each.detach()
-    if recipe.batch is not None and _evaluates(epoch + 1, recipe.epochs):
+    if len(batches) > 1 and _evaluates(epoch + 1, recipe.epochs):
         with torch.no_grad():
-            parts = torch.arange(count, device=errors.device).split(max(recipe.batch, 8))  # type: ignore[no-untyped-call]
+            parts = torch.arange(count, device=errors.device).split(max(size, 8))  # type: ignore[no-untyped-call]
             state.keep_if_best(float(torch.cat([_errors(items, part) for part in parts]).mean()))
     return errors.double().cpu(), rate
 
@@ -215,9 +216,9 @@ def _errors(items: Items, chosen: Tensor | slice) -> Tensor:
     return difference.square().flatten(1).mean(1)
 
 
-def _batches(count: int, size: int | None, seed: int, epoch: int, device: torch.device) -> Iterator[Tensor | slice]:
+def _batches(count: int, size: int, seed: int, epoch: int, device: torch.device) -> Iterator[Tensor | slice]:
     """Items in an order that only the seed and the epoch decide, so that a resumed fit needs no random state."""
-    if size is None:
+    if size == count:
         yield slice(None)
         return
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).to(device)

@@ -11,6 +11,10 @@ from torch import nn
 
 from xinc.models.decoder import Decoder, DecoderConfig, block_widths, divide_size
 
+SPREAD = 2.7
+"""Standard deviation of new embeddings: that of the published ones. Near zero they hardly tell frames apart, and a fit
+stays for long at the frames' mean."""
+
 
 @dataclass(frozen=True)
 class HNeRVConfig(DecoderConfig):
@@ -64,4 +68,4 @@ class HNeRV(Decoder):
 
     def __init__(self, config: HNeRVConfig) -> None:
         super().__init__(config)
-        self.embedding = nn.Parameter(torch.randn(config.frames, *config.embedding) * 0.1)
+        self.embedding = nn.Parameter(torch.randn(config.frames, *config.embedding) * SPREAD)

@@ -15,15 +15,23 @@ def _constant(progress: float) -> float:
     return 1.0
 
 
-def _cosine(progress: float, warmup: float = 0.1, floor: float = 0.1) -> float:
-    if progress < warmup:
-        return floor + (1 - floor) * progress / warmup
-    return 0.5 * (math.cos(math.pi * (progress - warmup) / (1 - warmup)) + 1)
+def _warm_cosine(warmup: float, floor: float = 0.1) -> Callable[[float], float]:
+    """Rises from ``floor`` over the share ``warmup`` of all steps, then falls to zero as half a cosine."""
+
+    def factor(progress: float) -> float:
+        if progress < warmup:
+            return floor + (1 - floor) * progress / warmup
+        return 0.5 * (math.cos(math.pi * (progress - warmup) / (1 - warmup)) + 1)
+
+    return factor
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "cosine": _cosine}
-"""Factor of the learning rate by the share of steps done. ``cosine`` rises from a tenth over the first tenth, then
-falls to zero (the HNeRV code's ``cosine_0.1_1_0.1``)."""
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": _constant,
+    "cosine": _warm_cosine(0.05),
+    "cosine_0.1": _warm_cosine(0.1),
+}
+"""Factor of the learning rate by the share of steps done; ``cosine_0.1`` is the HNeRV code's ``cosine_0.1_1_0.1``."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,10 @@ class Recipe:
     """How to fit a network.
 
     Attributes:
-        epochs: passes over the frames; one full-image step each for networks of one frame.
+        epochs: passes over the frames, or over the pixels of one frame.
         learning_rate: Adam's, before the schedule.
-        batch: frames (or pixels, for networks of one image) in a step; None for all at once.
+        batch: frames (or pixels, for networks of one frame) in a step; None for a share of all, see ``parts``.
+        parts: steps of an epoch where ``batch`` is None; 1 sees everything in every step.
         schedule: a name of :data:`SCHEDULES`.
         betas: Adam's averaging factors.
     """
@@ -41,17 +50,22 @@ class Recipe:
     epochs: int
     learning_rate: float
     batch: int | None = None
+    parts: int = 1
     schedule: str = "constant"
     betas: tuple[float, float] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or (self.batch is not None and self.batch < 1) or not self.learning_rate > 0:
+        if min(self.epochs, self.parts, 1 if self.batch is None else self.batch) < 1 or not self.learning_rate > 0:
             raise ModelError(
-                f"a fit needs epochs and batch of at least 1 and a positive learning rate, not epochs={self.epochs}, "
-                f"batch={self.batch}, learning_rate={self.learning_rate}"
+                f"a fit needs epochs, batch and parts of at least 1 and a positive learning rate, not epochs="
+                f"{self.epochs}, batch={self.batch}, parts={self.parts}, learning_rate={self.learning_rate}"
             )
         if self.schedule not in SCHEDULES:
             raise ModelError(f"no schedule is called {self.schedule!r}; choose from {', '.join(SCHEDULES)}")
+
+    def batch_of(self, count: int) -> int:
+        """Items in a step, of ``count``."""
+        return min(count, self.batch if self.batch is not None else math.ceil(count / self.parts))
 
     def change(self, **settings: Any) -> Self:
         """The same recipe with some settings replaced; those given as None stay."""
