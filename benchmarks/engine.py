@@ -2,10 +2,10 @@
 
     python benchmarks/engine.py [--repeats 5] [--out benchmarks/results/engine.json]
 
-Every case is a fresh process, which reports the median of its repeats and its peak memory. The network is a paper-size NeRV
-(fc_dim 37, 0.98 M parameters) for 128 x 256 with random weights; what it costs does not depend on them. The reductions are
-those of the paper's figures: heatmap and totals; region sums of RGB-32, Gabor-32, instances (here 20 blocks) and a 4 x 8
-grid; pixels per neuron; neurons per pixel at 10 % and 50 %.
+Every case is a fresh process, which reports the median of its repeats and its peak memory. The network is a paper-size
+NeRV (fc_dim 37, 0.98 M parameters) for 128 x 256 with random weights; what it costs does not depend on them. The
+reductions are those of the paper's figures: heatmap and totals; region sums of RGB-32, Gabor-32, instances (here 20
+blocks) and a 4 x 8 grid; pixels per neuron; neurons per pixel at 10 % and 50 %.
 
 ``dense`` works as the published code does: it holds every map of the layer, placed by repeat and mask, filtered by a
 grouped convolution, and finds thresholds by a full sort. It is written from the paper's text.

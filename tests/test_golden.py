@@ -121,7 +121,9 @@ def test_reductions(golden: Any, name: str, layer: str) -> None:
     few_differ(found.pixels_per_neuron, arrays[f"{layer}_pixels_per_neuron"], neurons)
     for area, name_ in zip(areas, ("10", "50"), strict=False):
         assert found.thresholds[area] == pytest.approx(float(arrays[f"{layer}_threshold_{name_}"]), rel=1e-5)
-        few_differ(found.neurons_per_pixel[area] * neurons, arrays[f"{layer}_neurons_per_pixel_{name_}"] * neurons, neurons)
+        few_differ(
+            found.neurons_per_pixel[area] * neurons, arrays[f"{layer}_neurons_per_pixel_{name_}"] * neurons, neurons
+        )
 
 
 def test_neuron_labels_follow_the_published_order(golden: Any) -> None:

@@ -65,7 +65,10 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, Tensor]:
     strides = [draw(st.integers(1, 5 if depth < 3 else 3)) for _ in range(depth)]
     kernels = [draw(st.sampled_from([1, 3, 5, 7])) for _ in range(depth + 1)]
     channels = [draw(st.integers(1, 3)) for _ in range(depth + 1)]
-    activation, last = draw(st.sampled_from(sorted(ACTIVATIONS))), draw(st.sampled_from(["tanh", "identity", "sigmoid"]))
+    activation, last = (
+        draw(st.sampled_from(sorted(ACTIVATIONS))),
+        draw(st.sampled_from(["tanh", "identity", "sigmoid"])),
+    )
     size = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     seed = draw(st.integers(0, 99))
     network = decoder(channels, strides, kernels, activation, last, seed, bias=draw(st.booleans()))
@@ -80,7 +83,9 @@ def agree(found: Tensor, wanted: Tensor, tolerance: float = 2e-6) -> None:
 
 @settings(max_examples=40, deadline=None, phases=FAST)
 @given(networks(), st.sampled_from(["paper", "official"]), st.data())
-def test_maps_and_reductions_equal_the_reference(case: tuple[nn.Sequential, Tensor], method: str, data: st.DataObject) -> None:
+def test_maps_and_reductions_equal_the_reference(
+    case: tuple[nn.Sequential, Tensor], method: str, data: st.DataObject
+) -> None:
     network, values = case
     canvas = xinc.trace(network, values, method=method)
     layer = canvas[data.draw(st.sampled_from(canvas.layers))]
@@ -181,7 +186,9 @@ def test_a_reduction_never_holds_neurons_times_pixels() -> None:
     values = layer.shape[0] * layer.shape[1] * layer.shape[2] * 4
     layer.maps([0])  # compiled before memory is counted
     tracemalloc.start()
-    layer.reduce(heatmap=True, regions={"a": np.zeros(layer.shape[1:], int)}, pixels_per_neuron=True, neurons_per_pixel=(0.1,))
+    layer.reduce(
+        heatmap=True, regions={"a": np.zeros(layer.shape[1:], int)}, pixels_per_neuron=True, neurons_per_pixel=(0.1,)
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert values > 8e6
@@ -214,7 +221,7 @@ def test_unknown_layers_and_methods_are_named() -> None:
 
 
 def test_the_sum_of_planes_is_the_next_stage() -> None:
-    """Identity of maths.md 2.5: a block's planes, placed and regrouped, then activated, are what enters the next stage."""
+    """A block's planes, placed, regrouped and activated, are what enters the next stage (section 3.2.2)."""
     network = decoder([3, 4, 2], [2, 3], [3, 3, 3])
     plan = xinc.trace(network, torch.randn(1, 3, 4, 5)).plan
     for stage, following in zip(plan.stages, plan.stages[1:], strict=False):
@@ -222,7 +229,9 @@ def test_the_sum_of_planes_is_the_next_stage() -> None:
         rh, rw = stage.upscale
         for neuron in range(stage.neurons):
             i, o = divmod(neuron, stage.outputs)
-            plane = torch.conv2d(stage.input[None, i : i + 1], stage.weight[o : o + 1, i : i + 1], padding=stage.padding)
+            plane = torch.conv2d(
+                stage.input[None, i : i + 1], stage.weight[o : o + 1, i : i + 1], padding=stage.padding
+            )
             a, b = divmod(o % (rh * rw), rw)
             total[o // (rh * rw), a::rh, b::rw] += plane[0, 0] + stage.bias_or_zero[o] / stage.inputs
         agree(stage.activation(total), following.input, 1e-5)
