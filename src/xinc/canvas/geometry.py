@@ -203,6 +203,8 @@ class Path:
     def _base(self, cells_y: tuple[int, int], cells_x: tuple[int, int]) -> tuple[Floats, Floats]:
         """Box mean of a constant plane of the activation's value at 0, separable, zeros outside the picture."""
         zero = _parameters(self.activation)[2]
+        if zero == 0:
+            return np.zeros(0, np.float32), np.zeros(0, np.float32)
         first = self.steps[0]
         rows = _coverage(first.y, cells_y, self.coarse[0][0])
         columns = _coverage(first.x, cells_x, self.coarse[0][1])

@@ -113,11 +113,11 @@ class ConvolutionStream:
         windows = [self.path.window(Window(y0, y1, 0, self.size[1])) for y0, y1 in cut]
         packing = Packing(tuple(cut), self.path.phases, self.size[1], tuple(window.stride for window in windows))
         shared = Accumulators(self.neurons, packing, wanted)
-        every = np.arange(self.outputs)
+        every, origins = np.arange(self.outputs), packing.origins
 
         def work(i: int, own: tuple[Fold, tuple[Floats, Floats]]) -> None:
             neurons = np.stack([np.full(self.outputs, i), every, i * self.outputs + every], 1).astype(np.int64)
-            for origin, window in zip(packing.origins, windows, strict=False):
+            for origin, window in zip(origins, windows, strict=False):
                 stream_convolution(window.chain, neurons, *own[1], origin, own[0])
 
         states = in_threads(range(self.inputs), work, lambda: (shared.worker(), buffers(windows)), progress)
