@@ -157,7 +157,7 @@ def test_axes_say_what_they_show(drawn: Figure) -> None:
 
 
 def test_becomes_markup_that_follows_the_theme(drawn: Figure) -> None:
-    markup = style.svg(drawn, "name", "what <it> shows")
+    markup = style.inline(style.svg(drawn, "name"), "name", "what <it> shows")
     assert markup.startswith("<svg ")
     assert 'role="img" aria-label="what &lt;it&gt; shows"' in markup
     assert "var(--ink, #1d2129)" in markup
@@ -169,8 +169,8 @@ def test_becomes_markup_that_follows_the_theme(drawn: Figure) -> None:
 
 def test_the_same_figure_gives_the_same_bytes() -> None:
     one, two = (FIGURES["groupings"]() for _ in range(2))
-    assert style.svg(one, "a", "t") == style.svg(two, "a", "t")
-    assert style.file(one, "pdf") == style.file(two, "pdf")
+    assert style.svg(one, "a") == style.svg(two, "a")
+    assert style.png(one, 40) == style.png(two, 40)
 
 
 def test_a_figure_leaves_matplotlibs_settings_alone() -> None:
@@ -225,12 +225,15 @@ def test_pictures_of_one_sheet_have_one_size_and_one_bar_a_scale() -> None:
     scale = Scale(style.CONTRIBUTION, 0, 1, "contribution")
     wide = np.random.default_rng(0).random((10, 40))
     figure = sheet([Row([Cell(wide, "a", scale), Cell(wide, "b", scale)], "first"), Row([None, Cell(wide, "", scale)])])
-    pictures = [axes.get_position() for axes in figure.axes if axes.images]
-    assert len(pictures) == 3
-    assert len({(round(p.width, 6), round(p.height, 6)) for p in pictures}) == 1
-    width, height = figure.get_size_inches()
-    assert pictures[0].width * width / (pictures[0].height * height) == pytest.approx(4)
-    assert len(figure.axes) == 4
+    page, bar = figure.axes
+    boxes = [image.get_extent() for image in page.images]
+    assert len(boxes) == 3
+    assert len({(round(right - left, 6), round(bottom - top, 6)) for left, right, bottom, top in boxes}) == 1
+    left, right, bottom, top = boxes[0]
+    assert (right - left) / (bottom - top) == pytest.approx(4)
+    assert np.array(figure.get_size_inches()) == pytest.approx([page.get_xlim()[1], page.get_ylim()[0]])
+    assert boxes[2][0] == pytest.approx(boxes[1][0]), "an empty place keeps its width"
+    assert bar.get_xlabel() == "contribution"
 
 
 def test_large_pictures_are_averaged_down_and_keep_their_mean() -> None:

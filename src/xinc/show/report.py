@@ -41,7 +41,7 @@ def report(
     method: str = "paper",
     progress: Progress | None = None,
 ) -> Path:
-    """Write a report on runs that were analysed, and its figures as PNG and PDF files beside it.
+    """Write a report on runs that were analysed, and its figures as PNG and SVG files beside it.
 
     Args:
         runs: one or several; networks of the same frame are best compared.
@@ -71,8 +71,8 @@ def report(
 def _save_figures(page: Page, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for drawing in [*page.fit_drawings, *(d for exhibit in page.exhibits for d in exhibit.drawings)]:
-        for kind in ("png", "pdf"):
-            (folder / f"{drawing.name}.{kind}").write_bytes(style.file(drawing.figure, kind))
+        (folder / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
+        (folder / f"{drawing.name}.png").write_bytes(style.png(drawing.figure))
 
 
 def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:

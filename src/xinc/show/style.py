@@ -134,6 +134,7 @@ _RC: Any = {
     "lines.linewidth": 1.6,
     "patch.linewidth": 0.7,
     "image.interpolation": "none",
+    "image.composite_image": False,
     "svg.fonttype": "none",
     "svg.image_inline": True,
     "figure.constrained_layout.h_pad": 0.05,
@@ -164,50 +165,45 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def file(figure: Figure, kind: str = "png", dpi: int = 160) -> bytes:
-    """Render in the light theme as the bytes of a file.
-
-    Args:
-        figure: what to draw.
-        kind: ``"png"`` or ``"pdf"``.
-        dpi: pixels per inch.
-
-    Returns:
-        The same bytes for the same figure.
-    """
+def png(figure: Figure, dpi: int = 160) -> bytes:
+    """Render in the light theme as a PNG file's bytes, the same for the same figure; ``dpi`` in pixels per inch."""
     out = io.BytesIO()
-    stamps: dict[str, None] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}[kind]
     with drawing():
-        figure.savefig(out, format=kind, dpi=dpi, metadata=stamps)
+        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
     return out.getvalue()
 
 
-def svg(figure: Figure, name: str, title: str) -> str:
-    """Render as SVG markup to place in a page: colours are CSS variables, text is text in the page's own font.
+def svg(figure: Figure, name: str) -> str:
+    """Render in the light theme as an SVG file's text, the same for the same figure; ``name`` seeds its ids."""
+    out = io.StringIO()
+    with mpl.rc_context({**_RC, "svg.hashsalt": name}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def inline(text: str, name: str, title: str) -> str:
+    """An SVG file as markup to place in a page: colours are CSS variables, text is in the page's own font.
 
     The text is narrower in any page font than in DejaVu Sans, in which the layout was computed, so nothing can collide.
 
     Args:
-        figure: what to draw.
+        text: what :func:`svg` returns.
         name: unique in the page; it prefixes every id, for several drawings share one document.
         title: the text alternative.
-
-    Returns:
-        The ``<svg>`` element, without XML declaration, of the same bytes for the same figure.
     """
-    out = io.StringIO()
-    with mpl.rc_context({**_RC, "svg.hashsalt": name}):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    for part in (
+        "<metadata>.*?</metadata>",
+        r"<!--.*?-->\s*",
+        "<style.*?</style>",
+    ):  # a style would rule the whole page
+        text = re.sub(part, "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="patch_1">.*?</g>', "", text, count=1, flags=re.DOTALL)  # the page shows through
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = text.replace('xlink:href="#', f'xlink:href="#{name}-').replace("url(#", f"url(#{name}-")
     text = text.replace("'DejaVu Sans'", "var(--sans, 'DejaVu Sans', sans-serif)")
     for hue in PALETTE:
         text = text.replace(hue.light, f"var(--{hue.variable}, {hue.light})")
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would apply to the whole page
     head = f'role="img" aria-label="{html.escape(title)}" class="drawing"'
     return re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', lambda m: f'<svg viewBox="{m[1]}" {head}>', text, count=1)
 

@@ -168,6 +168,7 @@ def _thumbnails(figure: Figure, centre: Axes, data: xr.Dataset, maps: Mapping[tu
             box = (0.01 if side == 0 else 0.77, 0.96 - (i + 1) * height, 0.22, height * 0.8)
             axes = figure.add_axes(box, anchor="E" if side == 0 else "W")
             picture(axes, Cell(stretched(np.abs(image)), "", MAP))
+            axes.set_axis_off()
             axes.set_title(name, pad=2, fontsize=7.5)
             end = (image.shape[1] - 0.5 if side == 0 else -0.5, image.shape[0] / 2)
             line = ConnectionPatch(

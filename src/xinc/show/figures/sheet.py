@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +61,11 @@ class Cell:
         image: ``(H, W)`` numbers for ``scale``, or ``(H, W, 3)`` colours in [0, 1].
         title: above it.
         scale: None for colours.
-        overlay: draws more onto the picture's axes, in pixels of ``image`` as it was given.
     """
 
     image: Array
     title: str = ""
     scale: Scale | None = None
-    overlay: Callable[[Axes], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,18 +111,20 @@ def signed(value: float, form: str = ".2f") -> str:
     return format(value, form).replace("-", "\u2212") if np.isfinite(value) else "\u2013"
 
 
-def picture(axes: Axes, cell: Cell) -> None:
-    """Draw one picture into axes without ticks, each pixel a square."""
-    height, width = cell.image.shape[:2]
-    image, extent = shrunk(cell.image), (-0.5, width - 0.5, height - 0.5, -0.5)
+def picture(axes: Axes, cell: Cell, extent: tuple[float, float, float, float] | None = None) -> None:
+    """Draw one picture, where it is said: left, right, bottom and top in the axes' own numbers; else in pixels."""
+    image = shrunk(cell.image)
     if cell.scale is None:
-        axes.imshow(np.clip(image, 0, 1), extent=extent, interpolation="none")
+        axes.imshow(np.clip(image, 0, 1), extent=extent, interpolation="none", aspect="auto" if extent else "equal")
     else:
-        axes.imshow(image, cmap=cell.scale.colours.name, norm=cell.scale.norm(), extent=extent, interpolation="none")
-    axes.set_axis_off()
-    axes.set_autoscale_on(False)
-    if cell.overlay:
-        cell.overlay(axes)
+        axes.imshow(
+            image,
+            cmap=cell.scale.colours.name,
+            norm=cell.scale.norm(),
+            extent=extent,
+            interpolation="none",
+            aspect="auto" if extent else "equal",
+        )
 
 
 def sheet(rows: Sequence[Row], *, widest: float = 2.6, tallest: float = 1.9, foot: float = 0.0) -> Figure:
@@ -153,23 +153,24 @@ def sheet(rows: Sequence[Row], *, widest: float = 2.6, tallest: float = 1.9, foo
     down = sum(tops) + len(rows) * (height + GAP) + max(legend, foot)
     figure = style.new_figure(down, across)
     figure.set_layout_engine("none")
-
-    def place(x: float, y: float, w: float, h: float) -> Axes:
-        return figure.add_axes((x / across, 1 - (y + h) / down, w / across, h / down))
-
+    # All pictures share one pair of axes that spans the page in inches: forty pairs would take seconds to draw.
+    page = figure.add_axes((0, 0, 1, 1))
+    page.set_axis_off()
     y = 0.0
     for row, top in zip(rows, tops, strict=True):
         y += top
-        figure.text(0.04 / across, 1 - (y + height / 2) / down, row.label, ha="left", va="center", linespacing=1.35)
+        page.text(0.04, y + height / 2, row.label, ha="left", va="center", linespacing=1.35)
         for column, cell in enumerate(row.cells):
             if cell:
-                axes = place(left + column * (width + GAP), y, width, height)
-                picture(axes, cell)
-                axes.set_title(cell.title, pad=3, linespacing=1.15)
+                x = left + column * (width + GAP)
+                picture(page, cell, (x, x + width, y + height, y))
+                page.text(x, y - 0.04, cell.title, ha="left", va="bottom", linespacing=1.15)
         y += height + GAP
+    page.set(xlim=(0, across), ylim=(down, 0))
     step = (across - left) / max(len(scales), 1)
     for i, (scale, label) in enumerate(zip(scales, labels, strict=True)):
-        _bar(place(left + i * step + 0.05, y + 0.08, min(2.2, step - 0.35), 0.1), scale, label)
+        box = (left + i * step + 0.05, down - y - 0.18, min(2.2, step - 0.35), 0.1)
+        _bar(figure.add_axes((box[0] / across, box[1] / down, box[2] / across, box[3] / down)), scale, label)
     return figure
 
 

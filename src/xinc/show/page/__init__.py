@@ -76,7 +76,7 @@ class View:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as markup, with how to read it."""
+    """A figure, as an SVG file too, with how to read it."""
 
     name: str
     figure: Figure
@@ -86,8 +86,13 @@ class Drawing:
 
     @classmethod
     def of(cls, figure: Figure, name: str, title: str, caption: str) -> Drawing:
-        """Turn a figure into markup; ``name`` is unique in the page, ``title`` is the text alternative."""
-        return cls(name, figure, style.svg(figure, name, title), title, caption)
+        """Draw a figure; ``name`` is unique in the page, ``title`` is the text alternative."""
+        return cls(name, figure, style.svg(figure, name), title, caption)
+
+    @property
+    def markup(self) -> str:
+        """The drawing as a part of the page."""
+        return style.inline(self.svg, self.name, self.title)
 
 
 @dataclass(frozen=True)
