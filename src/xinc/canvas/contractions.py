@@ -45,6 +45,11 @@ class Contraction:
         """The input as ``(P, C_in)``."""
         return _matrix(values, self.input, self._positions, self._inputs)
 
+    def rows_of_inputs(self, values: Tensor) -> Tensor:
+        """Inputs ``(n, *shape)`` as ``(n, P, C_in)``."""
+        axes = [1 + self.input.index(letter) for letter in self._positions + self._inputs]
+        return values.permute(0, *axes).reshape(len(values), self._count(self._positions), -1)
+
     def weight_rows(self, weight: Tensor) -> Tensor:
         """The weight as ``(C_out, C_in)``."""
         squeezed = weight.reshape([self._size(letter) for letter in self.weight])

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from xinc.canvas.geometry import Window
-from xinc.canvas.plan import Stage
+from xinc.canvas.plan import Branch, Stage
 from xinc.canvas.reduce import Progress, Reducer, Reductions, Request
 from xinc.canvas.stream import Stream
 from xinc.errors import TraceError
@@ -34,7 +34,7 @@ class Layer:
         shape: ``(K, H, W)``.
     """
 
-    def __init__(self, stage: Stage, method: str, stream: Stream) -> None:
+    def __init__(self, stage: Stage | Branch, method: str, stream: Stream) -> None:
         self.name, self.method = stage.name, method
         self.shape = (stream.neurons, *stream.size)
         self._stage, self._stream = stage, stream
@@ -54,15 +54,14 @@ class Layer:
         """One row a neuron: layer, neuron, module, input, output (-1 for an MLP's input features)."""
         import pandas as pd
 
-        index = np.arange(self.shape[0])
-        linear = self._stage.kind == "linear"
+        inputs, outputs = (part.numpy() for part in self._stage.pairs())
         return pd.DataFrame(
             {
                 "layer": self.name,
-                "neuron": index,
+                "neuron": np.arange(self.shape[0]),
                 "module": self.module,
-                "input": index if linear else index // self._stage.outputs,
-                "output": np.full_like(index, -1) if linear else index % self._stage.outputs,
+                "input": inputs,
+                "output": outputs,
             }
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor
 
 from xinc.canvas.ablation import ablation
 from xinc.canvas.exact import exact
+from xinc.canvas.foreign import AblationStream, ExactStream
 from xinc.canvas.geometry import Window, path_of
 from xinc.canvas.kernels import CODES
-from xinc.canvas.plan import Plan, shuffle
+from xinc.canvas.plan import Branch, Plan, shuffle
+from xinc.canvas.rules import rule_stream
 from xinc.canvas.stream import ConvolutionStream, DenseStream, LinearStream, Stream
 from xinc.errors import TraceError
 
@@ -30,11 +33,24 @@ class Method:
         name: as in ``trace(..., method=name)``.
         summary: one line: what the map says.
         stream: a layer's maps, from a plan and the position of a stage in it.
+        branch: the same for a layer that is not on the plan's chain.
     """
 
     name: str
     summary: str
     stream: Callable[[Plan, int], Stream]
+    branch: Callable[[Branch], Stream]
+
+    def layer(self, plan: Plan, name: str) -> Stream:
+        """The maps of the layer of a name.
+
+        Raises:
+            TraceError: The method has no rule for what follows the layer.
+        """
+        for position, stage in enumerate(plan.stages):
+            if stage.name == name:
+                return self.stream(plan, position)
+        return self.branch(next(branch for branch in plan.branches if branch.name == name))
 
 
 def paper(plan: Plan, position: int) -> Stream:
@@ -119,10 +135,25 @@ class _DenseHeuristic:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("paper", "the text of section 3: a mean filter stands in for later convolutions", paper),
-        Method("official", "what the published code computes", official),
-        Method("exact", "the neuron's term through the true rest of the network, linearised; signed colours", exact),
-        Method("ablation", "what the picture loses without the neuron: the truth, one forward pass a neuron", ablation),
+        Method(
+            "paper",
+            "the text of section 3: a mean filter stands in for later convolutions",
+            paper,
+            partial(rule_stream, official=False),
+        ),
+        Method("official", "what the published code computes", official, partial(rule_stream, official=True)),
+        Method(
+            "exact",
+            "the neuron's term through the true rest of the network, linearised; signed colours",
+            exact,
+            ExactStream,
+        ),
+        Method(
+            "ablation",
+            "what the picture loses without the neuron: the truth, one forward pass a neuron",
+            ablation,
+            AblationStream,
+        ),
     )
 }
 

@@ -262,7 +262,8 @@ def _names(recording: Recording, operation: Operation, weight: Value) -> tuple[s
     made_of = {recording.names[index]: index for index in recording.needed_for(weight) if index in recording.names}
     own = [name for name in made_of if name in recording.parameters]
     if len(own) > 1:  # a modulated weight
-        own = [name for name in own if recording.tensors[made_of[name]].numel() == recording[weight].numel()]
+        shape = sorted(recording[weight].shape)
+        own = [name for name in own if sorted(recording.tensors[made_of[name]].shape) == shape]
     if len(own) != 1:
         return operation.module or operation.name, operation.module
     owner, _, leaf = own[0].split(".parametrizations.", maxsplit=1)[0].rpartition(".")

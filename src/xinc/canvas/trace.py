@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from xinc.canvas.layer import Layer
 from xinc.canvas.methods import method_named
+from xinc.canvas.picture import Output
 from xinc.canvas.plan import Plan
 from xinc.canvas.read import read_plan
 from xinc.canvas.record import record
@@ -25,13 +26,13 @@ class Canvas:
 
     def __init__(self, plan: Plan, method: str) -> None:
         self.plan, self.method = plan, method
-        self._stream = method_named(method).stream
+        self._method = method_named(method)
         self._layers: dict[str, Layer] = {}
 
     @property
     def layers(self) -> list[str]:
         """Names of the layers in the order of the forward pass."""
-        return [stage.name for stage in self.plan.stages]
+        return [layer.name for layer in self.plan.layers]
 
     @property
     def output(self) -> Tensor:
@@ -47,8 +48,8 @@ class Canvas:
         if name not in self.layers:
             raise TraceError(f"no layer is called {name!r}; this network has {', '.join(self.layers)}")
         if name not in self._layers:
-            position = self.layers.index(name)
-            self._layers[name] = Layer(self.plan.stages[position], self.method, self._stream(self.plan, position))
+            layer = self.plan.layers[self.layers.index(name)]
+            self._layers[name] = Layer(layer, self.method, self._method.layer(self.plan, name))
         return self._layers[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -67,7 +68,7 @@ def trace(
     *inputs: Any,
     method: str = "paper",
     size: tuple[int, int] | None = None,
-    output: int | str | None = None,
+    output: Output | None = None,
     **keywords: Any,
 ) -> Canvas:
     """Trace a network on one input. It is run once, in eval mode; maps are computed when they are asked for.
@@ -76,8 +77,10 @@ def trace(
         module: any network that makes a picture: ours, or anyone's.
         inputs: what ``module.forward`` takes.
         method: ``"paper"``, ``"official"``, ``"exact"`` or ``"ablation"``.
-        size: (H, W) of the picture, where a pixel-wise network returns pixels in a row.
-        output: index or key of the picture in the output, where the network returns several; the last if not given.
+        size: (H, W) of the picture, where a pixel-wise network returns pixels in a row and no grid of coordinates among
+            its inputs and buffers tells it.
+        output: index or key of the picture in what the network returns, or several, one after another:
+            ``("heads", 1)``; the largest picture of three channels if not given.
         keywords: further keyword arguments of the module.
 
     Raises:

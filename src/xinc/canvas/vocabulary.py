@@ -48,3 +48,24 @@ NOT_COMPUTED = _names("requires_grad_ grad _grad grad_fn retain_grad")
 OVERWRITING = frozenset(
     f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "pow", "mod", "and", "or", "xor")
 ) | {"__setitem__"}
+
+COMPARISONS = _names("gt lt ge le eq ne __gt__ __lt__ __ge__ __le__ __eq__ __ne__ logical_not logical_and")
+CHOICES = _names("where maximum minimum prelu hypot atan2 lerp addcmul real imag")
+"""Elementwise functions of several tensors."""
+
+COPYING = _names(
+    "expand expand_as broadcast_to repeat repeat_interleave tile pixel_unshuffle index_select gather pad upsample_nearest "
+    "unfold diagonal tril triu"
+)
+"""What puts copies of values elsewhere, and zeros between them."""
+
+NORMS = _names("batch_norm instance_norm layer_norm group_norm rms_norm")
+RESAMPLING = _names("interpolate upsample upsample_bilinear")
+POOLING = _names("avg_pool2d adaptive_avg_pool2d")
+JOINING = _names("cat concat concatenate stack hstack vstack dstack")
+WRITING = _names("__setitem__ copy_ overwritten")
+MIXING = _names("matmul __matmul__ __rmatmul__ bmm mm baddbmm addmm einsum")
+WEIGHTINGS = _names("softmax softmin log_softmax gumbel_softmax argmax argmin")
+"""What makes weights of which the paper's method keeps the recorded ones."""
+KEEPING = _names("grid_sample")
+"""What moves its first operand by others, of which the paper's method keeps the recorded ones."""
