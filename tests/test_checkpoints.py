@@ -174,6 +174,11 @@ def test_wrappers_and_leading_prefixes_are_taken_off(wrapped: str, tmp_path: Pat
     assert weights.keys() == nerv.state_dict().keys()
 
 
+def test_folders_of_training_code(tmp_path: Path, nerv: INR) -> None:
+    save_file(nerv.state_dict(), tmp_path / "model.safetensors")
+    assert open_checkpoint(tmp_path).weights.keys() == nerv.state_dict().keys()
+
+
 def test_only_leading_prefixes_are_taken_off(tmp_path: Path) -> None:
     save_file({"net.module.model.weight": torch.zeros(2)}, tmp_path / "m.safetensors")
     assert list(open_checkpoint(tmp_path / "m.safetensors").weights) == ["net.module.model.weight"]

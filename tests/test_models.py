@@ -14,6 +14,7 @@ import torch
 
 from xinc import models
 from xinc.errors import ModelError
+from xinc.models import base
 from xinc.models.base import coordinates
 from xinc.models.ffn import FFN, FFNConfig
 from xinc.models.nerv import NeRV, NeRVConfig
@@ -132,6 +133,24 @@ def test_coordinate_layouts(layout: str, corner: tuple[float, float]) -> None:
 
 def test_one_pixel_has_coordinates() -> None:
     assert models.build("ffn", (1, 1), width=4).render(0).isfinite().all()
+
+
+def test_bands_of_rows_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = models.build("ffn", (13, 10), width=8)
+    whole = model.render(0)
+    monkeypatch.setattr(base, "BAND", 45)  # bands of four rows, the last of one
+    assert torch.allclose(model.render(0), whole, atol=1e-6)
+
+
+def test_features_are_kept_or_computed_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, chosen = models.build("ffn", (6, 7), width=8), torch.tensor([3, 41, 0])
+    frames = torch.rand(1, 3, 6, 7)
+    kept = model.items(frames)
+    monkeypatch.setattr(base, "KEPT_FEATURES", 10)
+    computed = model.items(frames)
+    assert torch.allclose(kept.predict(chosen), computed.predict(chosen), atol=1e-6)
+    assert torch.equal(kept.targets[3], frames[0, :, 0, 3])
+    assert torch.allclose(kept.predict(chosen)[1], model.render(0)[:, 5, 6], atol=1e-6)
 
 
 def test_siren_keeps_its_activations_spread() -> None:

@@ -214,6 +214,13 @@ LAYOUTS = {
 }
 
 
+KEPT_FEATURES = 2**28
+"""Values of precomputed features that a fit holds at most (a gigabyte)."""
+
+BAND = 2**18
+"""Pixels that a coordinate network shows at a time."""
+
+
 class Pixelwise(INR):
     """A network that maps the coordinates of one pixel to its colour: ``(..., 2)`` to ``(..., 3)``."""
 
@@ -240,7 +247,7 @@ class Pixelwise(INR):
     def items(self, frames: Tensor) -> Items:
         """The pixels of the first frame; their features are computed once where they fit in a gigabyte."""
         targets = frames[0].flatten(1).T.contiguous()
-        if len(targets) * self.feature_count > 2**28:
+        if len(targets) * self.feature_count > KEPT_FEATURES:
             pixels = self.grid.flatten(0, 1)
             return Items(targets, lambda chosen: self(pixels[chosen]))
         features = self.features(self.grid.flatten(0, 1))
@@ -248,7 +255,7 @@ class Pixelwise(INR):
 
     def render(self, index: int) -> Tensor:
         """The picture, ``(3, H, W)``, in bands of rows that keep hidden values small; not clamped to [0, 1]."""
-        rows = max(1, 2**18 // self.config.size[1])
+        rows = max(1, BAND // self.config.size[1])
         bands = self.frame_input(index).split(rows)  # type: ignore[no-untyped-call]
         return torch.cat([self.to_image(self(band)) for band in bands], dim=1)
 

@@ -70,8 +70,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """Read the weights of a file without running anything in it.
 
     Args:
-        path: a safetensors or torch file: plain, wrapped (``state_dict``, ``model``, ...), Lightning's, or HNeRV's
-            8-bit format.
+        path: a safetensors or torch file, or a folder of one: plain, wrapped (``state_dict``, ``model``, ...),
+            Lightning's, or HNeRV's 8-bit format.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds no named weights.

@@ -32,6 +32,9 @@ EMBEDDINGS = ("embedding", "embed", "embeddings", "img_embed", "vid_embed")
 PREFIXES = ("module.", "_orig_mod.", "model.")
 """What data-parallel, compiled and wrapped training puts before every name."""
 
+IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model_best.pth", "model_latest.pth", "best_model.ckpt")
+"""Weights files of the folders that training code writes: accelerate's, (H)NeRV's, the paper's, our runs."""
+
 PROFILING = ("total_ops", "total_params")
 """Buffers that counters of operations leave behind."""
 
@@ -151,7 +154,7 @@ def read_file(path: Path) -> tuple[Any, list[str]]:
     """What a weights file holds: tensors in plain containers.
 
     Args:
-        path: a safetensors or torch file.
+        path: a safetensors or torch file, or a folder that holds one under a usual name.
 
     Returns:
         The content, and names of objects in it that were left out.
@@ -159,6 +162,8 @@ def read_file(path: Path) -> tuple[Any, list[str]]:
     Raises:
         CheckpointError: the file is missing, damaged, or of a format that cannot be read without running its code.
     """
+    if path.is_dir():
+        path = next((path / name for name in IN_FOLDERS if (path / name).is_file()), path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
