@@ -2,11 +2,11 @@
 
     python benchmarks/fit_recipe.py [--repeats 3] [--families nerv ffn] [--out benchmarks/results/fit_recipe.json]
 
-Each repeat has its own seed. The plain recipe is fitted with the number of epochs that the demo would need of it (a
-NeRV of 33 frames of Big Buck Bunny at 128 x 256: 100; the FFN of its first frame: the paper's 1000). Ours is fitted
-with growing numbers of epochs, each a whole fit with its own schedule, until one reaches the plain recipe's PSNR; its time
-is that of this fit alone. Both alternate within a repeat, so that other load on the machine meets both alike; processor
-seconds (all threads) are given beside the clock's.
+Each repeat has its own seed. The plain recipe is fitted with the number of epochs that the demo would need of it: 100
+for a NeRV of 33 frames of Big Buck Bunny at 128 x 256, the paper's 1000 for the FFN of its first frame. Ours is fitted
+with growing numbers of epochs, each a whole fit with its own schedule, until one reaches the plain recipe's PSNR; its
+time is that of this fit alone. Both alternate within a repeat, so that other load on the machine meets both alike;
+processor seconds (all threads) are given beside the clock's.
 """
 
 from __future__ import annotations
