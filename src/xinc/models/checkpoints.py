@@ -83,7 +83,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if quantised := sum(is_quantised(value) for value in stored.values()):
         notes.append(f"{quantised} tensors were stored in 8 bits with minimum and scale")
     if skipped:
-        notes.append(f"objects that are no tensors were left out, nothing was executed: {', '.join(skipped[:5])}")
+        notes.append(f"objects that are no tensors were left out, nothing was executed: {listing(skipped)}")
     return Checkpoint(path, {name: dequantise(value) for name, value in stored.items()}, tuple(notes))
 
 

@@ -35,6 +35,10 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model_best.pth", "model_latest.pth", "best_model.ckpt")
 """Weights files of the folders that training code writes: accelerate's, (H)NeRV's, the paper's, our runs."""
 
+PLAIN_MODULES = ("builtins", "__builtin__", "_codecs", "typing")
+PLAIN_TYPES = ("dict", "list", "tuple", "set", "int", "long", "float", "str", "bool", "bytes", "encode", "Any", "Union")
+"""What settings objects are made of; leaving it out is not worth telling."""
+
 PROFILING = ("total_ops", "total_params")
 """Buffers that counters of operations leave behind."""
 
@@ -87,14 +91,15 @@ class TensorUnpickler(pickle.Unpickler):
         self._kept: dict[str, Tensor] = {}
         self._known = self._table()
         self.skipped: set[str] = set()
-        """Names of the globals that were left out."""
+        """Names of the globals that were left out, but for Python's own plain types."""
 
     def find_class(self, module: str, name: str) -> Any:
         """The builder of that name, or an inert class."""
         full = f"{module}.{name}"
         if full in self._known:
             return self._known[full]
-        self.skipped.add(full)
+        if module not in PLAIN_MODULES or name not in PLAIN_TYPES:
+            self.skipped.add(full)
         return type("Inert", (Inert,), {})
 
     def persistent_load(self, pid: Any) -> Any:
