@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import tiny_networks as tiny
-from xinc.canvas.exact import bias_row, linearisation, residual, signed_region_sums
-from xinc.canvas.plan import Plan
+from xinc.canvas import transport
+from xinc.canvas.exact import (
+    PixelStream,
+    TransportStream,
+    bias_row,
+    exact,
+    linearisation,
+    residual,
+    signed_region_sums,
+)
+from xinc.canvas.fold import Pass
+from xinc.canvas.geometry import Window
+from xinc.canvas.jacobian import Jacobian
+from xinc.canvas.plan import Plan, shuffle
+from xinc.canvas.read import read_plan
+from xinc.canvas.record import record
 from xinc.canvas.tail import TailStream
 from xinc.errors import TraceError
 
@@ -89,3 +105,158 @@ def test_signed_sums_over_regions_of_all_neurons(network: Network) -> None:
         torch.testing.assert_close(signed_region_sums(plan, position, labels), wanted, rtol=0, atol=1e-12)
     with pytest.raises(TraceError, match="resize"):
         signed_region_sums(plan, 0, labels[1:])
+
+
+SHAPES = {
+    "nerv": {"grid": (3, 4), "widths": (3, 4, 3), "kernels": ((3, 3),) * 3, "upscales": ((2, 2), (2, 2))},
+    "hnerv": {"grid": (1, 2), "widths": (2, 3, 2, 2), "kernels": ((1, 1), (3, 3), (5, 5), (3, 3)),
+              "upscales": ((5, 5), (3, 3), (2, 2))},
+    "uneven": {"grid": (3, 5), "widths": (2, 3, 2), "kernels": ((5, 1), (3, 7), (1, 3)), "upscales": ((3, 1), (1, 4))},
+    "wide head": {"grid": (4, 3), "widths": (2, 2), "kernels": ((3, 3), (7, 7)), "upscales": ((2, 3),)},
+    "one cell": {"grid": (1, 1), "widths": (2, 2, 2), "kernels": ((3, 3),) * 3, "upscales": ((3, 2), (2, 2))},
+    "large": {"grid": (5, 141), "widths": (2, 2), "kernels": ((5, 5), (3, 3)), "upscales": ((2, 2),)},
+}  # fmt: skip
+"""Networks whose layers lead through every way of laying phases and taps in memory."""
+
+
+def single(options: dict[str, object]) -> tuple[Plan, Plan]:
+    """The same network's plans in single and in double precision."""
+    module, values, plan = tiny.decoder(**options)  # type: ignore[arg-type]
+    with torch.no_grad():
+        return read_plan(record(module.float(), values.float())), plan
+
+
+def agree(made: Tensor, wanted: Tensor) -> None:
+    assert made.shape == wanted.shape
+    assert (made.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("pixels", [200, 1500], ids=["rows", "bands"])
+def test_compiled_reductions_equal_those_of_plain_maps(
+    shape: str, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "BAND_PIXELS", pixels)  # a few rows, less than a cell of early layers; a few cells
+    plan, double = single(SHAPES[shape])
+    rng = np.random.default_rng(0)
+    labels = {"a": rng.integers(-1, 3, plan.size), "b": rng.integers(0, 5, plan.size)}
+    for position, stage in enumerate(plan.stages):
+        stream = exact(plan, position)
+        assert isinstance(stream, TransportStream)
+        plain = TailStream(double, position, "tangent")
+        maps, coloured = plain.maps(range(stage.neurons)), plain.coloured(range(stage.neurons))
+        limit = (maps.sum(0) / stage.neurons).float().numpy()
+        threshold = float(maps.median())
+        wanted = Pass(
+            heatmap=True, totals=True, extremes=True, regions=labels, histogram=True, counts=True, limit=limit,
+            thresholds=(threshold,), top=2,
+        )  # fmt: skip
+        found = stream.fold(wanted)
+        agree(torch.from_numpy(found.heatmap), maps.sum(0))
+        agree(torch.from_numpy(found.totals), maps.sum((1, 2)))
+        agree(torch.from_numpy(found.signed), coloured.sum((1, 2, 3)))
+        agree(torch.from_numpy(found.extremes), torch.stack([maps.amin((1, 2)), maps.amax((1, 2))], 1))
+        for name, regions in labels.items():
+            inside = torch.from_numpy(np.arange(regions.max() + 1)[:, None, None] == regions).double()
+            agree(torch.from_numpy(found.sums[name]), torch.einsum("khw,ghw->kg", maps, inside))
+        agree(torch.from_numpy(found.histogram).sum(), maps.sum())
+        assert found.counts.sum() == maps.numel()
+        near = (maps - threshold).abs().amin() < 1e-6
+        over = (maps > threshold).sum(0)
+        assert near or torch.equal(torch.from_numpy(found.over[0]).long(), over)
+        close = ((maps - torch.from_numpy(limit)).abs() < 1e-6 * maps.max()).sum((1, 2))
+        assert ((torch.from_numpy(found.above) - (maps > torch.from_numpy(limit)).sum((1, 2))).abs() <= close).all()
+        agree(torch.from_numpy(found.top), maps.sort(0, descending=True).values[:2].permute(1, 2, 0))
+        taken = maps.permute(1, 2, 0).gather(2, torch.from_numpy(found.leaders).long())
+        agree(taken, torch.from_numpy(found.top).double())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_maps_by_every_path_are_the_same(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, double = single(SHAPES[shape])
+    height, width = plan.size
+    y, x = height // 2, width // 2
+    last = Window(height - 1, height, max(0, width - 9), width)
+    windows = [Window(0, 1, 0, 1), last, Window(y, min(height, y + 3), max(0, x - 2), min(width, x + 5))]
+    for position, stage in enumerate(plan.stages):
+        chosen = list(range(0, stage.neurons, 2))
+        wanted = TailStream(double, position, "tangent").coloured(chosen)
+        stream = exact(plan, position)
+        for plain in (True, False):
+            monkeypatch.setattr(stream, "_plain_is_cheaper", lambda *_, plain=plain: plain)
+            agree(stream.maps(chosen), wanted.abs().sum(1))
+            agree(stream.coloured(chosen), wanted)
+            for w in windows:
+                cut = wanted[:, :, w.y0 : w.y1, w.x0 : w.x1]
+                agree(stream.maps(chosen, w), cut.abs().sum(1))
+                agree(stream.coloured(chosen, w), cut)
+
+
+def test_the_table_is_the_jacobian() -> None:
+    """``∂y_c(p) / ∂u(f)`` by reverse-mode differentiation of the rest, one pixel and colour at a time."""
+    plan, double = single(SHAPES["uneven"])
+    jacobian = Jacobian(plan, 0)
+    rows, columns = np.array([0, 4, 8]), np.array([2, 3, 19])
+    table = jacobian.table(rows, columns)
+    u = double.stages[1].input.clone().requires_grad_()
+    with torch.enable_grad():
+        x = u
+        for stage in double.stages[1:]:
+            made = torch.nn.functional.conv2d(x[None], stage.weight, stage.bias, padding=stage.padding)[0]
+            x = stage.activation(shuffle(made, stage.upscale))
+        for i, y in enumerate(rows):
+            for j, column in enumerate(columns):
+                for colour in range(3):
+                    (gradient,) = torch.autograd.grad(x[colour, y, column], u, retain_graph=True)
+                    seen = torch.zeros_like(gradient)
+                    y0, x0 = int(jacobian.rows[0].start[y]), int(jacobian.columns[0].start[column])
+                    for dy, dx in np.ndindex(table.shape[:2]):
+                        if 0 <= y0 + dy < seen.shape[1] and 0 <= x0 + dx < seen.shape[2]:
+                            seen[:, y0 + dy, x0 + dx] = torch.from_numpy(table[dy, dx, :, colour, i, j])
+                    agree(seen, gradient)
+
+
+def test_pixel_wise_networks_in_single_precision() -> None:
+    module, values, double = tiny.mlp((6, 7))
+    with torch.no_grad():
+        plan = read_plan(record(module.float(), values.float()), (6, 7))
+    labels = {"": np.arange(42).reshape(6, 7) % 3}
+    for position, stage in enumerate(plan.stages):
+        stream = exact(plan, position)
+        assert isinstance(stream, PixelStream)
+        wanted = TailStream(double, position, "tangent").coloured(range(stage.neurons))
+        agree(stream.coloured(range(stage.neurons)), wanted)
+        agree(stream.maps([1, 0], Window(2, 5, 1, 3)), wanted[[1, 0], :, 2:5, 1:3].abs().sum(1))
+        found = stream.fold(Pass(heatmap=True, totals=True, regions=labels))
+        agree(torch.from_numpy(found.heatmap), wanted.abs().sum((0, 1)))
+        agree(torch.from_numpy(found.signed), wanted.sum((1, 2, 3)))
+        assert found.sums[""].shape == (stage.neurons, 3)
+
+
+def test_reductions_never_hold_all_maps() -> None:
+    """The largest tensor or array of a pass stays far below neurons x pixels."""
+    module, values, _ = tiny.decoder((6, 8), widths=(24, 20, 3), kernels=((3, 3),) * 3, upscales=((4, 4), (4, 4)))
+    with torch.no_grad():
+        plan = read_plan(record(module.float(), values.float()))
+    stream = exact(plan, 0)
+    maps = stream.neurons * plan.size[0] * plan.size[1] * 4
+    tracemalloc.start()
+    stream.fold(Pass(heatmap=True, totals=True))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert maps > 90e6
+    assert peak < maps / 3
+
+
+def test_only_the_last_layer_keeps_tables_between_passes() -> None:
+    plan, _ = single(SHAPES["nerv"])
+    first, second = exact(plan, 0), exact(plan, 1)
+    assert isinstance(first, TransportStream)
+    assert isinstance(second, TransportStream)
+    first.fold(Pass(histogram=True))
+    assert first.courses.keeps
+    second.fold(Pass(histogram=True))
+    assert second.courses.keeps
+    assert not first.courses.keeps
+    second.fold(Pass(thresholds=(0.1,)))
+    assert not second.courses.keeps

@@ -6,21 +6,133 @@ of a neuron's term: they are a row of their own, :func:`bias_row`, and with it t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from xinc.canvas.fold import Folded, Pass
 from xinc.canvas.geometry import Window
+from xinc.canvas.jacobian import pixel_jacobian
 from xinc.canvas.plan import Plan, Stage, shuffle
-from xinc.canvas.tail import ConvolutionTail, TailStream, planes, tail_of
+from xinc.canvas.stream import LinearStream, Stream
+from xinc.canvas.tail import HELD_VALUES, ConvolutionTail, TailStream, pixels_of, planes, seen_by, tail_of
+from xinc.canvas.transport import Courses, fold_transport, maps_by_transport, terms_at
 from xinc.errors import TraceError
 
 
-def exact(plan: Plan, position: int) -> TailStream:
-    """Every neuron's term through the Jacobian of what follows."""
+def exact(plan: Plan, position: int) -> Stream:
+    """Every neuron's term through the Jacobian of what follows.
+
+    Convolutions on the CPU go through the Jacobian's table, whatever the activations; pixel-wise networks through a
+    matrix product a pixel; on other devices and in other precisions the rest of the network is run for each neuron.
+    """
+    single = plan.output.dtype == torch.float32 and plan.output.device.type == "cpu"
+    if plan.stages[position].kind == "linear":
+        return PixelStream(plan, position) if single else TailStream(plan, position, "tangent")
+    if single and len(plan.output) <= 3:
+        return TransportStream(plan, position)
     return TailStream(plan, position, "tangent")
+
+
+class TransportStream:
+    """Kernels of a convolution by first-order transport, through the table of the Jacobian where it is cheaper."""
+
+    signed = False
+
+    def __init__(self, plan: Plan, position: int) -> None:
+        self.plan, self.position = plan, position
+        self.neurons, self.size = plan.stages[position].neurons, plan.size
+        self.courses = Courses(plan, position)
+        self.plain = TailStream(plan, position, "tangent")
+
+    def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
+        """Fold the maps of all neurons; signed totals come from a backward pass."""
+        folded = fold_transport(self.courses, wanted, progress)
+        if wanted.totals:
+            everywhere = np.zeros(self.size, np.int64)
+            folded.signed[:] = signed_region_sums(self.plan, self.position, everywhere)[:, 0].sum(1).numpy()
+        return folded
+
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Maps over a window, ``(n, h, w)``."""
+        if self._plain_is_cheaper(len(neurons), window):
+            return self.plain.maps(neurons, window)
+        if window is None:
+            return torch.from_numpy(maps_by_transport(self.courses, neurons))
+        return torch.cat([part.abs().sum(1) for part in self._rows(neurons, window)], 1)
+
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Signed contribution to each colour, ``(n, colours, h, w)``."""
+        if window is None or self._plain_is_cheaper(len(neurons), window):
+            return self.plain.coloured(neurons, window)
+        return torch.cat(list(self._rows(neurons, window)), 2)
+
+    def _rows(self, neurons: Sequence[int], window: Window) -> Iterator[Tensor]:
+        """Terms over a window, some rows at a time."""
+        chosen = torch.as_tensor(list(neurons))
+        columns = np.arange(window.x0, window.x1)
+        size = max(1, HELD_VALUES // (self.neurons * 3 * len(columns)))
+        for y in range(window.y0, window.y1, size):
+            yield terms_at(self.courses, np.arange(y, min(window.y1, y + size)), columns)[chosen]
+
+    def _plain_is_cheaper(self, count: int, window: Window | None) -> bool:
+        """Whether running the rest of the network for each neuron takes less than making the table."""
+        asked = window or Window(0, self.size[0], 0, self.size[1])
+        stage, step = self.plan.stages[self.position], self.courses.step
+        seen = seen_by(self.plan, self.position, asked)
+        rest = zip(self.plan.stages[self.position + 1 :], seen[1:], strict=True)
+        each = sum(later.weight.numel() * coarse.shape[0] * coarse.shape[1] for later, (coarse, _) in rest)
+        rows, columns = asked.shape
+        cells = (rows // step[0] + 2) * (columns // step[1] + 2) if window is not None else 0
+        table = rows * columns * self.courses.jacobian.products() + CALL * (cells + 4)
+        return count * each + CALL * min(count, stage.outputs) <= table
+
+
+CALL = 1e7
+"""Multiplications in the time that a few calls of torch take."""
+
+
+class PixelStream:
+    """Input features of a linear layer by first-order transport: ``T = z ⊙ (J W)``, a matrix product a colour."""
+
+    signed = False
+
+    def __init__(self, plan: Plan, position: int) -> None:
+        self.plan, self.position = plan, position
+        self.neurons, self.size = plan.stages[position].neurons, plan.size
+
+    def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
+        """Fold the maps of all neurons."""
+        values = np.concatenate([part.abs().sum(1).numpy() for part in self._bands()], 1)
+        folded = LinearStream(values, np.ones(self.neurons, np.float32), 0.0, False, self.size).fold(wanted, progress)
+        if wanted.totals:
+            folded.signed[:] = np.sum([part.sum((1, 2), dtype=torch.float64).numpy() for part in self._bands()], 0)
+        return folded
+
+    def _bands(self) -> Iterator[Tensor]:
+        """Terms of all neurons, some rows of the picture at a time, ``(K, colours, pixels)``."""
+        height, width = self.size
+        stages = self.plan.stages[self.position :]
+        wide = max(max(stage.inputs, stage.outputs) for stage in stages)
+        rows = max(1, HELD_VALUES // (2 * len(self.plan.output) * wide * width))
+        for y in range(0, height, rows):
+            yield self.coloured(range(self.neurons), Window(y, min(height, y + rows), 0, width)).flatten(2)
+
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Maps over a window, ``(n, h, w)``."""
+        return self.coloured(neurons, window).abs().sum(1)
+
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Signed contribution to each colour, ``(n, colours, h, w)``."""
+        asked = window or Window(0, self.size[0], 0, self.size[1])
+        stage, index = self.plan.stages[self.position], torch.as_tensor(list(neurons))
+        jacobian = pixel_jacobian(self.plan, self.position, asked) @ stage.weight[:, index]
+        terms = jacobian * pixels_of(stage.input, self.size, asked)[:, index][:, None]
+        return terms.permute(2, 1, 0).reshape(len(index), -1, *asked.shape)
 
 
 def linearisation(plan: Plan, position: int) -> Tensor:

@@ -81,6 +81,11 @@ def widened(window: Window, stage: Stage) -> Window:
     return Window(window.y0 - py, window.y1 + py, window.x0 - px, window.x1 + px)
 
 
+def pixels_of(values: Tensor, size: tuple[int, int], w: Window) -> Tensor:
+    """Rows ``(N, C)`` of the pixels of a window, of values ``(H * W, C)``."""
+    return values.reshape(*size, -1)[w.y0 : w.y1, w.x0 : w.x1].flatten(0, 1)
+
+
 def planes(stage: Stage, neurons: Tensor, window: Window) -> Tensor:
     """What kernels add to the convolution's output over a window of its grid: ``W_oi * v_i``, ``(n, h, w)``."""
     i, o = neurons // stage.outputs, neurons % stage.outputs
@@ -219,11 +224,6 @@ class LinearTail:
     window: Window
     order: Order
 
-    def pixels(self, values: Tensor) -> Tensor:
-        """Rows ``(N, C)`` of the window's pixels."""
-        w = self.window
-        return values.reshape(*self.plan.size, -1)[w.y0 : w.y1, w.x0 : w.x1].flatten(0, 1)
-
     @property
     def values(self) -> int:
         """Values that the largest intermediate result of one neuron holds, and its copies."""
@@ -234,7 +234,7 @@ class LinearTail:
     def _steps(self) -> list[tuple[Stage, Passed]]:
         steps = []
         for stage in self.plan.stages[self.position :]:
-            at = F.linear(self.pixels(stage.input), stage.weight, stage.bias)
+            at = F.linear(pixels_of(stage.input, self.plan.size, self.window), stage.weight, stage.bias)
             steps.append((stage, _passed(stage.activation, at, self.order)))
         return steps
 
@@ -250,7 +250,10 @@ class LinearTail:
         stage = self.plan.stages[self.position]
         index = torch.as_tensor(list(neurons), device=stage.input.device)
         sign = 1 if self.order == "tangent" else -1
-        terms = self.pixels(stage.input)[:, index].T[:, :, None] * stage.weight[:, index].T[:, None]
+        terms = (
+            pixels_of(stage.input, self.plan.size, self.window)[:, index].T[:, :, None]
+            * stage.weight[:, index].T[:, None]
+        )
         return sign * self(sign * terms)
 
 
