@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from foreign_models import ZOO, Specimen, specimen
+from foreign_models import ZOO, Specimen, one_thread, specimen
 from xinc.canvas import foreign
 from xinc.canvas.ablation import ablation
 from xinc.canvas.exact import exact
@@ -25,6 +25,8 @@ from xinc.canvas.read import read_plan
 from xinc.canvas.record import record
 from xinc.errors import TraceError
 
+__all__ = ["one_thread"]  # a fixture
+
 LINEAR = {
     "conv2d": 1,
     "conv_transpose2d": 1,
@@ -36,15 +38,6 @@ LINEAR = {
     "addmm": 2,
     "einsum": 2,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """The networks are so small that threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Scaled(TorchFunctionMode):

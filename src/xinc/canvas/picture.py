@@ -57,7 +57,7 @@ class Picture:
         return ordered.permute(0, *(1 + axes.index(axis) for axis in range(len(axes)))).reshape(len(images), *shape)
 
 
-def find_picture(recording: Recording, size: Size | None = None, output: Output | None = None) -> Picture:
+def find_picture(recording: Recording, size: Sequence[int] | None = None, output: Output | None = None) -> Picture:
     """The picture among the outputs: the one that ``output`` picks, else the largest one with three channels.
 
     Args:
@@ -68,11 +68,12 @@ def find_picture(recording: Recording, size: Size | None = None, output: Output 
     Raises:
         TraceError: There is no such output, it is not the picture of one input, or its height and width cannot be told.
     """
+    asked = None if size is None else (int(size[0]), int(size[1]))
     candidates = _picked(recording, output)
     pictures = []
     for value in candidates:
         try:
-            pictures.append(_picture(recording, value, size))
+            pictures.append(_picture(recording, value, asked))
         except TraceError:
             if len(candidates) == 1:
                 raise
@@ -131,11 +132,14 @@ def _picture(recording: Recording, value: Value, size: Size | None) -> Picture:
             f"the output has shape {full}: {shape[0]} pictures; trace one input at a time, or choose one with output="
         )
     layout = _layout(shape, size)
+    if not layout and len(shape) < 2:
+        raise TraceError(f"the output has shape {full}, which is no picture's")
     if layout in ("chw", "hwc", "hw"):
         height, width = (shape[axis] for axis in _LAYOUTS[layout][-2:])
         return Picture(value, shape, (height, width), layout)
     pixels = {"rows": shape[0], "columns": shape[-1]}.get(layout, 0)
-    size = size or grid_size(recording, value, pixels)
+    if size is None and layout:
+        size = grid_size(recording, value, pixels)
     if not layout or size is None or size[0] * size[1] != pixels:
         asked = f", which does not hold {size[0]}x{size[1]} pixels" if size else ""
         raise TraceError(f"the output has shape {full}{asked}; say which picture it is with size=(height, width)")

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from xinc.canvas.activations import recognise
-from xinc.canvas.picture import Output, Picture, Size, find_picture
+from xinc.canvas.picture import Output, Picture, find_picture
 from xinc.canvas.plan import IDENTITY, Activation, Branch, Plan, Stage, shuffle
 from xinc.canvas.recording import Operation, Recording, Value, apply, check_repeats
 from xinc.canvas.sites import Site, find_sites
-from xinc.canvas.vocabulary import ELEMENTWISE, INDEXING
+from xinc.canvas.vocabulary import ELEMENTWISE, INDEXING, NOT_READ
 from xinc.errors import TraceError
 
 
@@ -32,7 +32,7 @@ class Between:
     activation: Activation
 
 
-def read_plan(recording: Recording, size: Size | None = None, output: Output | None = None) -> Plan:
+def read_plan(recording: Recording, size: Sequence[int] | None = None, output: Output | None = None) -> Plan:
     """The longest chain of stages that ends in the output, and the sites that are not on it.
 
     Args:
@@ -66,20 +66,25 @@ def read_plan(recording: Recording, size: Size | None = None, output: Output | N
 
 
 def _no_sites(recording: Recording, picture: Picture) -> str:
-    if not any(operation.name in ("conv2d", "linear", "conv_transpose2d") for operation in recording.operations):
-        return "no convolution and no linear layer was met while the network ran; there are no neurons to trace"
-    left = [(name, module) for _, name, module in recording.left if name not in ("__bool__",)]
+    needed = recording.needed_for(picture.value)
+    names = {o.name for o in recording.operations if any(result.index in needed for result in o.results)}
+    others = sorted(names & NOT_READ)
+    shape = tuple(recording[picture.value].shape)
+    message = f"the picture (output of shape {shape}) depends on no convolution or linear layer with pixel extent"
+    if others:
+        return f"{message}; {', '.join(others)} cannot be traced"
+    left = [(name, module) for value, name, module in recording.left if name != "__bool__"]
     where = f"; values left torch by {left[-1][0]!r} in module {left[-1][1]!r}" if left else ""
-    return f"the picture (shape {picture.shape}) depends on no convolution or linear layer with pixel extent{where}"
+    return message + (where or "; there are no neurons to trace")
 
 
 def _check_read(recording: Recording, sites: list[Site]) -> None:
     """Whether each site's terms and bias sum to its output."""
     for site in sites:
-        if not _close(site.made(), recording[site.output]):
+        if not _close(site.made(), recording[site.output], recording.tolerance):
             raise TraceError(
-                f"operation {site.operation.where} is not the linear operation that it looks like: its terms do not sum "
-                "to its output"
+                f"operation {site.operation.where} is not the linear operation that it looks like: its terms do not "
+                "sum to its output"
             )
 
 
@@ -240,26 +245,27 @@ def _holds(recording: Recording, site: Site, between: Between, end: Value, pictu
     if site.kind == "linear":
         rows = wanted.reshape(site.positions, -1) if picture is None else picture.images(wanted[None])[0].flatten(1).T
         some = torch.linspace(0, site.positions - 1, 64).long()
-        return _close(between.activation(made.reshape(site.positions, -1)[some]), rows[some])
+        return _close(between.activation(made.reshape(site.positions, -1)[some]), rows[some], recording.tolerance)
     made = made.reshape(made.shape[-3:])
     image = picture.images(wanted[None])[0] if picture is not None else wanted.reshape(wanted.shape[-3:])
     rh = between.upscale[0]
-    return all(
-        _close(between.activation(shuffle(made[:, y : y + 1], between.upscale)), image[:, y * rh : (y + 1) * rh])
-        for y in {0, made.shape[1] // 2, made.shape[1] - 1}
-    )
+    for y in {0, made.shape[1] // 2, made.shape[1] - 1}:
+        row = between.activation(shuffle(made[:, y : y + 1], between.upscale))
+        if not _close(row, image[:, y * rh : (y + 1) * rh], recording.tolerance):
+            return False
+    return True
 
 
-def _close(seen: Tensor, wanted: Tensor) -> bool:
-    scale = max(float(wanted.abs().max()), 1e-6)
-    return bool((seen - wanted).abs().max() <= 1e-3 * scale)
+def _close(seen: Tensor, wanted: Tensor, tolerance: float) -> bool:
+    return bool((seen - wanted).abs().max() <= 10 * tolerance * max(float(wanted.abs().max()), 1e-6))
 
 
 def _after_encoder(recording: Recording, first: Site) -> bool:
-    """Whether the chain starts from a coarser grid than the network was fed: what comes before it is an encoder."""
+    """Whether the chain starts from a much coarser grid than the network was fed: before it lies an encoder."""
     fed = [tuple(recording[value].shape) for value in recording.inputs]
     pixels = [shape[-2] * shape[-1] if len(shape) > 2 else shape[0] for shape in fed if len(shape) > 1]
-    return first.kind == "convolution" and max(pixels, default=0) > first.values.shape[-2] * first.values.shape[-1]
+    start = first.values.shape[-2] * first.values.shape[-1]
+    return first.kind == "convolution" and max(pixels, default=0) >= 4 * start
 
 
 def _stem(chain: list[tuple[Site, Between]]) -> int:

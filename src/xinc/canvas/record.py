@@ -7,6 +7,7 @@ value onwards as a pure function.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -108,7 +109,7 @@ def function_name(function: Callable[..., Any]) -> str:
 @contextmanager
 def _module_path(root: nn.Module) -> Iterator[Callable[[], str]]:
     """The qualified name of the module that is running now; no hook survives, whatever happens."""
-    names = {id(module): name for name, module in root.named_modules()}
+    names = {id(module): _plain(name) for name, module in root.named_modules()}
     stack: list[str] = []
 
     def enter(module: nn.Module, _inputs: Any) -> None:
@@ -144,15 +145,38 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             part.training = on
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
+def _plain(name: str) -> str:
+    """A qualified name without the wrappers of compiled parts."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Compiled parts run as the Python that they were compiled from."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled; importing it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def unwrapped(module: object) -> nn.Module:
     """The network inside ``torch.compile`` and (distributed) data parallel wrappers.
 
     Raises:
-        TraceError: It is TorchScript, or has TorchScript parts: their operations cannot be seen.
+        TraceError: It is no module, is TorchScript, or has TorchScript parts: their operations cannot be seen.
     """
+    if not isinstance(module, nn.Module):
+        raise TraceError(
+            f"a torch.nn.Module can be traced, not a {type(module).__name__}; wrap it in a module's forward"
+        )
     wrapped = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while isinstance(module, wrapped) or isinstance(getattr(module, "_orig_mod", None), nn.Module):
         module = getattr(module, _WRAPPERS[isinstance(module, wrapped)])
+    if not isinstance(module, nn.Module):
+        raise TraceError(
+            f"a torch.nn.Module can be traced, not a {type(module).__name__}; wrap it in a module's forward"
+        )
     for name, part in module.named_modules():
         if isinstance(part, torch.jit.ScriptModule):
             what = f"its part {name!r}" if name else type(module).__name__
@@ -171,18 +195,18 @@ def record(module: nn.Module, *inputs: Any, **keywords: Any) -> Recording:
             recorded.
     """
     module = unwrapped(module)
-    tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    names = {id(tensor): name for name, tensor in reversed(tensors)}
+    parameters = [(_plain(name), p) for name, p in module.named_parameters(remove_duplicate=False)]
+    buffers = [(_plain(name), b) for name, b in module.named_buffers(remove_duplicate=False)]
+    names = {id(tensor): name for name, tensor in reversed([*parameters, *buffers])}
     # Tensors made in inference mode could not be differentiated later.
     with _evaluating(module), _module_path(module) as path, torch.inference_mode(False), torch.no_grad():
         recorder = _Recorder(path, names)
-        recorder.recording.modules = frozenset(name for name, _ in module.named_modules())
-        trained = [(name, p.requires_grad) for name, p in module.named_parameters(remove_duplicate=False)]
-        kept = any(on for _, on in trained)
-        recorder.recording.parameters = frozenset(name for name, on in trained if on or not kept)
+        recorder.recording.modules = frozenset(_plain(name) for name, _ in module.named_modules())
+        trained = frozenset(name for name, p in parameters if p.requires_grad)
+        recorder.recording.parameters = trained or frozenset(name for name, _ in parameters)
         recorder.recording.inputs = tuple(recorder.reference(tensor) for tensor in tensors_in((inputs, keywords)))
         try:
-            with recorder:
+            with _uncompiled(), recorder:
                 output = module(*inputs, **keywords)
         except TraceError:
             raise

@@ -92,6 +92,11 @@ class Recording:
         """The tensor that a value stands for."""
         return self.tensors[value.index]
 
+    @property
+    def tolerance(self) -> float:
+        """Relative difference that rounding explains when an operation is repeated."""
+        return 3e-2 if self.rounded else 1e-4
+
     def add(self, tensor: Tensor) -> Value:
         """A new value."""
         self.tensors.append(tensor.detach())
@@ -253,7 +258,7 @@ def check_repeats(recording: Recording, starts: Iterable[Value], end: Value) -> 
         if not concerned or not any(result.index in needed for result in operation.results):
             continue
         for index, again in apply(operation, lambda value: recording[value], {}).items():
-            if not _same(recording.tensors[index], again, 1e-2 if recording.rounded else 1e-4):
+            if not _same(recording.tensors[index], again, recording.tolerance):
                 raise TraceError(
                     f"operation {operation.where} gives another result when it is repeated; switch random operations "
                     "off in eval mode, and compute with torch alone"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ def trace(
     module: nn.Module,
     *inputs: Any,
     method: str = "paper",
-    size: tuple[int, int] | None = None,
+    size: Sequence[int] | None = None,
     output: Output | None = None,
     **keywords: Any,
 ) -> Canvas:

@@ -49,13 +49,13 @@ OVERWRITING = frozenset(
     f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "pow", "mod", "and", "or", "xor")
 ) | {"__setitem__"}
 
-COMPARISONS = _names("gt lt ge le eq ne __gt__ __lt__ __ge__ __le__ __eq__ __ne__ logical_not logical_and")
+COMPARISONS = _names("gt lt ge le eq ne __gt__ __lt__ __ge__ __le__ __eq__ __ne__ logical_not")
 CHOICES = _names("where maximum minimum prelu hypot atan2 lerp addcmul real imag")
 """Elementwise functions of several tensors."""
 
 COPYING = _names(
-    "expand expand_as broadcast_to repeat repeat_interleave tile pixel_unshuffle index_select gather pad upsample_nearest "
-    "unfold diagonal tril triu"
+    "expand expand_as broadcast_to repeat repeat_interleave tile pixel_unshuffle index_select gather pad unfold "
+    "upsample_nearest diagonal tril triu"
 )
 """What puts copies of values elsewhere, and zeros between them."""
 
@@ -69,3 +69,9 @@ WEIGHTINGS = _names("softmax softmin log_softmax gumbel_softmax argmax argmin")
 """What makes weights of which the paper's method keeps the recorded ones."""
 KEEPING = _names("grid_sample")
 """What moves its first operand by others, of which the paper's method keeps the recorded ones."""
+
+NOT_READ = _names(
+    "conv1d conv3d conv_transpose1d conv_transpose3d bilinear multi_head_attention_forward gru lstm rnn_tanh rnn_relu "
+    "lstm_cell gru_cell"
+)
+"""What holds weights but is not read as a layer (of ``conv1d`` only kernels of size 1 are)."""
