@@ -81,10 +81,10 @@ def test_the_viewer_compares_and_changes_layers(browser: Any, file: Path) -> Non
     page, complaints = opened(browser, file)
     right = "document.querySelectorAll('.stage img')[1]"
     before = page.evaluate(f"{right}.src")
-    page.check("input[data-tag='NeRV, block 2']", force=True)
+    page.check("input[data-tag='NeRV, block 1']", force=True)
     assert page.evaluate(f"{right}.src") != before
-    assert page.inner_text(".stage .tag.right") == "NeRV, block 2"
-    assert "block 2" in page.inner_text(".viewer figcaption")
+    assert page.inner_text(".stage .tag.right") == "NeRV, block 1"
+    assert "block 1" in page.inner_text(".viewer figcaption")
     page.focus(".stage input")
     page.keyboard.press("Home")
     assert page.evaluate("document.querySelector('.stage').style.getPropertyValue('--cut')") == "0%"

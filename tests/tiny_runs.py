@@ -57,7 +57,7 @@ def folder() -> Path:
 def runs() -> list[Run]:
     """A NeRV of the clip and an FFN of its first frame, with their findings."""
     made = [
-        fit_run("nerv", clip(), epochs=2, fc_dim=6, levels=4, out=folder() / "nerv"),
+        fit_run("nerv", clip(), epochs=2, fc_dim=6, levels=4, strides=(4, 2), out=folder() / "nerv"),
         fit_run("ffn", clip(), epochs=3, width=12, frequencies=8, out=folder() / "ffn"),
     ]
     for run in made:

@@ -75,13 +75,17 @@ def _note(
 
 @contextmanager
 def _stage(name: str) -> Iterator[Progress]:
-    """A long step as a progress bar."""
+    """A long step: a progress bar while it lasts, and a line when it is done."""
+    import time
+
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeElapsedColumn())
-    with Progress(*columns, console=_console()) as bar:
+    console, begun = _console(), time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         job = bar.add_task(name, total=None, what="")
         yield lambda what, done, total: bar.update(job, completed=done, total=max(total, 1), what=what)
+    _say(f"{name}: {time.perf_counter() - begun:.0f} s")
 
 
 app = typer.Typer(

@@ -1,0 +1,25 @@
+"""Runs the command line inside the test's own process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from typer.testing import CliRunner
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+    error: BaseException | None
+
+
+def xinc(*arguments: str) -> Ran:
+    """Run ``xinc`` with arguments."""
+    from xinc.cli import app
+
+    result = CliRunner().invoke(app, list(arguments), prog_name="xinc", env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"})
+    return Ran(result.exit_code, result.stdout, result.stderr, result.exception)
