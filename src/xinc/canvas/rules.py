@@ -191,7 +191,7 @@ def product(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved
 
 def quotient(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved:
     """As a product, if the neuron reaches the numerator only."""
-    numerator = operation.operands[-1 if operation.name == "__rtruediv__" else 0]
+    numerator = operation.operands[-1 if operation.name in ("__rtruediv__", "__rdiv__") else 0]
     denominators = [operand for operand in operation.operands if operand != numerator and operand.index in states]
     if len(operation.operands) == 1 or not denominators:
         return product(walk, operation, states)

@@ -11,7 +11,9 @@ def _names(text: str, *, in_place: bool = False) -> frozenset[str]:
 ADDITIONS = _names("add add_ __add__ __radd__ __iadd__")
 SUBTRACTIONS = _names("sub sub_ subtract subtract_ rsub __sub__ __rsub__ __isub__")
 PRODUCTS = _names("mul mul_ multiply multiply_ __mul__ __rmul__ __imul__")
-QUOTIENTS = _names("div div_ divide divide_ true_divide __truediv__ __rtruediv__ __itruediv__")
+QUOTIENTS = _names(
+    "div div_ divide divide_ true_divide __truediv__ __rtruediv__ __itruediv__ __rdiv__ __div__ __idiv__"
+)
 ARITHMETIC = ADDITIONS | SUBTRACTIONS | PRODUCTS | QUOTIENTS
 
 FUNCTIONS = _names(
