@@ -13,8 +13,9 @@ help: ## this list
 demo: $(READY) samples/.ready ## fit two networks to a real clip, trace and analyse them, write the report
 	@$(BIN)/xinc demo
 
+# Two workers share the processors, so a thread that waits must not spin.
 test: $(READY) samples/.ready ## all tests (choose some with PYTEST="tests/test_x.py -k name")
-	@$(BIN)/pytest $(PYTEST)
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal $(PYTEST)
 
 lint: $(READY) ## style, formatting and types
 	@$(BIN)/ruff check
@@ -38,8 +39,8 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 samples/.ready: scripts/fetch_samples.py | $(READY)
-	@$(BIN)/python scripts/fetch_samples.py
-	@touch $@
+	@$(BIN)/python scripts/fetch_samples.py > /dev/null
+	@mkdir -p samples && touch $@
 
 lock: ## newest versions that pyproject.toml allows (torch stays); run the tests before committing it
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TINY = {
-    'xinc.open("bunny", size=(128, 256), every=4)': 'xinc.open("frames", size=(128, 256))',
+    'xinc.open("bunny", size=(128, 256), every=4)': 'xinc.open("frames", size=(48, 112))',
     "epochs=140": "epochs=1, fc_dim=3",
     "progress=True": "progress=False",
 }
@@ -52,8 +52,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "frames").mkdir()
     random = np.random.default_rng(0)
     for i in range(6):
-        picture = random.integers(0, 255, (16, 32, 3), dtype=np.uint8)
-        Image.fromarray(picture).resize((256, 128)).save(f"frames/{i}.png")
+        picture = random.integers(0, 255, (12, 28, 3), dtype=np.uint8)
+        Image.fromarray(picture).resize((112, 48)).save(f"frames/{i}.png")
     return tmp_path
 
 
