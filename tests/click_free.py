@@ -21,5 +21,7 @@ def xinc(*arguments: str) -> Ran:
     """Run ``xinc`` with arguments."""
     from xinc.cli import app
 
-    result = CliRunner().invoke(app, list(arguments), prog_name="xinc", env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"})
+    result = CliRunner().invoke(
+        app, list(arguments), prog_name="xinc", env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    )
     return Ran(result.exit_code, result.stdout, result.stderr, result.exception)

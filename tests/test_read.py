@@ -17,7 +17,6 @@ from xinc.canvas.record import record
 from xinc.errors import TraceError
 from xinc.models.families import build
 
-
 __all__ = ["one_thread"]  # a fixture
 
 

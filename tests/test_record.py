@@ -20,7 +20,6 @@ from xinc.canvas.record import record, unwrapped
 from xinc.canvas.recording import Recording, Value
 from xinc.errors import TraceError
 
-
 __all__ = ["one_thread"]  # a fixture
 
 

@@ -37,7 +37,8 @@ def named(name: str, *parameters: float) -> Activation:
     """The activation of a name.
 
     Args:
-        name: a key of the table, ``"sin"`` (parameter ω, for sin(ωx)), ``"leaky_relu"`` (slope), ``"affine"`` (scale, shift).
+        name: a key of the table, ``"sin"`` (parameter ω, for sin(ωx)), ``"leaky_relu"`` (slope), ``"affine"``
+            (scale, shift).
         parameters: as the name asks for.
 
     Raises:

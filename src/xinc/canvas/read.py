@@ -8,8 +8,9 @@ sites before it become layers that are replayed instead (:class:`~xinc.canvas.pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -148,7 +149,7 @@ def _between(
     upscale = _upscale(recording, site, path, end, picture)
     if upscale is None:
         return None
-    function = _composed(recording, path, site.output, end)
+    function = partial(_composed, recording, path, site.output, end)
     elementwise = any(step.name in ELEMENTWISE - INDEXING for step in path)
     return Between(upscale, recognise(function) if elementwise else IDENTITY)
 
@@ -217,26 +218,21 @@ def _shuffle_of(sent: Tensor, made: tuple[int, ...]) -> tuple[int, int] | None:
     return upscale if torch.equal(expected, sent) else None
 
 
-def _composed(recording: Recording, path: Sequence[Operation], start: Value, end: Value) -> Callable[[Tensor], Tensor]:
-    """The elementwise steps of a path as a function of one tensor of any shape."""
-    operands = {operand for step in path for operand in step.operands}
-    sides = {operand.index: recording[operand] for operand in operands if recording[operand].numel() == 1}
+def _composed(recording: Recording, path: Sequence[Operation], start: Value, end: Value, x: Tensor) -> Tensor:
+    """The elementwise steps of a path, of one tensor of any shape."""
+    changed = {start.index: x}
+    for step in path:
+        if step.name in INDEXING:
+            inside = next(changed[operand.index] for operand in step.operands if operand.index in changed)
+            changed.update((result.index, inside) for result in step.results)
+        else:  # the other operands hold one number
+            sides = {o.index: recording[o].to(x.device) for o in step.operands if o.index not in changed}
+            changed.update(apply(step, partial(_value_in, sides | changed), {}))
+    return changed[end.index]
 
-    def function(x: Tensor) -> Tensor:
-        changed = {start.index: x}
 
-        def read(value: Value) -> Tensor:
-            return changed[value.index] if value.index in changed else sides[value.index].to(x.device)
-
-        for step in path:
-            if step.name in INDEXING:
-                inside = next(changed[operand.index] for operand in step.operands if operand.index in changed)
-                changed.update((result.index, inside) for result in step.results)
-            else:
-                changed.update(apply(step, read, {}))
-        return changed[end.index]
-
-    return function
+def _value_in(values: dict[int, Tensor], value: Value) -> Tensor:
+    return values[value.index]
 
 
 def _holds(recording: Recording, site: Site, between: Between, end: Value, picture: Picture | None) -> bool:

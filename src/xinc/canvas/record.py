@@ -106,21 +106,30 @@ def function_name(function: Callable[..., Any]) -> str:
     return str(name)
 
 
+class _Path:
+    """Follows which module is running, by hooks on all modules."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self._names = {id(module): _plain(name) for name, module in root.named_modules()}
+        self._running: list[str] = []
+
+    def enter(self, module: nn.Module, _inputs: Any) -> None:
+        self._running.append(self._names.get(id(module), self()))
+
+    def leave(self, _module: nn.Module, _inputs: Any, _output: Any) -> None:
+        self._running.pop()
+
+    def __call__(self) -> str:
+        return self._running[-1] if self._running else ""
+
+
 @contextmanager
 def _module_path(root: nn.Module) -> Iterator[Callable[[], str]]:
     """The qualified name of the module that is running now; no hook survives, whatever happens."""
-    names = {id(module): _plain(name) for name, module in root.named_modules()}
-    stack: list[str] = []
-
-    def enter(module: nn.Module, _inputs: Any) -> None:
-        stack.append(names.get(id(module), stack[-1] if stack else ""))
-
-    def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        stack.pop()
-
-    hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True))
+    path = _Path(root)
+    hooks = register_module_forward_pre_hook(path.enter), register_module_forward_hook(path.leave, always_call=True)
     try:
-        yield lambda: stack[-1] if stack else ""
+        yield path
     finally:
         for hook in hooks:
             hook.remove()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -145,14 +146,7 @@ class Recording:
 
         Half precision and autocast round what derivatives and differences need; a replay of this recording does not.
         """
-        complex_type = torch.complex128 if dtype == torch.float64 else torch.complex64
-        bits = torch.finfo(dtype).bits
-
-        def wide(kind: torch.dtype) -> torch.dtype:
-            if kind.is_complex:
-                return complex_type if torch.finfo(kind).bits < bits else kind
-            return dtype if kind.is_floating_point and torch.finfo(kind).bits < bits else kind
-
+        wide = partial(_wide, dtype)
         if all(wide(tensor.dtype) == tensor.dtype for tensor in self.tensors):
             return self
         converted = {name: _converter(wide(kind)) for name, kind in _CONVERSIONS.items()}
@@ -170,12 +164,21 @@ class Recording:
         return replace(self, operations=operations, tensors=tensors, rounded=rounded, _producers={}, _indexed=0)
 
 
+_NESTED = (tuple, list, dict, slice)
+
 _CONVERSIONS = {
     "half": torch.float16,
     "bfloat16": torch.bfloat16,
     "float": torch.float32,
     "cfloat": torch.complex64,
 }
+
+
+def _wide(least: torch.dtype, dtype: torch.dtype) -> torch.dtype:
+    """A floating-point type of at least the precision of another."""
+    if not (dtype.is_floating_point or dtype.is_complex) or torch.finfo(dtype).bits >= torch.finfo(least).bits:
+        return dtype
+    return least.to_complex() if dtype.is_complex else least
 
 
 def _converter(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
@@ -237,7 +240,8 @@ class Tail:
 
 def apply(operation: Operation, read: Callable[[Value], Tensor], substitutes: Substitutes) -> dict[int, Tensor]:
     """Call an operation, or what stands in for it, on the values that ``read`` gives; the results by index."""
-    arguments, keywords = map_tree((operation.arguments, operation.keywords), Value, read)
+    arguments = [_read(item, read) for item in operation.arguments]
+    keywords = {key: _read(item, read) for key, item in operation.keywords.items()}
     function = substitutes.get(operation.name, operation.function)
     if not operation.mutates:
         return _named(operation, function(*arguments, **keywords))
@@ -270,6 +274,12 @@ def _same(first: Tensor, again: Tensor, tolerance: float) -> bool:
     return again.shape == first.shape and torch.allclose(
         again.to(first.dtype), first, rtol=0, atol=tolerance * scale, equal_nan=True
     )
+
+
+def _read(item: Any, read: Callable[[Value], Tensor]) -> Any:
+    if isinstance(item, Value):
+        return read(item)
+    return map_tree(item, Value, read) if isinstance(item, _NESTED) else item
 
 
 def _named(operation: Operation, result: Any) -> dict[int, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from xinc.canvas.plan import Branch
-from xinc.canvas.recording import Operation, apply
+from xinc.canvas.recording import Operation, Recording, apply
 from xinc.canvas.sites import Site, find_sites
 from xinc.canvas.vocabulary import KEEPING, POOLING, WEIGHTINGS
 from xinc.errors import TraceError
@@ -101,14 +101,7 @@ class Walk:
         self, operation: Operation, tensors: Mapping[int, Tensor], zero: Collection[int] = ()
     ) -> dict[int, Tensor]:
         """The operation itself on tensors ``(n, ...)`` in place of some operands, and zeros in place of others."""
-        recording, order = self.branch.recording, list(tensors)
-
-        def once(*values: Tensor) -> tuple[Tensor, ...]:
-            given = dict(zip(order, values, strict=True))
-            given.update((index, torch.zeros_like(recording.tensors[index])) for index in zero)
-            made = apply(operation, lambda value: given.get(value.index, recording.tensors[value.index]), {})
-            return tuple(made[result.index] for result in operation.results)
-
+        once = partial(_applied, self.branch.recording, operation, tuple(tensors), tuple(zero))
         batches = tuple(tensors.values())
         try:
             parts = vmap(once)(*batches)
@@ -187,6 +180,16 @@ class Walk:
             f"method {method!r} has no rule for operation {end.operation.where}, which lies between {name!r} and the "
             "picture; use method='exact'"
         )
+
+
+def _applied(
+    recording: Recording, operation: Operation, order: tuple[int, ...], zero: tuple[int, ...], *values: Tensor
+) -> tuple[Tensor, ...]:
+    """The results of an operation on values in place of the operands in ``order``, and on zeros."""
+    given = dict(zip(order, values, strict=True))
+    given.update((index, torch.zeros_like(recording.tensors[index])) for index in zero)
+    made = apply(operation, lambda value: given.get(value.index, recording.tensors[value.index]), {})
+    return tuple(made[result.index] for result in operation.results)
 
 
 def combined(planes: Tensor, labels: Tensor, axis: int) -> tuple[Tensor, Tensor]:

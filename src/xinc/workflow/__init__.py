@@ -19,7 +19,7 @@ from xinc.workflow.stages import Stage, silent
 PIXELS = 128 * 256
 """Pixels of a frame at the paper's size: what a signal is reduced to where no size is given."""
 STILLS, CLIPS = "ffn", "nerv"
-DEMO_EPOCHS = 140
+DEMO_EPOCHS = 60
 """Enough for 27 dB on the paper's NeRV of 33 frames, in about two minutes on two processors."""
 
 
@@ -235,7 +235,7 @@ def demo_tasks(quick: bool = False) -> list[Task]:
     nerv, ffn = Fitting("nerv", epochs=DEMO_EPOCHS), Fitting("ffn")
     settings: dict[str, Any] = {}
     if quick:
-        nerv, ffn = replace(nerv, epochs=60, options={"fc_dim": 24}), replace(ffn, epochs=300)
+        nerv, ffn = replace(nerv, epochs=40, options={"fc_dim": 24}), replace(ffn, epochs=300)
         settings = {"restarts": 2, "shifts": 5, "sample": 32}
     seen = Analysing(frames=(0, frames // 2), options=settings, embed=not quick)
     return [Task("nerv", clip, nerv, seen), Task("ffn", replace(clip, count=1), ffn, seen)]

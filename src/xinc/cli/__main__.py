@@ -1,0 +1,7 @@
+"""``python -m xinc.cli``."""
+
+import sys
+
+from xinc.cli import app
+
+sys.exit(app())

@@ -1,0 +1,116 @@
+"""The application that all commands register with, and how it talks: errors, notes, progress, results."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from xinc.errors import XincError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from xinc.workflow.stages import Progress
+
+
+class Commands(TyperGroup):
+    """The one place where errors become one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command: 2 for what the user can mend, 130 when interrupted."""
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            try:
+                return super().invoke(ctx)
+            except XincError as error:
+                raise _failed(str(error)) from None
+            except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+                raise _failed(f"{error.filename}: {error.strerror}") from None
+            except KeyboardInterrupt:
+                say("[yellow]Stopped.[/] What was saved stays; the same command goes on from there.")
+                raise typer.Exit(130) from None
+
+
+def console(stderr: bool = True) -> Console:
+    """Where to print: standard error for what is said on the way, standard output for results."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def say(text: str) -> None:
+    """Say a line on the way."""
+    console().print(text, soft_wrap=True)
+
+
+def _failed(message: str) -> typer.Exit:
+    from rich.markup import escape
+
+    say(f"[bold red]xinc:[/] {escape(' '.join(message.split()))}")
+    return typer.Exit(2)
+
+
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings as a line; those of libraries are for their developers."""
+    from rich.markup import escape
+
+    if category is UserWarning and Path(__file__).parents[1] in Path(filename).parents:
+        say(f"[yellow]note:[/] {escape(str(message))}")
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Progress]:
+    """A long step: a progress bar while it lasts, and a line when it is done."""
+    import time
+
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    terminal, begun = console(), time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        job = bar.add_task(name, total=None, what="")
+        yield lambda what, done, total: bar.update(job, completed=done, total=max(total, 1), what=what)
+    say(f"{name}: {time.perf_counter() - begun:.0f} s")
+
+
+def done(path: Path) -> None:
+    """The last line of a command: what it made."""
+    console(stderr=False).print(f"[green]Done:[/] {path}", soft_wrap=True)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Explain implicit neural representations: which neuron paints which pixel, and how much of it.",
+    epilog="Start with: xinc demo   or   xinc explain PICTURE-OR-VIDEO",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+JOB, STEPS = "The whole job", "Step by step"
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Explain implicit neural representations: which neuron paints which pixel, and how much of it."""
+    if version:
+        from xinc import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit

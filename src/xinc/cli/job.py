@@ -1,0 +1,75 @@
+"""The whole job in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xinc.cli.app import JOB, app, done, stage
+from xinc.cli.options import (
+    Annotations,
+    Count,
+    Epochs,
+    Every,
+    Frames,
+    Method,
+    Options,
+    Out,
+    Seed,
+    Size,
+    Start,
+    as_frames,
+    as_options,
+    as_size,
+)
+from xinc.errors import SignalError
+
+
+@app.command(rich_help_panel=JOB)
+def demo(
+    out: Out = Path("xinc-demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Smaller networks and frames: minutes less, and worse pictures.")
+    ] = False,
+) -> None:
+    """Show what this is: fit a NeRV to a real clip and an FFN to its first frame, explain both, write a report."""
+    from xinc.workflow import demo_tasks, explain
+
+    done(explain(demo_tasks(quick), out, stage=stage, progress=True))
+
+
+@app.command(rich_help_panel=JOB)
+def explain(
+    signals: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SIGNAL", help="Images, videos, folders of frames, or samples such as bunny.", show_default=False
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="ffn, siren, nerv or hnerv; an FFN for an image and a NeRV for a clip if not given."),
+    ] = None,
+    out: Out = Path("xinc-out"),
+    size: Size = None,
+    annotations: Annotations = None,
+    every: Every = 1,
+    start: Start = 0,
+    count: Count = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    method: Method = "paper",
+    frames: Frames = None,
+    options: Options = None,
+) -> None:
+    """Fit, trace, analyse and report on your own image, video or folder of frames."""
+    from xinc.workflow import Analysing, Fitting, Source, explain, explain_tasks
+
+    if annotations is not None and len(signals) > 1:
+        raise SignalError("--annotations belong to one signal; explain signals with annotations one by one")
+    sources = [Source(signal, as_size(size), every, start, count, annotations) for signal in signals]
+    fitting = Fitting(model, seed, epochs, options=as_options(options))
+    tasks = explain_tasks(sources, fitting, Analysing(method, as_frames(frames)))
+    done(explain(tasks, out, stage=stage, progress=True))

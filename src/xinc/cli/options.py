@@ -1,0 +1,92 @@
+"""Options that several commands share, and what their texts mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xinc.errors import ModelError, SignalError
+
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is made.")]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HxW",
+        help="Height and width in pixels, such as 128x256; kept in aspect at about that many pixels if not given.",
+    ),
+]
+Every = Annotated[int, typer.Option(help="Take every n-th frame.")]
+Start = Annotated[int, typer.Option(help="First frame, from 0.")]
+Count = Annotated[int | None, typer.Option(help="Number of frames; all if not given.")]
+Annotations = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Label image, or folder of them: the frames' objects.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the frames; the family's own number if not given.")]
+Seed = Annotated[int, typer.Option(help="Of the fit: the same seed gives the same network.")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="An option of the network's family, such as width=64, fc_dim=24, params=500000 or bpp=4; may be repeated.",
+    ),
+]
+Method = Annotated[str, typer.Option(help="Definition of the maps: paper, official, exact or ablation.")]
+Frames = Annotated[
+    str | None, typer.Option(metavar="0,5,10:20:2", help="Frames by number; a few that suit the analyses if not given.")
+]
+Layers = Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Layers by name; all if not given.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)]
+
+
+def as_size(text: str | None) -> tuple[int, int] | None:
+    """``"128x256"`` as height and width."""
+    if text is None:
+        return None
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) for part in parts):
+        raise SignalError(f"--size {text} is not a size; give height and width in pixels, such as 128x256")
+    return int(parts[0]), int(parts[1])
+
+
+def as_frames(text: str | None) -> tuple[int, ...] | None:
+    """``"0,5,10:20:2"`` as numbers."""
+    if text is None:
+        return None
+    found: list[int] = []
+    for part in text.split(","):
+        try:
+            numbers = [int(n) for n in part.split(":")]
+            found += range(*numbers) if len(numbers) in (2, 3) else [numbers[0]] if len(numbers) == 1 else []
+        except ValueError:
+            raise SignalError(f"--frames {text}: {part!r} is not a frame; give numbers such as 0,5 or 0:30:6") from None
+    if not found:
+        raise SignalError(f"--frames {text} chooses no frame; give numbers such as 0,5 or 0:30:6")
+    return tuple(found)
+
+
+def as_names(text: str | None) -> tuple[str, ...] | None:
+    """``"head,block3"`` as names."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def as_options(pairs: list[str] | None) -> dict[str, Any]:
+    """``["width=64", "strides=4,2,2"]`` as options: numbers, tuples of numbers, words."""
+
+    def value(text: str) -> Any:
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+        return text
+
+    options: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ModelError(f"--set {pair} is not an option; write it as name=value, such as width=64")
+        options[name] = tuple(value(part) for part in text.split(",")) if "," in text else value(text)
+    return options

@@ -1,0 +1,130 @@
+"""The parts of the job, one command each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xinc.cli.app import STEPS, app, done, say, stage
+from xinc.cli.options import (
+    Annotations,
+    Count,
+    Epochs,
+    Every,
+    Frames,
+    Layers,
+    Method,
+    Options,
+    RunFolder,
+    Seed,
+    Size,
+    Start,
+    as_frames,
+    as_names,
+    as_options,
+    as_size,
+)
+
+
+@app.command(rich_help_panel=STEPS)
+def fit(
+    signal: Annotated[
+        str,
+        typer.Argument(
+            metavar="SIGNAL", help="Image, video, folder of frames, or a sample such as bunny.", show_default=False
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="ffn, siren, nerv or hnerv.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", show_default=False)],
+    size: Size = None,
+    annotations: Annotations = None,
+    every: Every = 1,
+    start: Start = 0,
+    count: Count = None,
+    epochs: Epochs = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's; the family's own if not given.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Frames in a step; the family's own number if not given.")] = None,
+    frame: Annotated[int | None, typer.Option(help="Which frame a network of one frame represents.")] = None,
+    seed: Seed = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one if not given.")] = None,
+    options: Options = None,
+) -> None:
+    """Train a network to represent a signal; the same command goes on where an interrupted one stopped."""
+    from xinc.workflow import Fitting, Source, fit_signal
+
+    fitting = Fitting(model, seed, epochs, learning_rate, batch, frame, device, as_options(options))
+    source = Source(signal, as_size(size), every, start, count, annotations)
+    run = fit_signal(source, fitting, out, progress=True)
+    say(f"{run.parameters:,} parameters, mean PSNR {float(run.psnr().mean()):.2f} dB")
+    done(out)
+
+
+@app.command(rich_help_panel=STEPS)
+def trace(
+    run: RunFolder,
+    method: Method = "paper",
+    layers: Layers = None,
+    frames: Frames = None,
+    save_maps: Annotated[bool, typer.Option("--save-maps", help="Keep every map too, which takes room.")] = False,
+) -> None:
+    """Reduce the canvas into results.zarr: heatmaps, totals, pixels per neuron, neurons per pixel; maps when asked."""
+    from xinc.run import load
+    from xinc.workflow.tracing import Tracing, trace_run
+
+    tracing = Tracing(method, as_names(layers), as_frames(frames))
+    done(trace_run(load(run), tracing, save_maps=save_maps, stage=stage))
+
+
+@app.command(rich_help_panel=STEPS)
+def analyse(
+    run: RunFolder,
+    method: Method = "paper",
+    layers: Layers = None,
+    frames: Frames = None,
+    findings: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Findings by name; all if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of clusters, samples and displacements.")] = 0,
+) -> None:
+    """Compute the findings of section 4 of the paper into results.zarr; what is there already is kept."""
+    from xinc.findings.analyse import analyse
+    from xinc.findings.analyses import Settings
+    from xinc.run import load
+
+    loaded = load(run)
+    with stage("Analysing") as progress:
+        analyse(
+            loaded,
+            methods=as_names(method) or ("paper",),
+            layers=as_names(layers),
+            frames=as_frames(frames),
+            findings=as_names(findings),
+            settings=Settings(seed=seed),
+            progress=progress,
+        )
+    done(run / "results.zarr")
+
+
+@app.command(rich_help_panel=STEPS)
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of runs that were analysed.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The file; report.html in the folder of the only run if not given."
+        ),
+    ] = None,
+    method: Method = "paper",
+) -> None:
+    """Write one self-contained report.html on one or several runs."""
+    from xinc.run import load
+    from xinc.show.report import report
+
+    loaded = [load(folder) for folder in runs]
+    with stage("Writing the report") as progress:
+        path = report(loaded, out, method=method, progress=progress)
+    done(path)

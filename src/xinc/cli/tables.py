@@ -1,0 +1,53 @@
+"""Tables of results: for people on the terminal, for programs as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xinc.cli.app import console
+
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the same rows as JSON, under stable names.")
+]
+Row = Mapping[str, Any]
+
+
+def show(rows: Sequence[Row], title: str = "", file: Path | None = None) -> None:
+    """Print rows as a table to standard output, and write them to a file where one is named.
+
+    Args:
+        rows: one mapping a row, all with the same keys; None is shown as a dash.
+        title: above the table.
+        file: for the rows as a JSON list.
+    """
+    from rich import box
+    from rich.table import Table
+
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for key in rows[0] if rows else ():
+        numeric = all(isinstance(row[key], int | float | None) for row in rows)
+        table.add_column(key.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(written(value) for value in row.values()))
+    console(stderr=False).print(table)
+
+
+def written(value: Any) -> str:
+    """A value as people read it: four digits, a dash where there is none."""
+    from rich.markup import escape
+
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
