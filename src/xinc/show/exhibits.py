@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -28,6 +28,17 @@ from xinc.show.subjects import Subject
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+
+class Exhibitor(Protocol):
+    """Makes a part of the report of the results that runs have."""
+
+    @property
+    def short(self) -> str:
+        """Its name in the contents."""
+
+    def exhibit(self, found: Sequence[Subject]) -> Exhibit | None:
+        """The part; None where the runs have no such results."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from xinc.errors import RunError
 from xinc.run import Run
 from xinc.show import figures, story, style
-from xinc.show.exhibits import KINDS
+from xinc.show.exhibits import KINDS, Exhibitor
 from xinc.show.figures.maps import error_picture
 from xinc.show.figures.sheet import spoken
 from xinc.show.page import Drawing, Exhibit, Fit, Page, Picture, Table, View, render, written
@@ -22,6 +22,9 @@ from xinc.show.subjects import Subject, panels, signal_name, subjects
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being made, and how many of how many parts are done."""
+
+EXHIBITS: tuple[Exhibitor, ...] = (*KINDS,)
+"""What stands in the report, in this order; whatever the runs have no results of is left out."""
 
 PACKAGES = ("torch", "numpy", "xarray", "scikit-learn", "scikit-image", "matplotlib")
 
@@ -80,15 +83,15 @@ def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
     from xinc import __version__
 
     said = progress or (lambda what, done, total: None)
-    said("fits", 0, len(KINDS) + 1)
+    said("fits", 0, len(EXHIBITS) + 1)
     fits = [_fit(subject, i) for i, subject in enumerate(found)]
     views = [view for subject, fit in zip(found, fits, strict=True) for view in _views(subject, fit)]
     exhibits: list[Exhibit] = []
-    for done, kind in enumerate(KINDS, 1):
-        said(kind.short.lower(), done, len(KINDS) + 1)
+    for done, kind in enumerate(EXHIBITS, 1):
+        said(kind.short.lower(), done, len(EXHIBITS) + 1)
         exhibit = kind.exhibit(found)
         exhibits += [exhibit] if exhibit else []
-    said("done", len(KINDS) + 1, len(KINDS) + 1)
+    said("done", len(EXHIBITS) + 1, len(EXHIBITS) + 1)
     names = list(dict.fromkeys(signal_name(s.run.clip.source) for s in found))
     networks = story.listing(_article(f) for f in dict.fromkeys(s.title.split(" · ")[0] for s in found))
     verb = "see" if len(found) > 1 else "sees"
