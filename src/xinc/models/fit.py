@@ -154,7 +154,7 @@ def run_task(
     if path and path.exists():
         state.load(read_checkpoint(path, described))
     frames = task.frames.to(place)
-    with _exact():
+    with deterministic():
         items = state.model.items(frames)
         begun, saved = time.perf_counter() - (state.history[-1].seconds if state.history else 0), time.perf_counter()
         for epoch in range(len(state.history), task.recipe.epochs):
@@ -188,14 +188,14 @@ def _run_epoch(task: Task, state: _State, items: Items, epoch: int) -> tuple[Ten
     recipe, schedule = task.recipe, SCHEDULES[task.recipe.schedule]
     count = len(items.targets)
     size = recipe.batch_of(count)
-    batches = list(_batches(count, size, task.seed, epoch, items.targets.device))
+    batches = list(batches_of(count, size, task.seed, epoch, items.targets.device))
     errors = items.targets.new_zeros(count)
     rate = recipe.learning_rate
     for step, chosen in enumerate(batches):
         rate = recipe.learning_rate * schedule((epoch + step / len(batches)) / recipe.epochs)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
-        each = _errors(items, chosen)
+        each = squared_errors(items, chosen)
         loss = each.mean()
         if len(batches) == 1:  # the error is that of the present weights over everything
             state.keep_if_best(loss.item())
@@ -206,17 +206,17 @@ def _run_epoch(task: Task, state: _State, items: Items, epoch: int) -> tuple[Ten
     if len(batches) > 1 and _evaluates(epoch + 1, recipe.epochs):
         with torch.no_grad():
             parts = torch.arange(count, device=errors.device).split(max(size, 8))  # type: ignore[no-untyped-call]
-            state.keep_if_best(float(torch.cat([_errors(items, part) for part in parts]).mean()))
+            state.keep_if_best(float(torch.cat([squared_errors(items, part) for part in parts]).mean()))
     return errors.double().cpu(), rate
 
 
-def _errors(items: Items, chosen: Tensor | slice) -> Tensor:
+def squared_errors(items: Items, chosen: Tensor | slice) -> Tensor:
     """Mean squared error of each chosen item, ``(B,)``."""
     difference = items.predict(chosen) - items.targets[chosen]
     return difference.square().flatten(1).mean(1)
 
 
-def _batches(count: int, size: int, seed: int, epoch: int, device: torch.device) -> Iterator[Tensor | slice]:
+def batches_of(count: int, size: int, seed: int, epoch: int, device: torch.device) -> Iterator[Tensor | slice]:
     """Items in an order that only the seed and the epoch decide, so that a resumed fit needs no random state."""
     if size == count:
         yield slice(None)
@@ -231,7 +231,7 @@ def _evaluates(done: int, epochs: int) -> bool:
 
 
 @contextlib.contextmanager
-def _exact() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Deterministic kernels on CUDA; the CPU's are."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield
