@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import xinc
+from click_free import xinc as command
 from xinc.errors import SignalError
+from xinc.show.subjects import signal_name
 from xinc.signals import datasets
 from xinc.signals.clip import Clip
+from xinc.workflow import Analysing, Fitting, Source, explain_tasks
 
 SIZE = (16, 32)
 CATEGORIES = [
@@ -201,11 +207,21 @@ def vipseg(root: Path, pictures: str = "imgs", masks: str = "panomasks") -> Path
 def test_vipseg_as_published(tmp_path: Path) -> None:
     root = vipseg(tmp_path)
     rows = datasets.listing(root)
-    assert [(r.dataset, r.video, r.frames, r.labelled, r.segments, r.things) for r in rows] == [
-        ("VIPSeg", "1001_xyz", 3, 3, 4, 3),
-        ("VIPSeg", "26_abc", 3, 3, 4, 3),
+    assert rows == [
+        datasets.Row("VIPSeg", "1001_xyz", 3, *SIZE, 3, 4, 3, 1, 0),
+        datasets.Row("VIPSeg", "26_abc", 3, *SIZE, 3, 4, 3, 1, 0),
     ]
     assert named(datasets.open(root, video="26_abc"))[6102] == ("person", "thing", 2)
+
+
+def test_vipseg_values_of_no_class_are_void(tmp_path: Path) -> None:
+    """Classes 1 and 2 are stuff, so 200 and 255 are no instances of them; 125 is past the last class."""
+    root = vipseg(tmp_path)
+    mask(root / "panomasks/26_abc/00002058.png", [124 * 100, 200, 255, 125])
+    clip = datasets.open(root, video="26_abc", count=1)
+    assert clip.segments is not None
+    assert set(named(clip)) == {0, 12_400}
+    assert (clip.segments.labels[0] == 0).mean() == 0.75
 
 
 def test_vipseg_in_the_coco_style_layout(tmp_path: Path) -> None:
@@ -243,7 +259,7 @@ def test_vipseg_in_the_coco_style_layout(tmp_path: Path) -> None:
 def test_a_video_without_annotation_opens_and_says_so(tmp_path: Path) -> None:
     root = vipseg(tmp_path)
     picture(root / "imgs/test_1/00000001.jpg")
-    assert datasets.listing(root)[2] == datasets.Row("VIPSeg", "test_1", 1, 0, 0, 0, 0)
+    assert datasets.listing(root)[2] == datasets.Row("VIPSeg", "test_1", 1, *SIZE, 0, 0, 0, 0, 0)
     with pytest.warns(UserWarning, match="no frame of test_1 is annotated") as said:
         assert datasets.open(root, video="test_1").segments is None
     assert len(said) == 1
@@ -258,6 +274,7 @@ def test_a_video_whose_frames_are_gone_does_not_hide_the_others(tmp_path: Path) 
         ("1001_xyz", 0, 0, 3),
         ("26_abc", 3, 3, 0),
     ]
+    assert datasets.listing(root)[0].height is None
     with (
         pytest.warns(UserWarning, match="3 files of 1001_xyz are missing"),
         pytest.raises(SignalError, match="0 frames"),
@@ -293,7 +310,7 @@ def test_davis(tmp_path: Path, resolution: str) -> None:
     for i in (0, 2):
         size = SIZE if i else (SIZE[0], SIZE[1] - 2)
         mask(tmp_path / "Annotations" / resolution / "bear" / f"{i:05d}.png", [0, 1], "P", size)
-    assert datasets.listing(tmp_path) == [datasets.Row("DAVIS", "bear", 4, 2, 1, 1, 0)]
+    assert datasets.listing(tmp_path) == [datasets.Row("DAVIS", "bear", 4, *SIZE, 2, 1, 1, 0, 0)]
     with pytest.warns(UserWarning, match="1 of 2 label images are not quite") as said:
         clip = datasets.open(tmp_path)
     assert len(said) == 1
@@ -359,7 +376,7 @@ def cityscapes(root: Path) -> Path:
 
 def test_cityscapes(tmp_path: Path) -> None:
     rows = datasets.listing(cityscapes(tmp_path))
-    assert rows[1] == datasets.Row("Cityscapes", "munster_000000_000019", 1, 1, 3, 1, 0)
+    assert rows[1] == datasets.Row("Cityscapes", "munster_000000_000019", 1, *SIZE, 1, 3, 1, 2, 0)
     assert len(rows) == 2
     assert named(datasets.open(tmp_path, video="munster_000000_000019")) == {
         0: ("other", "other", -1),
@@ -384,15 +401,96 @@ def test_folders_of_frames_and_masks(tmp_path: Path) -> None:
 
 def test_counting_segments_can_be_left_out(tmp_path: Path) -> None:
     rows = datasets.listing(vps(tmp_path), count=False)
-    assert (rows[0].segments, rows[0].things, rows[0].frames) == (None, None, 30)
+    assert (rows[0].segments, rows[0].things, rows[0].stuff, rows[0].frames) == (None, None, None, 30)
     assert datasets.summary(rows).instances is None
+
+
+def test_progress_names_each_video(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    datasets.listing(vipseg(tmp_path), progress=lambda *step: told.append(step))
+    assert told == [("1001_xyz", 0, 2), ("26_abc", 1, 2)]
+
+
+# --- from a data set to a run --------------------------------------------------------------------------------------
+
+
+def test_a_video_is_opened_by_its_address(tmp_path: Path) -> None:
+    clip = xinc.open(f"{vipseg(tmp_path)}:26_abc", size=(8, 16), start=1)
+    direct = datasets.open(tmp_path, "26_abc", size=(8, 16), start=1)
+    assert (clip.names, clip.source) == (direct.names, f"{tmp_path}:26_abc")
+    assert torch.equal(clip.frames, direct.frames)
+    assert named(clip) == named(direct)
+    assert signal_name(clip.source) == f"26_abc of {tmp_path.name}"
+
+
+def test_a_data_set_of_one_video_needs_no_name(tmp_path: Path) -> None:
+    assert xinc.open(vps(tmp_path), count=5).source == f"{tmp_path}:val/0005"
+    vps(tmp_path, "0015", "munster_000001", 100)
+    assert xinc.open(f"{tmp_path}:0015", count=1).names == ("munster_000001_000100_leftImg8bit",)
+    with pytest.raises(SignalError, match=rf"name one of its videos, as {tmp_path}:val/0005; there are 2"):
+        xinc.open(tmp_path)
+
+
+@pytest.mark.parametrize("address", ["{root}:none", "{root}/imgs:1001_xyz", "{root}/no:1001_xyz", "no:1001_xyz"])
+def test_an_address_of_nothing_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(SignalError, match=r"there is no video 'none'|not laid out like|no file or folder"):
+        xinc.open(address.format(root=vipseg(tmp_path)))
+
+
+def test_a_path_with_a_colon_is_a_path(tmp_path: Path) -> None:
+    picture(tmp_path / "a:b" / "0.png")
+    picture(tmp_path / "c:d.png")
+    assert len(xinc.open(tmp_path / "a:b")) == 1
+    assert len(xinc.open(tmp_path / "c:d.png")) == 1
+
+
+def test_a_video_of_a_data_set_brings_its_own_annotations(tmp_path: Path) -> None:
+    with pytest.raises(SignalError, match=r"brings the annotations of its data set; leave .*panomasks out"):
+        xinc.open(f"{vipseg(tmp_path)}:26_abc", segments=tmp_path / "panomasks")
+
+
+def test_the_model_fits_what_the_address_means(tmp_path: Path) -> None:
+    assert Fitting().chosen(Source(f"{vipseg(tmp_path / 'clips')}:26_abc")) == "nerv"
+    assert Fitting().chosen(Source(f"{tmp_path / 'clips'}:26_abc", count=1)) == "ffn"
+    assert Fitting().chosen(Source(f"{cityscapes(tmp_path / 'stills')}:aachen_000000_000019")) == "ffn"
+    source = Source(f"{tmp_path / 'clips'}:26_abc")
+    assert explain_tasks([source], Fitting(), Analysing())[0].name == "clips-26_abc"
+
+
+def test_what_is_amiss_is_said_once_on_the_way_to_a_run(tmp_path: Path) -> None:
+    (vipseg(tmp_path) / "imgs/1001_xyz/00002059.jpg").unlink()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        Source(f"{tmp_path}:1001_xyz").open()
+    assert ["files of 1001_xyz are missing" in str(note.message) for note in said] == [True]
+
+
+@pytest.mark.filterwarnings("ignore:.*are missing")
+def test_the_command_lists_and_says_what_to_type_next(tmp_path: Path) -> None:
+    root = vipseg(tmp_path / "my data")
+    (root / "panomasks/1001_xyz/00002058.png").unlink()
+    for name in VIPSEG_NAMES[1:]:
+        (root / f"panomasks/1001_xyz/{name}.png").unlink()
+    (root / "imgs/26_abc/00002059.jpg").unlink()
+    ran = command("datasets", str(root), "--json", str(tmp_path / "rows.json"))
+    assert ran.code == 0, ran
+    assert json.loads((tmp_path / "rows.json").read_text()) == [asdict(row) for row in datasets.listing(root)]
+    lines = [line.split() for line in ran.out.splitlines()]
+    assert ["video", "frames", "size", "segments", "things", "stuff", "labelled", "missing"] in lines
+    assert ["1001_xyz", "3", "16×32", "0", "0", "0", "0", "0"] in lines
+    assert ["26_abc", "2", "16×32", "3", "2", "1", "2", "1"] in lines
+    assert ["VIPSeg", "2", "0", "to", "2", "2", "to", "3", "40", "%"] in lines
+    assert f"xinc explain '{root}:26_abc' --out DIR" in ran.err
+    ran = command("datasets", str(root), "--no-count")
+    assert ["26_abc", "2", "16×32", "–", "–", "–", "2", "1"] in [line.split() for line in ran.out.splitlines()]
+    assert command("datasets", str(tmp_path / "nowhere")).code == 2
 
 
 # --- what cannot be read --------------------------------------------------------------------------------------------
 
 
 def test_a_video_must_be_named_where_there_are_several(tmp_path: Path) -> None:
-    with pytest.raises(SignalError, match="name one of its videos; there are 2: 1001_xyz, 26_abc"):
+    with pytest.raises(SignalError, match=r"name one of its videos, as .*:1001_xyz; there are 2: 1001_xyz, 26_abc"):
         datasets.open(vipseg(tmp_path))
     with pytest.raises(SignalError, match="there is no video 'xyz'; there are 2"):
         datasets.open(tmp_path, video="xyz")
@@ -440,8 +538,12 @@ def test_a_category_that_is_not_listed_gives_one_clear_line(tmp_path: Path) -> N
 def test_real_pieces(shared: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert datasets.listing(shared / "data/davis_judo") == [datasets.Row("plain", "davis_judo", 16, 4, 4, 4, 0)]
-        assert datasets.listing(shared / "data/vipseg_1001") == [datasets.Row("plain", "vipseg_1001", 45, 1, 44, 44, 0)]
+        assert datasets.listing(shared / "data/davis_judo") == [
+            datasets.Row("plain", "davis_judo", 16, 480, 854, 4, 4, 4, 0, 0)
+        ]
+        assert datasets.listing(shared / "data/vipseg_1001") == [
+            datasets.Row("plain", "vipseg_1001", 45, 360, 640, 1, 44, 44, 0, 0)
+        ]
         rows = datasets.listing(shared / "data/cityscapes")
     assert [(r.dataset, r.segments, r.things) for r in rows] == [("Cityscapes", 21, 13), ("Cityscapes", 20, 11)]
     clip = datasets.open(shared / "data/cityscapes", video="aachen_000003_000019", size=(128, 256))

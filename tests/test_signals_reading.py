@@ -16,6 +16,7 @@ from PIL import Image
 from xinc.errors import SignalError
 from xinc.signals import open as open_signal
 from xinc.signals import samples
+from xinc.signals.pictures import picture_size
 from xinc.signals.preprocess import Geometry
 from xinc.signals.reading import natural_order
 
@@ -158,7 +159,9 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees counterclockwise
     Image.fromarray(PICTURE).save(tmp_path / "a.png", exif=exif)
-    assert torch.equal(open_signal(tmp_path / "a.png").frames[0], unit(np.rot90(PICTURE, -1)))
+    clip = open_signal(tmp_path / "a.png")
+    assert torch.equal(clip.frames[0], unit(np.rot90(PICTURE, -1)))
+    assert picture_size(tmp_path / "a.png") == clip.size
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tif"])

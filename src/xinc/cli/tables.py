@@ -29,8 +29,7 @@ def show(rows: Sequence[Row], title: str = "", file: Path | None = None) -> None
     from rich.table import Table
 
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
+        keep(rows, file)
     table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for key in rows[0] if rows else ():
         numeric = all(isinstance(row[key], int | float | None) for row in rows)
@@ -38,6 +37,12 @@ def show(rows: Sequence[Row], title: str = "", file: Path | None = None) -> None
     for row in rows:
         table.add_row(*(written(value) for value in row.values()))
     console(stderr=False).print(table)
+
+
+def keep(rows: Sequence[Row], file: Path) -> None:
+    """Write rows to a file as a JSON list."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
 
 
 def written(value: Any) -> str:

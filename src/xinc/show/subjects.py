@@ -30,6 +30,9 @@ def signal_name(source: str) -> str:
     """The name of a signal for people: of the sample, the file, the folder, or its parent if that says nothing."""
     if source in SAMPLES:
         return SAMPLES[source]
+    folder, _, video = source.rpartition(":")
+    if len(folder) > 1:  # a single letter is a drive
+        return f"{video} of {Path(folder).name}"
     path = Path(source)
     name = path.stem if path.suffix else path.name
     return path.parent.name if name.lower() in PLAIN_FOLDERS and path.parent.name else name or "a signal"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from xinc.errors import SignalError
 
@@ -46,6 +46,18 @@ def read_rgb(path: Path) -> Pixels:
     """
     with _opened(path) as image:
         return _rgb(image, path)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """(H, W) of the picture that :func:`read_rgb` gives, by the file's header alone.
+
+    Raises:
+        SignalError: the file is missing or is no image.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        sideways = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (width, height) if sideways else (height, width)
 
 
 def read_animation(path: Path) -> Iterator[tuple[str, Pixels]]:

@@ -72,8 +72,9 @@ def open(
     rotated inputs become RGB; see :mod:`xinc.signals.pictures`.
 
     Args:
-        path: an image, a video, a folder of frames (natural order of names), or the name of a sample: ``"bunny"``,
-            ``"bikes"``, ``"carphone"``, or one of scikit-image's photographs such as ``"astronaut"``.
+        path: an image, a video, a folder of frames (natural order of names), a video of a data set as
+            ``"FOLDER:VIDEO"`` (see :mod:`xinc.signals.datasets`; it brings its segments), or the name of a sample:
+            ``"bunny"``, ``"bikes"``, ``"carphone"``, or one of scikit-image's photographs such as ``"astronaut"``.
         size: (H, W) in pixels; None keeps the frames as they are.
         every: take every n-th frame.
         start: first frame, from 0.
@@ -88,7 +89,13 @@ def open(
     Raises:
         SignalError: the signal or its segments are missing, unreadable, empty, of mixed sizes, or do not fit in memory.
     """
+    from xinc.signals import datasets  # its readers are made of what is here
+
     choice = Choice(start, every, count)
+    if video := datasets.find(path):
+        if segments:
+            raise SignalError(f"{path} brings the annotations of its data set; leave {segments} out")
+        return datasets.open_recording(video[1], video[0], size, choice)
     found = locate(path)
     source = _source(found, choice)
     names, frames, geometry = collect(source, size, found)

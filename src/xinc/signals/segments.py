@@ -8,7 +8,8 @@ Encodings (``ENCODINGS``):
     ``panoptic_inst`` of Cityscapes-VPS: the same with training classes (0 road to 18 bicycle), 255 is void; the ids
     become those of ``cityscapes``.
 ``vipseg``
-    raw ``panomasks``: a value below 125 is a stuff class, else class · 100 + instance.
+    raw ``panomasks``: a value below 125 is a stuff class, else class · 100 + instance; other values (200 and 255 occur)
+    are void.
 ``coco``
     RGB images, id = R + 256 G + 65536 B: one id a segment (COCO panoptic; the categories stand in a JSON file apart).
 ``objects``
@@ -94,7 +95,7 @@ ENCODINGS: Mapping[str, Encoding] = {
         fits=lambda values: _things_in(values, 1000, CITYSCAPES_THINGS) and not any(33 < v < 1000 for v in values),
     ),
     "vipseg": Encoding(
-        ids=_as_they_are,
+        ids=lambda values: {v: v for v in values if v <= len(VIPSEG) or v // 100 in VIPSEG_THINGS},
         describe=_vipseg,
         fits=lambda values: _things_in(values - set(VIPSEG), 100, VIPSEG_THINGS),
     ),

@@ -12,7 +12,9 @@ from typing import Any
 from xinc.errors import FindingError, SignalError
 from xinc.models.families import family
 from xinc.run import Run, fit
+from xinc.signals import datasets
 from xinc.signals.clip import Clip
+from xinc.signals.pictures import is_picture, picture_size
 from xinc.signals.reading import locate, open
 from xinc.workflow.stages import Stage, silent
 
@@ -28,7 +30,7 @@ class Source:
     """A signal as it is asked for.
 
     Attributes:
-        path: file, folder or the name of a sample.
+        path: file, folder, video of a data set (``FOLDER:VIDEO``) or the name of a sample.
         size: ``(H, W)``; None keeps the aspect at about the paper's number of pixels.
         every: take every n-th frame.
         start: first frame.
@@ -51,17 +53,19 @@ class Source:
         Raises:
             SignalError: it is missing, unreadable or empty.
         """
-        size = self.size or natural_size(self.first().size, step)
+        size = self.size or natural_size(self.found_size(), step)
         return open(self.path, size, self.every, self.start, self.count, self.annotations, self.encoding)
 
-    def first(self) -> Clip:
-        """Its first frame at its own size."""
-        return open(self.path, None, 1, self.start, 1)
+    def found_size(self) -> tuple[int, int]:
+        """``(H, W)`` of its frames as they are."""
+        if video := datasets.find(self.path):
+            return picture_size(video[1].frames[0]) if video[1].frames else (1, 1)
+        return open(self.path, None, 1, self.start, 1).size
 
     def is_clip(self) -> bool:
         """Whether there may be more than one frame: a folder or a video, and not one frame asked for."""
-        from xinc.signals.pictures import is_picture
-
+        if video := datasets.find(self.path):
+            return self.count != 1 and len(video[1].frames) > 1
         found = locate(self.path)
         return self.count != 1 and (found.is_dir() or not is_picture(found))
 
@@ -245,6 +249,6 @@ def explain_tasks(sources: Sequence[Source], fitting: Fitting, analysing: Analys
     """A task a signal, each under a name of its own."""
     names: list[str] = []
     for source in sources:
-        stem = Path(source.path).stem or "signal"
+        stem = Path(source.path).stem.replace(":", "-") or "signal"
         names.append(stem if stem not in names else f"{stem}-{len(names) + 1}")
     return [Task(name, source, fitting, analysing) for name, source in zip(names, sources, strict=True)]

@@ -1,12 +1,13 @@
 """Data sets with panoptic labels, read in one way: what is in a copy of one, and a video of it as a clip.
 
-One module a data set; ``READERS`` is the table of them. A folder is recognised by its layout.
+One module a data set; ``READERS`` is the table of them. A folder is recognised by its layout. ``FOLDER:VIDEO`` names a
+video of a data set wherever a signal is asked for.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from xinc.errors import SignalError
 from xinc.signals.clip import Clip
 from xinc.signals.datasets import cityscapes, cityscapes_vps, coco, davis, plain, vipseg
 from xinc.signals.datasets.recording import Reader, Recording
-from xinc.signals.pictures import read_rgb
+from xinc.signals.pictures import SUFFIXES, picture_size, read_rgb
 from xinc.signals.preprocess import Size
 from xinc.signals.reading import Choice, Source, collect
 from xinc.signals.segments import decode, read_planes
@@ -41,18 +42,24 @@ class Row:
         dataset: a key of :data:`READERS`.
         video: its name, for :func:`open`.
         frames: how many frames it has.
-        labelled: how many of them are annotated.
+        height: of its first frame, in pixels; None where it has no frame.
+        width: likewise.
+        labelled: how many of its frames are annotated.
         segments: how many segments occur in all, without ``other``; None where they were not counted.
         things: how many of these are instances of things.
+        stuff: how many are not.
         missing: how many frames and label images should be there but are not.
     """
 
     dataset: str
     video: str
     frames: int
+    height: int | None
+    width: int | None
     labelled: int
     segments: int | None
     things: int | None
+    stuff: int | None
     missing: int
 
 
@@ -103,29 +110,37 @@ def recordings(path: str | Path) -> list[Recording]:
     return found
 
 
-def listing(path: str | Path, count: bool = True) -> list[Row]:
+def listing(
+    path: str | Path, count: bool = True, progress: Callable[[str, int, int], None] = lambda video, done, total: None
+) -> list[Row]:
     """What is in a copy of a data set: a row for each video.
 
     Args:
         path: the data set's folder.
         count: whether to count segments. Unless a JSON file lists them, every label image is read for that: some
             10 ms a megapixel.
+        progress: told of each video: its name, how many are done, how many there are.
 
     Raises:
-        SignalError: as :func:`recordings`; or a label image is unreadable.
+        SignalError: as :func:`recordings`; or a label image or the first frame of a video is unreadable.
     """
-    name = recognise(path)
+    name, found = recognise(path), recordings(path)
     rows = []
-    for recording in recordings(path):
+    for done, recording in enumerate(found):
+        progress(recording.name, done, len(found))
         kinds = _kinds(recording) if count else None
+        height, width = picture_size(recording.frames[0]) if recording.frames else (None, None)
         rows.append(
             Row(
                 dataset=name,
                 video=recording.name,
                 frames=len(recording.frames),
+                height=height,
+                width=width,
                 labelled=len(recording.labels),
                 segments=None if kinds is None else len(kinds),
                 things=None if kinds is None else kinds.count("thing"),
+                stuff=None if kinds is None else kinds.count("stuff"),
                 missing=len(recording.missing),
             )
         )
@@ -177,21 +192,51 @@ def open(
     Raises:
         SignalError: as :func:`recordings`; or the video is not there, or a file of it is unreadable.
     """
-    recording = _chosen(recordings(path), video, path)
+    return open_recording(_chosen(recordings(path), video, path), path, size, Choice(start, every, count))
+
+
+def find(signal: str | Path) -> tuple[Path, Recording] | None:
+    """The data set's folder and the video that a signal's address means; None where it is an address of no data set.
+
+    Args:
+        signal: ``FOLDER:VIDEO``; or ``FOLDER`` alone where it holds no picture itself and is laid out like a data set.
+
+    Raises:
+        SignalError: the data set has no such video, or several and none is named; or a JSON file of it is damaged.
+    """
+    root = Path(signal).expanduser()
+    if root.exists():
+        return (root, _chosen(recordings(root), None, root)) if _is_bare(root) else None
+    folder, _, video = str(signal).rpartition(":")
+    root = Path(folder).expanduser()
+    return (root, _chosen(recordings(root), video, root)) if folder and video and root.is_dir() else None
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether a path is a folder without pictures of its own that is laid out like a data set."""
+    if not folder.is_dir() or any(p.suffix.lower() in SUFFIXES for p in folder.iterdir()):
+        return False
+    return any(reader.recognises(folder) for reader in READERS.values())
+
+
+def open_recording(recording: Recording, root: str | Path, size: Size | None, choice: Choice) -> Clip:
+    """A video that was found as a clip; see :func:`open`."""
     _say_what_is_amiss(recording)
-    chosen = list(range(len(recording.frames)))[Choice(start, every, count).slice]
+    chosen = list(range(len(recording.frames)))[choice.slice]
     files = [recording.frames[i] for i in chosen]
     source = Source((file.stem, read_rgb(file)) for file in files)
-    names, frames, geometry = collect(source, size, Path(path) / recording.name)
+    names, frames, geometry = collect(source, size, Path(root) / recording.name)
     if not frames:
-        raise SignalError(f"{recording.name} of {path} has no frame {start}: it has {len(recording.frames)} frames")
+        raise SignalError(
+            f"{recording.name} of {root} has no frame {choice.start}: it has {len(recording.frames)} frames"
+        )
     labels = {new: recording.labels[old] for new, old in enumerate(chosen) if old in recording.labels}
     return Clip(
         frames=torch.stack(frames),
         names=tuple(names),
-        fps=recording.fps / every if recording.fps else None,
+        fps=recording.fps / choice.every if recording.fps else None,
         segments=decode(labels, geometry, recording.encoding) if labels else None,
-        source=f"{path}:{recording.name}",
+        source=f"{root}:{recording.name}",
     )
 
 
@@ -201,7 +246,7 @@ def _chosen(found: list[Recording], video: str | None, path: str | Path) -> Reco
         return wanted[0]
     some = wanted or found
     names = ", ".join(r.name for r in some[:6]) + (", ..." if len(some) > 6 else "")
-    problem = "name one of its videos" if wanted else f"there is no video {video!r}"
+    problem = f"name one of its videos, as {path}:{some[0].name}" if wanted else f"there is no video {video!r}"
     raise SignalError(f"{path}: {problem}; there are {len(some)}: {names}")
 
 
