@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,11 +105,15 @@ class Run:
         """
         return self.model.render(frame).clamp(0, 1)
 
-    def psnr(self) -> Tensor:
-        """Peak signal-to-noise ratio of each frame in dB, ``(T,)``, the network's values clamped to [0, 1]."""
+    def psnr(self, frames: Iterable[int] | None = None) -> Tensor:
+        """Peak signal-to-noise ratio of each frame in dB, ``(T,)``, the network's values clamped to [0, 1].
+
+        Args:
+            frames: which ones, by number; all if not given.
+        """
+        chosen = range(len(self.clip)) if frames is None else frames
         errors = [
-            (self.render(i) - target.to(self.model.device)).double().square().mean()
-            for i, target in enumerate(self.clip.frames)
+            (self.render(i) - self.clip.frames[i].to(self.model.device)).double().square().mean() for i in chosen
         ]
         return decibels(torch.stack(errors)).cpu()
 
@@ -270,11 +274,8 @@ def _open_for(checkpoint: Checkpoint, name: str, signal: str | Path, size: tuple
     """The signal in the size that the network makes."""
     from xinc.signals.reading import open as open_clip
 
-    height, width = open_clip(signal, count=1).size
-    made = checkpoint.picture_size(name, height / width)
-    if made and size and made != tuple(size):
-        raise ModelError(f"the {name} makes frames of {made[0]}×{made[1]}, not {size[0]}×{size[1]}")
-    return open_clip(signal, size=made or size, count=1 if family(name).still else None)
+    made = checkpoint.frame_size(name, open_clip(signal, count=1).size, size)
+    return open_clip(signal, size=made, count=1 if family(name).still else None)
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from xinc.errors import CheckpointError, ModelError
 from xinc.models.base import INR, OUTPUTS, Config, Pixelwise, decibels
 from xinc.models.families import family
-from xinc.models.foreign import READERS, Reading, guess_family, listing, picture_size
+from xinc.models.foreign import READERS, Reading, decoder_shape, guess_family, listing, picture_size
 from xinc.models.tensors import dequantise, is_quantised, read_file, weights_in
 
 PROBES = 32_768
@@ -64,6 +65,29 @@ class Checkpoint:
         """
         with _told_of(self, name):
             return picture_size(name, self.weights, aspect)
+
+    def frame_size(
+        self, name: str, signal: tuple[int, int], asked: tuple[int, int] | None = None
+    ) -> tuple[int, int] | None:
+        """The size in which to open the signal that the network represents; None for its own.
+
+        Args:
+            name: family.
+            signal: ``(H, W)`` of the signal's frames.
+            asked: ``(H, W)`` that somebody wants.
+
+        Raises:
+            CheckpointError: the weights are not of that family.
+            ModelError: the network does not make frames of the size asked for.
+        """
+        made = self.picture_size(name, signal[0] / signal[1])
+        if made and asked and made != tuple(asked):
+            raise ModelError(f"the {name} makes frames of {made[0]}×{made[1]}, not {asked[0]}×{asked[1]}")
+        if made or asked or name != "hnerv":
+            return made or asked
+        step = math.prod(decoder_shape(self.weights).strides)  # its encoder takes any multiple
+        height, width = (max(step, side // step * step) for side in signal)
+        return height, width
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
