@@ -94,6 +94,8 @@ def test_maps_and_reductions_equal_the_reference(
     agree(layer.maps(range(layer.shape[0])), wanted)
     y, x = data.draw(st.integers(0, layer.shape[1] - 1)), data.draw(st.integers(0, layer.shape[2] - 1))
     agree(layer.at(y, x), wanted[:, y, x], 4e-6)
+    rows, columns = (slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip((y, x), layer.shape[1:], strict=True))
+    agree(layer.line(rows, columns), wanted[:, rows, columns], 4e-6)
     labels = np.random.default_rng(0).integers(-1, 4, layer.shape[1:])
     found = layer.reduce(heatmap=True, extremes=True, regions={"a": labels, "b": labels[::-1].copy()}, top=2)
     agree(found.heatmap, size.sum(0), 1e-5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,10 +28,19 @@ def removed(plan: Plan, position: int, neurons: Sequence[int]) -> Tensor:
         position: of the stage whose neurons go.
         neurons: indices; their terms are taken from the pre-activation, biases kept.
     """
+    return remover(plan, position)(neurons)
+
+
+def remover(plan: Plan, position: int) -> Callable[[Sequence[int]], Tensor]:
+    """:func:`removed` for many sets of neurons of one stage: what they share is computed once."""
     tail = tail_of(plan, position, None, "secant")
-    index = torch.as_tensor(list(neurons), dtype=torch.long, device=plan.output.device)
-    change = _term_of(tail, index)
-    return plan.output + (tail.whole(-change) if isinstance(tail, ConvolutionTail) else tail(-change))[0]
+
+    def remove(neurons: Sequence[int]) -> Tensor:
+        index = torch.as_tensor(list(neurons), dtype=torch.long, device=plan.output.device)
+        change = _term_of(tail, index)
+        return plan.output + (tail.whole(-change) if isinstance(tail, ConvolutionTail) else tail(-change))[0]
+
+    return remove
 
 
 def _term_of(tail: ConvolutionTail | LinearTail, index: Tensor) -> Tensor:

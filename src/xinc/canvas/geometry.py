@@ -53,6 +53,11 @@ class Window:
         """Height and width."""
         return self.y1 - self.y0, self.x1 - self.x0
 
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return (self.y1 - self.y0) * (self.x1 - self.x0)
+
 
 def box_axis(kernel: int, upscale: int, *, placed: bool) -> Axis:
     """Taps of a mean over ``kernel`` behind an up-sampling by ``upscale``.

@@ -19,6 +19,7 @@ from torch import Tensor
 from xinc.canvas.fold import Accumulators, Folded, Packing, Pass, dense_fold, flat
 from xinc.canvas.geometry import Floats, Path, Window, WindowPath
 from xinc.canvas.kernels import Fold, stream_convolution, stream_linear
+from xinc.canvas.patch import LARGEST, patch_maps
 
 BAND_PIXELS = 1 << 15
 """Pixels of one band: its heat, limits and labels stay in the second-level cache while neurons pass by."""
@@ -126,6 +127,8 @@ class ConvolutionStream:
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window; only what the window sees of every earlier grid is computed."""
         asked = window or Window(0, self.size[0], 0, self.size[1])
+        if window is not None and neurons == range(self.neurons) and window.pixels <= LARGEST:
+            return patch_maps(self.path, window)
         path = self.path.window(asked)
         covered = path.covered
         packing = Packing(((covered.y0, covered.y1),), self.path.phases, covered.shape[1], (path.stride,))

@@ -13,6 +13,7 @@ from xinc.canvas.picture import Output
 from xinc.canvas.plan import Plan
 from xinc.canvas.read import read_plan
 from xinc.canvas.record import record
+from xinc.canvas.survey import LayerSurvey, survey
 from xinc.errors import TraceError
 
 
@@ -43,6 +44,10 @@ class Canvas:
     def size(self) -> tuple[int, int]:
         """``(H, W)`` of the maps."""
         return self.plan.size
+
+    def survey(self) -> tuple[LayerSurvey, ...]:
+        """Layers with their neurons, what their maps would take, and which methods can trace them, or why not."""
+        return survey(self.plan)
 
     def __getitem__(self, name: str) -> Layer:
         if name not in self.layers:
