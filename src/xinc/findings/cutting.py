@@ -1,0 +1,254 @@
+"""Taking neurons out of a network: which weights are theirs, what is left, and the smaller network as a run.
+
+A neuron is gone when the weights that carry its term are zero; biases stay, as in ablation. Tensors keep their shape,
+so that the weights load under the published names everywhere.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from xinc.canvas.plan import Branch, Stage
+from xinc.canvas.trace import trace
+from xinc.errors import FindingError, RunError
+from xinc.findings.results import fingerprint
+from xinc.models.base import INR
+from xinc.models.families import family
+from xinc.models.tune import tune
+from xinc.run import Run
+
+Indices = NDArray[np.int64]
+HELD_VALUES = 1 << 18
+"""Values of the signal that one pass backwards covers."""
+
+Grouped = Callable[["Stage | Branch", Tensor, Tensor], Tensor]
+UNITS: Mapping[str, Grouped] = MappingProxyType(
+    {
+        "neurons": lambda layer, i, o: torch.arange(len(i)),
+        "inputs": lambda layer, i, o: i,
+        "outputs": lambda layer, i, o: o // math.prod(getattr(layer, "upscale", (1, 1))),
+    }
+)
+"""What goes together, as the unit of each neuron: ``neurons`` go one by one; ``inputs`` are channels that a convolution
+reads, with all kernels that read them; ``outputs`` are channels that a block makes, as they leave its pixel shuffle,
+with all kernels that make them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A layer's neurons as parts of a weight, and as units that go together.
+
+    Attributes:
+        layer: as it was traced.
+        parameter: name of the weight among the network's parameters.
+        unit: a key of :data:`UNITS`.
+    """
+
+    layer: Stage | Branch
+    parameter: str
+    unit: str
+
+    @classmethod
+    def of(cls, run: Run, name: str, unit: str = "neurons") -> Part:
+        """The neurons of a run's layer.
+
+        Raises:
+            TraceError: there is no such layer.
+            FindingError: there is no such unit, or the layer's weight is no parameter of the network's own.
+        """
+        if unit not in UNITS:
+            raise FindingError(f"neurons cannot go as {unit!r}; choose from {', '.join(UNITS)}")
+        canvas = trace(run.model, run.input(0), size=run.clip.size)
+        layer = canvas.plan.layers[canvas.layers.index(canvas[name].name)]
+        parameter = f"{layer.module}.weight"
+        if not _is_plain(layer, dict(run.model.named_parameters()).get(parameter)):
+            raise FindingError(f"{name} cannot be pruned: its weight is no plain parameter of {layer.module!r}")
+        if layer.kind == "linear":  # an input feature with all its weights is whole already
+            if unit == "outputs":
+                raise FindingError(
+                    f"neurons of {name} are input features; outputs go as neurons of the layer behind it"
+                )
+            unit = "neurons"
+        return cls(layer, parameter, unit)
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.layer.name
+
+    @property
+    def called(self) -> str:
+        """What a unit is called, in the plural."""
+        single = "neurons" if self.layer.kind == "linear" else "kernels"
+        return {"neurons": single, "inputs": "input channels", "outputs": "output channels"}[self.unit]
+
+    @cached_property
+    def members(self) -> Indices:
+        """The unit of each neuron, ``(K,)``."""
+        return np.asarray(UNITS[self.unit](self.layer, *self.layer.pairs()), dtype=np.int64)
+
+    @property
+    def count(self) -> int:
+        """Number of units."""
+        return int(self.members.max()) + 1
+
+    def sums(self, values: Tensor) -> NDArray[np.float64]:
+        """Sums over each unit of a number a neuron: ``(K,)`` to ``(U,)``."""
+        return np.bincount(self.members, values.detach().double().cpu().numpy(), self.count).astype(np.float64)
+
+    def neurons(self, units: Sequence[int] | Indices) -> Indices:
+        """The neurons of some units, ascending."""
+        return np.flatnonzero(np.isin(self.members, np.asarray(units, dtype=np.int64)))
+
+    def weights(self, model: nn.Module) -> Tensor:
+        """Each neuron's weights in a network, ``(K, n)``: its kernel, or its column."""
+        weight = model.get_parameter(self.parameter).detach()
+        if self.layer.kind == "linear":
+            return weight.T
+        inputs, outputs = (part.to(weight.device) for part in self.layer.pairs())
+        return weight[outputs, inputs].flatten(1)
+
+    @torch.no_grad()
+    def remove(self, model: nn.Module, units: Sequence[int] | Indices) -> None:
+        """Set the weights of some units to zero, in place."""
+        weight = model.get_parameter(self.parameter)
+        chosen = torch.as_tensor(self.neurons(units), device=weight.device)
+        inputs, outputs = (part.to(weight.device)[chosen] for part in self.layer.pairs())
+        if self.layer.kind == "linear":
+            weight[:, inputs] = 0
+        else:
+            weight[outputs, inputs] = 0
+
+
+def _is_plain(layer: Stage | Branch, parameter: Tensor | None) -> bool:
+    """Whether a layer used the parameter as it is, with outputs first and every input in every kernel."""
+    weight = layer.site.weight if isinstance(layer, Branch) else layer.weight
+    if parameter is None or layer.kind == "transposed" or layer.pairs()[0].max() + 1 != weight.shape[1]:
+        return False
+    return parameter.shape == weight.shape and torch.equal(parameter, weight)
+
+
+class Size(NamedTuple):
+    """What a network takes.
+
+    Attributes:
+        parameters: trained values that are not zero.
+        reaching: those of them that change any frame: as many as a network needs from which everything is cut that only
+            feeds removed neurons.
+        packed: bytes of all trained values in float32, each tensor compressed by DEFLATE (gzip, zip).
+    """
+
+    parameters: int
+    reaching: int
+    packed: int
+
+
+def size_of(run: Run) -> Size:
+    """What a run's network takes."""
+    parameters = list(run.model.parameters())
+    return Size(sum(map(alive, parameters)), _reaching(run), sum(map(packed, parameters)))
+
+
+def alive(values: Tensor) -> int:
+    """Number of values that are not zero."""
+    return int(torch.count_nonzero(values.detach()))
+
+
+def packed(values: Tensor) -> int:
+    """Bytes of values in float32, compressed by DEFLATE."""
+    return len(zlib.compress(values.detach().float().cpu().contiguous().numpy().tobytes()))
+
+
+def _reaching(run: Run) -> int:
+    """Parameters that are not zero and have a gradient in any frame, under fixed random weights of the pixels."""
+    model = copy.deepcopy(run.model)
+    model.zero_grad()
+    items = model.items(run.clip.frames.to(model.device))
+    random = torch.Generator().manual_seed(0)
+    numbers = torch.arange(len(items.targets), device=model.device)
+    for some in numbers.split(max(1, HELD_VALUES // items.targets[0].numel())):  # type: ignore[no-untyped-call]
+        made = items.predict(some)
+        made.backward(torch.rand(made.shape, generator=random).to(made))  # type: ignore[no-untyped-call]
+    grown = [(p, p.grad) for p in model.parameters() if p.grad is not None]
+    return sum(alive((p != 0) & (gradient != 0)) for p, gradient in grown)
+
+
+def prune(run: Run, part: Part, units: Sequence[int] | Indices, described: Mapping[str, Any]) -> Run:
+    """The run without some units of a layer; the given one stays as it is.
+
+    Args:
+        run: the run.
+        part: its layer.
+        units: which go.
+        described: how they were chosen; kept in the settings as ``pruned.<key>``. What an earlier pruning left there
+            moves to ``pruned.earlier``.
+
+    Returns:
+        A run without a folder.
+    """
+    model = copy.deepcopy(run.model)
+    part.remove(model, units)
+    before = {k: v for k, v in run.settings.items() if k.startswith("pruned.")}
+    earlier = [*before.pop("pruned.earlier", ()), *([_sentence(before)] if before else [])]
+    own = {
+        "pruned.layer": part.name,
+        "pruned.unit": part.unit,
+        "pruned.units": len(units),
+        **{f"pruned.{key}": value for key, value in described.items()},
+        "pruned.network": fingerprint(run.model.state_dict().values()),
+        **({"pruned.earlier": earlier} if earlier else {}),
+    }
+    kept = {k: v for k, v in run.settings.items() if k not in before and k != "pruned.earlier"}
+    return Run(run.family, model.eval(), run.clip, run.epochs, {**kept, **own})
+
+
+def _sentence(settings: Mapping[str, Any]) -> str:
+    found = {key.removeprefix("pruned."): value for key, value in settings.items()}
+    return f"{found['units']} {found['unit']} of {found['layer']} by {found.get('by', 'hand')}"
+
+
+def fine_tune(pruned: Run, steps: int, seed: int = 0, watch: Callable[[int], None] | None = None) -> Run:
+    """Train on with every weight that is zero held at zero; see :func:`xinc.models.tune.tune`.
+
+    Args:
+        pruned: the run.
+        steps: of the optimiser.
+        seed: of the frames' order.
+        watch: told the number of steps done.
+
+    Returns:
+        A run without a folder, never worse than the given one.
+
+    Raises:
+        FindingError: there is no step to do.
+    """
+    if steps < 1:
+        raise FindingError(f"{steps} steps of fine-tuning cannot be done; give 1 or more, or leave it out")
+    model: INR = copy.deepcopy(pruned.model)
+    tune(model, pruned.clip.frames, family(pruned.family).recipe, steps, seed=seed, watch=watch)
+    return Run(pruned.family, model, pruned.clip, pruned.epochs, {**pruned.settings, "pruned.finetune": steps})
+
+
+def check_free(folder: Path) -> None:
+    """Make sure that nothing is overwritten.
+
+    Raises:
+        RunError: there is something in the folder.
+    """
+    if (folder / "config.json").exists():
+        raise RunError(f"{folder} holds a run already; choose another folder or delete it")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder} is there already and not empty; choose another folder or delete it")

@@ -1,0 +1,385 @@
+"""Which neurons a network can do without: removed in the order of several scores, and what the picture loses.
+
+Neurons of one layer go, the least first, all at once for each share, without training the network again. A score that
+knows what matters keeps the picture for long.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from xinc.canvas.trace import trace
+from xinc.errors import FindingError, TraceError
+from xinc.findings.analyse import Progress, known_frames
+from xinc.findings.cutting import Indices, Part, alive, packed, prune
+from xinc.findings.results import FOLDER, Results, digest, fingerprint
+from xinc.models.base import INR, decibels
+from xinc.run import Run
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+GROUP = "pruning"
+VERSION = 1
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Shares of a layer that are removed."""
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What is removed, and where the loss is looked at.
+
+    Attributes:
+        layer: name.
+        unit: what goes together, a key of :data:`xinc.findings.cutting.UNITS`.
+        frames: over which scores and losses are averaged; :func:`~xinc.findings.analyse.default_frames` where None.
+        seed: of the score ``random``.
+    """
+
+    layer: str
+    unit: str = "neurons"
+    frames: tuple[int, ...] | None = None
+    seed: int = 0
+
+    def frames_of(self, run: Run) -> tuple[int, ...]:
+        """The frames of a run.
+
+        Raises:
+            FindingError: it has not all of them.
+        """
+        return known_frames(run.clip, self.frames)
+
+
+Score = Callable[[Run, Part, Sequence[int], int], Values]
+
+
+def _totals(run: Run, part: Part, frames: Sequence[int], seed: int, *, method: str) -> Values:
+    """Sum over pixels of |C|, mean over frames, summed over each unit's neurons."""
+    layers = (trace(run.model, run.input(t), method=method, size=run.clip.size)[part.name] for t in frames)
+    return np.mean([part.sums(layer.totals()) for layer in layers], axis=0)  # type: ignore[no-any-return]
+
+
+def _magnitude(run: Run, part: Part, frames: Sequence[int], seed: int) -> Values:
+    """Sum of the absolute weights (Li et al. 2017, Pruning Filters for Efficient ConvNets, section 3.1)."""
+    return part.sums(part.weights(run.model).abs().double().sum(1))
+
+
+def _random(run: Run, part: Part, frames: Sequence[int], seed: int) -> Values:
+    return np.random.default_rng(seed).random(part.count)
+
+
+SCORES: Mapping[str, Score] = MappingProxyType(
+    {
+        **{method: partial(_totals, method=method) for method in ("exact", "paper", "official")},
+        "magnitude": _magnitude,
+        "random": _random,
+    }
+)
+"""What a unit of neurons is worth: the totals of its maps by a method of the canvas, the sum of its absolute weights,
+or nothing but chance."""
+
+
+def scores(run: Run, pruning: Pruning, by: str = "exact") -> Values:
+    """What each unit of a layer is worth, ``(U,)``: the least go first.
+
+    Raises:
+        FindingError: there is no such score, unit or frame.
+        TraceError: there is no such layer, or the method has no rule for it.
+    """
+    part = Part.of(run, pruning.layer, pruning.unit)
+    return _known(by)(run, part, pruning.frames_of(run), pruning.seed)
+
+
+def _known(by: str) -> Score:
+    if by not in SCORES:
+        raise FindingError(f"no score is called {by!r}; choose from {', '.join(SCORES)}")
+    return SCORES[by]
+
+
+def order(worth: Values) -> Indices:
+    """Units from the least to the greatest score; equal ones as they are numbered."""
+    return np.argsort(worth, kind="stable")
+
+
+def units_of(part: Part, fraction: float) -> int:
+    """How many units of a layer a fraction is.
+
+    Raises:
+        FindingError: the fraction is not between 0 and 1, or so small that nothing would go.
+    """
+    if not 0 < fraction < 1:
+        raise FindingError(f"fraction {fraction:g} leaves nothing to choose; give a share between 0 and 1, such as 0.1")
+    if not round(fraction * part.count):
+        raise FindingError(
+            f"fraction {fraction:g} of the {part.count} {part.called} of {part.name} is none; "
+            f"give at least {np.ceil(1000 / part.count) / 1000:g}"
+        )
+    return round(fraction * part.count)
+
+
+def compare(
+    run: Run,
+    pruning: Pruning,
+    by: Sequence[str] = tuple(SCORES),
+    fraction: float = 0.1,
+    *,
+    shares: Sequence[float] = SHARES,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """What the picture loses with growing shares of a layer, by one or several scores; kept in the run's results.
+
+    Args:
+        run: the run; its network stays as it is.
+        pruning: what is removed.
+        by: keys of :data:`SCORES`. Where several are asked for, one whose method has no rule for this layer is left out
+            with a warning.
+        fraction: the share that matters most; one of those that are removed, whatever ``shares`` says.
+        shares: of the layer's units; of those that come to the same number of units, one is kept.
+        progress: told of each step.
+
+    Returns:
+        Dataset with the dimensions ``by, frame, share``, and ``unit`` for what goes together:
+
+        * ``psnr_unpruned (by, frame, share)``: of the network's output against that of the whole network, dB; infinite
+          where nothing changes;
+        * ``psnr_signal (by, frame, share)``: against the frame, values clamped to [0, 1], dB;
+        * ``neurons (by, share)``: how many were removed; ``parameters (by, share)``: trained values of the whole
+          network that are left; ``packed (by, share)``: bytes of all of them, compressed;
+        * ``score (by, unit)``.
+
+    Raises:
+        FindingError: there is no such score, unit, fraction or frame.
+        TraceError: there is no such layer, or the only score's method has no rule for it.
+    """
+    if not by:
+        raise FindingError(f"nothing to compare; choose from {', '.join(SCORES)}")
+    for name in by:
+        _known(name)
+    part = Part.of(run, pruning.layer, pruning.unit)
+    units_of(part, fraction)
+    distinct = {round(share * part.count): share for share in (*shares, fraction)}
+    task = _Task(run, part, pruning.frames_of(run), pruning.seed, tuple(sorted(distinct.values())))
+    results = Results(run.path / FOLDER if run.path is not None else None)
+    report = progress or (lambda text, done, total: None)
+    found: dict[str, xr.Dataset] = {}
+    for number, name in enumerate(by):
+        report(f"{part.called} of {part.name} by {name}", number, len(by))
+        try:
+            found[name] = task.kept(results, name)
+        except TraceError as refusal:
+            if len(by) == 1:
+                raise
+            warnings.warn(f"{part.name} has no score {name!r}: {refusal}", stacklevel=2)
+    report("removed", len(by), len(by))
+    return joined(found).assign_attrs(fraction=fraction)
+
+
+def joined(found: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Curves of several scores as one Dataset; what only one of them has is NaN for the others."""
+    import pandas as pd
+    import xarray as xr
+
+    index = pd.Index(list(found), name="by")
+    return xr.concat(
+        list(found.values()), dim=index, data_vars="all", coords="minimal", compat="override", join="outer",
+        combine_attrs="override",
+    )  # fmt: skip
+
+
+class Losses:
+    """What other networks lose against a run's, at some frames."""
+
+    def __init__(self, run: Run, frames: Sequence[int]) -> None:
+        self.frames = frames
+        with torch.no_grad():
+            self.whole = [run.model.render(t) for t in frames]
+        self.signal = [run.clip.frames[t].to(run.model.device) for t in frames]
+
+    def __call__(self, model: INR) -> tuple[list[float], list[float]]:
+        """PSNR in dB, a frame each: against the run's own output, and, clamped to [0, 1], against the signal."""
+        with torch.no_grad():
+            made = [model.render(t) for t in self.frames]
+        unpruned = [_decibels(picture, whole) for picture, whole in zip(made, self.whole, strict=True)]
+        return unpruned, [_decibels(p.clamp(0, 1), target) for p, target in zip(made, self.signal, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What the curves of all scores share."""
+
+    run: Run
+    part: Part
+    frames: tuple[int, ...]
+    seed: int
+    shares: tuple[float, ...]
+
+    @cached_property
+    def losses(self) -> Losses:
+        """What a network loses against the run's."""
+        return Losses(self.run, self.frames)
+
+    def kept(self, results: Results, by: str) -> xr.Dataset:
+        """The curve of a score, from the results if they have it."""
+        described = {
+            "xinc": version("xinc"),
+            "version": VERSION,
+            "network": fingerprint(self.run.model.state_dict().values()),
+            "signal": fingerprint([self.run.clip.frames[list(self.frames)]]),
+            **{name: getattr(self, name) for name in ("frames", "seed", "shares")},
+            "layer": self.part.name,
+            "unit": self.part.unit,
+            "by": by,
+        }
+        group, key = f"{GROUP}/{self.part.unit}/{self.part.name}/{by}", digest(described)
+        if results.holds(group, key):
+            return results.tree()[group].to_dataset().load()
+        made = self._curve(by).assign_attrs(digest=key, made_with=json.dumps(described))
+        results.put(group, made)
+        return made
+
+    def _curve(self, by: str) -> xr.Dataset:
+        import xarray as xr
+
+        worth = SCORES[by](self.run, self.part, self.frames, self.seed)
+        least, model = order(worth), copy.deepcopy(self.run.model)
+        counts = [round(share * self.part.count) for share in self.shares]
+        left, small = self._elsewhere()
+        rows: dict[str, list[Any]] = {"unpruned": [], "signal": [], "parameters": [], "packed": []}
+        for count in counts:
+            self.part.remove(model, least[:count])
+            weight = model.get_parameter(self.part.parameter)
+            unpruned, signal = self.losses(model)
+            rows["unpruned"].append(unpruned)
+            rows["signal"].append(signal)
+            rows["parameters"].append(left + alive(weight))
+            rows["packed"].append(small + packed(weight))
+        data = {
+            "psnr_unpruned": (("frame", "share"), np.array(rows["unpruned"]).T, {"units": "dB"}),
+            "psnr_signal": (("frame", "share"), np.array(rows["signal"]).T, {"units": "dB"}),
+            "neurons": ("share", [len(self.part.neurons(least[:count])) for count in counts]),
+            "parameters": ("share", rows["parameters"], {"units": "trained values that are not zero"}),
+            "packed": ("share", rows["packed"], {"units": "bytes"}),
+            "score": ("unit", worth),
+        }
+        attrs = {
+            "question": "How many neurons can go before the picture does?",
+            "layer": self.part.name,
+            "unit": self.part.unit,
+            "called": self.part.called,
+            "count": self.part.count,
+            "seed": self.seed,
+        }
+        return xr.Dataset(data, {"frame": list(self.frames), "share": list(self.shares)}, attrs)
+
+    def _elsewhere(self) -> tuple[int, int]:
+        """Values that are not zero, and bytes, of all other parameters."""
+        others = [p for name, p in self.run.model.named_parameters() if name != self.part.parameter]
+        return sum(map(alive, others)), sum(map(packed, others))
+
+
+def pruned(run: Run, curves: xr.Dataset, by: str) -> Run:
+    """The run without the fraction of a layer for which :func:`compare` was called; the given one stays as it is.
+
+    Args:
+        run: the run.
+        curves: what :func:`compare` returned for it.
+        by: which of its scores decides.
+
+    Returns:
+        A run without a folder, whose settings say what was pruned. Save it with :meth:`xinc.run.Run.save`.
+
+    Raises:
+        FindingError: the curves lack that score.
+    """
+    part, least = _least(run, curves, by)
+    described = {"by": by, "fraction": curves.attrs["fraction"], "frames": curves["frame"].values.tolist()}
+    return prune(run, part, least, {**described, "seed": curves.attrs["seed"]})
+
+
+def _least(run: Run, curves: xr.Dataset, by: str) -> tuple[Part, Indices]:
+    """The units that go for the fraction of the curves."""
+    if by not in curves["by"].values:
+        raise FindingError(f"no curve by {by!r}; there are those by {', '.join(curves['by'].values)}")
+    part = Part.of(run, curves.attrs["layer"], curves.attrs["unit"])
+    return part, order(curves["score"].sel(by=by).values)[: units_of(part, curves.attrs["fraction"])]
+
+
+def spared(curves: xr.Dataset, by: str, loss: float = 1.0) -> float:
+    """The share of a layer that can go before the picture has lost some dB to the signal, mean over frames.
+
+    Between the shares that were tried, the loss is taken to grow evenly.
+    """
+    psnr = curves["psnr_signal"].sel(by=by).mean("frame").dropna("share")
+    lost, shares = psnr.values[0] - psnr.values, psnr["share"].values
+    over = np.flatnonzero(lost > loss)
+    if not len(over):
+        return float(shares[-1])
+    last = over[0]
+    return float(np.interp(loss, lost[last - 1 : last + 1], shares[last - 1 : last + 1]))
+
+
+def conclusion(curves: xr.Dataset, network: str = "") -> str:
+    """What the numbers of :func:`compare` say: how much of the layer can go for one dB, by each score."""
+    found = sorted(((spared(curves, by), by) for by in curves["by"].values.tolist()), reverse=True)
+    first, *others = [f"{share:.0%} {'at random' if by == 'random' else 'by ' + by}" for share, by in found]
+    what = f"of the {curves.attrs['called']} of {network}{' ' if network else ''}{curves.attrs['layer']}"
+    rest = f"; {', '.join(others)}" if others else ""
+    return f"Before the picture has lost 1 dB, {first.replace('%', f'% {what} can go', 1)}{rest}."
+
+
+def rows(curves: xr.Dataset, shares: Sequence[float] | None = None) -> list[dict[str, Any]]:
+    """The table of :func:`compare`, one row a score and share, for people and for JSON.
+
+    Args:
+        curves: what :func:`compare` returns.
+        shares: some of its shares; all where None.
+
+    Returns:
+        Dicts with ``layer``, ``unit`` (a key of :data:`~xinc.findings.cutting.UNITS`), ``by``, ``fraction``,
+        ``neurons`` (removed), ``psnr_unpruned``, ``psnr_signal`` (dB, mean over frames; None where infinite),
+        ``parameters`` (not zero), ``bytes`` (compressed) and ``finetune`` (steps, 0).
+    """
+    found = []
+    for name in curves.by.values.tolist():
+        for share in curves.share.values.tolist() if shares is None else shares:
+            here = curves.sel({"by": name, "share": share})
+            if np.isnan(float(here.neurons)):  # a share that only another score was tried at
+                continue
+            row: dict[str, Any] = {"layer": curves.attrs["layer"], "unit": curves.attrs["unit"], "by": name}
+            row |= {"fraction": share, "neurons": int(here.neurons)}
+            for key in ("psnr_unpruned", "psnr_signal"):
+                value = float(here[key].mean("frame"))
+                row[key] = value if np.isfinite(value) else None
+            row |= {"parameters": int(here.parameters), "bytes": int(here.packed), "finetune": 0}
+            found.append(row)
+    return found
+
+
+def tuned_row(run: Run, tuned: Run, curves: xr.Dataset, by: str) -> dict[str, Any]:
+    """The row of a network that was fine-tuned after pruning, with the keys of :func:`rows`."""
+    (row,) = rows(curves.sel({"by": [by]}), [curves.attrs["fraction"]])
+    losses = np.mean(Losses(run, curves["frame"].values.tolist())(tuned.model), axis=1)
+    parameters = list(tuned.model.parameters())
+    row |= {"psnr_unpruned": float(losses[0]), "psnr_signal": float(losses[1])}
+    row |= {"parameters": sum(map(alive, parameters)), "bytes": sum(map(packed, parameters))}
+    return {**row, "finetune": tuned.settings["pruned.finetune"]}
+
+
+def _decibels(picture: Tensor, target: Tensor) -> float:
+    """PSNR in dB; infinite where they are the same."""
+    error = (picture - target).double().square().mean()
+    return float(decibels(error)) if error > 0 else float("inf")
