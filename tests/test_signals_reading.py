@@ -373,7 +373,7 @@ def test_arguments_out_of_range_give_one_clear_line(folder: Path, arguments: dic
 def test_a_clip_that_does_not_fit_in_memory_is_refused_before_it_is_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xinc.signals.reading._memory", lambda: 3 * 2 * 4 * 6 * 3 * 4)
+    monkeypatch.setattr("xinc.signals.reading.memory", lambda: 3 * 2 * 4 * 6 * 3 * 4)
     assert len(open_signal(folder, count=2)) == 2
     with pytest.raises(SignalError, match=r"does not fit in memory.*choose frames"):
         open_signal(folder)

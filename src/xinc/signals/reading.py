@@ -179,7 +179,7 @@ def collect(source: Source, size: Size | None, path: Path) -> tuple[list[str], l
     names: list[str] = []
     frames: list[Tensor] = []
     geometry = Geometry((1, 1), (1, 1), (0, 0, 1, 1))
-    budget = _memory() // 3  # the list, the stacked tensor, and room to work
+    budget = memory() // 3  # the list, the stacked tensor, and room to work
     for name, picture in source.pictures:
         found = (picture.shape[0], picture.shape[1])
         if not frames:
@@ -200,7 +200,7 @@ def collect(source: Source, size: Size | None, path: Path) -> tuple[list[str], l
     return names, frames, geometry
 
 
-def _memory() -> int:
+def memory() -> int:
     """The machine's memory in bytes; very much where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
