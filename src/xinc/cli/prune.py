@@ -74,7 +74,7 @@ def prune(
         show(part, f"{curves.attrs['called'].capitalize()} of {layer} removed, least first{title}")
     say(conclusion(curves))
     say(f"Figure: {keep_figure(loaded, layer)}")
-    say(_sizes(loaded, smaller, f"{fraction:.3g} of the {curves.attrs['called']} of {layer}, chosen by {by}"))
+    say(_sizes(loaded, smaller, f"{100 * fraction:.3g} % of the {curves.attrs['called']} of {layer}, chosen by {by}"))
     if out is None:
         say("Give --out DIR to keep the pruned network as a run.")
     else:
@@ -91,9 +91,11 @@ def _readable(table: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
     for key, title in (("psnr_unpruned", "to the unpruned picture"), ("psnr_signal", "to the signal")):
         found: dict[tuple[float, int], dict[str, float | None]] = {}
         for row in table:
-            line = found.setdefault((row["fraction"], row["finetune"]), {by: None for by in scores})
+            line = found.setdefault((row["fraction"], row["finetune"]), dict.fromkeys(scores))
             line[row["by"]] = row[key]
-        parts = [{"fraction": share, **values, "finetune": steps} for (share, steps), values in found.items()]
+        parts: list[Row] = [
+            {"fraction": share, **values, "finetune": steps} for (share, steps), values in found.items()
+        ]
         yield f": PSNR in dB {title}", parts
 
 

@@ -332,13 +332,20 @@ def spared(curves: xr.Dataset, by: str, loss: float = 1.0) -> float:
     return float(np.interp(loss, lost[last - 1 : last + 1], shares[last - 1 : last + 1]))
 
 
-def conclusion(curves: xr.Dataset, network: str = "") -> str:
-    """What the numbers of :func:`compare` say: how much of the layer can go for one dB, by each score."""
+def conclusion(curves: xr.Dataset, layer: str | None = None) -> str:
+    """What the numbers of :func:`compare` say: how much of the layer can go for one dB, by each score.
+
+    Args:
+        curves: what :func:`compare` returned.
+        layer: what to call the layer.
+    """
+    most = float(curves["share"].max())
     found = sorted(((spared(curves, by), by) for by in curves["by"].values.tolist()), reverse=True)
-    first, *others = [f"{share:.0%} {'at random' if by == 'random' else 'by ' + by}" for share, by in found]
-    what = f"of the {curves.attrs['called']} of {network}{' ' if network else ''}{curves.attrs['layer']}"
-    rest = f"; {', '.join(others)}" if others else ""
-    return f"Before the picture has lost 1 dB, {first.replace('%', f'% {what} can go', 1)}{rest}."
+    shares = [f"{'at least ' if share >= most else ''}{100 * share:.2g} %" for share, _ in found]
+    ways = [f" {'at random' if by == 'random' else 'by ' + by}" for _, by in found]
+    what = f" of the {curves.attrs['called']} of {layer or curves.attrs['layer']} can go"
+    rest = [share + way for share, way in zip(shares[1:], ways[1:], strict=True)]
+    return f"Before the picture has lost 1 dB, {shares[0]}{what}{ways[0]}{'; ' if rest else ''}{', '.join(rest)}."
 
 
 def rows(curves: xr.Dataset, shares: Sequence[float] | None = None) -> list[dict[str, Any]]:

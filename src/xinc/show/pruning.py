@@ -43,7 +43,11 @@ class Pruned:
         if not panels:
             return None
         drawing = Drawing.of(pruning(panels), GROUP, "PSNR against the share removed, by score", CAPTION)
-        says = [conclusion(data, network) for network, own in panels.items() for data in own.values()]
+        says = [
+            conclusion(data, f"{network} {spoken(data.attrs['layer'])}")
+            for network, own in panels.items()
+            for data in own.values()
+        ]
         numbers = Table.of(_numbers(panels), "Numbers", MEANING, GROUP)
         return Exhibit(GROUP, self.short, "Not in the paper", "Which neurons can go?", says, [drawing], [numbers])
 
