@@ -73,7 +73,7 @@ def analyse(
         TraceError: there is no such method or layer.
     """
     names = _known_findings(findings)
-    task = _Task(run, _known_frames(run.clip, frames), settings, flows or {})
+    task = _Task(run, known_frames(run.clip, frames), settings, flows or {})
     results = Results(run.path / FOLDER if run.path is not None else None)
     known = layers or task.layers
     jobs = [
@@ -204,7 +204,12 @@ class _Task:
         results.put("regions", dataset)
 
 
-def _known_frames(clip: Clip, frames: Sequence[int] | None) -> tuple[int, ...]:
+def known_frames(clip: Clip, frames: Sequence[int] | None) -> tuple[int, ...]:
+    """Frames in order, negative ones counted from the end; :func:`default_frames` where None.
+
+    Raises:
+        FindingError: the clip has no such frame, or none is chosen.
+    """
     chosen = default_frames(clip) if frames is None else frames
     wrong = [t for t in chosen if not -len(clip) <= t < len(clip)]
     if wrong or not chosen:
