@@ -131,6 +131,25 @@ def test_a_saved_clip_comes_back_exactly(tmp_path: Path, eight_bit: bool) -> Non
     assert (tmp_path / "signal/frames.safetensors").is_file() != eight_bit
 
 
+def test_a_saved_clip_reads_the_frames_that_are_asked_for_only(tmp_path: Path) -> None:
+    clip = make(eight_bit=True)
+    stored = Clip.load(clip.save(tmp_path))
+    for i in (0, 1, 3, 5):
+        (tmp_path / f"frames/{i:05d}.png").write_bytes(b"gone")
+    assert torch.equal(stored.frame(-2), clip.frames[4])
+    assert torch.equal(stored[2::2].frames, clip.frames[2::2])
+    assert (len(stored), stored.size, repr(stored)) == (len(clip), clip.size, repr(clip))
+    with pytest.raises(SignalError, match=r"00000\.png"):
+        stored.frame(0)
+
+
+@pytest.mark.parametrize("eight_bit", [True, False])
+def test_a_clip_can_be_saved_over_itself(tmp_path: Path, eight_bit: bool) -> None:
+    clip = make(eight_bit=eight_bit)
+    Clip.load(clip.save(tmp_path)).save(tmp_path)
+    assert same(Clip.load(tmp_path), clip)
+
+
 def test_saving_over_another_clip_leaves_nothing_of_it(tmp_path: Path) -> None:
     make(eight_bit=True).save(tmp_path)
     bare = Clip(torch.full((1, 3, 2, 2), 0.3), ("x",))

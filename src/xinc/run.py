@@ -113,7 +113,7 @@ class Run:
         """
         chosen = range(len(self.clip)) if frames is None else frames
         errors = [
-            (self.render(i) - self.clip.frames[i].to(self.model.device)).double().square().mean() for i in chosen
+            (self.render(i) - self.clip.frame(i).to(self.model.device)).double().square().mean() for i in chosen
         ]
         return decibels(torch.stack(errors)).cpu()
 

@@ -146,7 +146,7 @@ class _Task:
             "xinc": version("xinc"),
             "settings": asdict(self.settings),
             "network": fingerprint(self.run.model.state_dict().values()),
-            "signal": fingerprint([clip.frames[seen]]),
+            "signal": fingerprint([clip[seen].frames]),
             "segments": fingerprint(planes[t] for t in frames if t in planes),
             "flows": {t: fingerprint([self.flows[t].velocity]) for t in frames if t in self.flows},
         }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
+from xinc.errors import FindingError
 from xinc.findings import choose, clusters, distribution, grouping, intensity, moments, motion, objects
 from xinc.findings.finding import Finding, LayerLike
 from xinc.findings.motion import Flow
@@ -19,6 +20,14 @@ from xinc.signals.clip import Clip
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+LEAST: Mapping[str, int] = MappingProxyType(
+    {"seed": 0, "points": 2, "embedded": 4}
+    | dict.fromkeys(("clusters", "restarts", "count", "shifts", "shuffles", "sample"), 1)
+)
+"""What a setting must be at least."""
+KINDS: Mapping[type, str] = MappingProxyType({int: "a whole number", str: "a word", tuple: "numbers such as 0.1,0.5"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,9 @@ class Settings:
         shifts: displaced copies of each grouping to compare with, ``shuffles`` with pixels shuffled.
         sample: neurons of that comparison.
         embedded: neurons of a layer that UMAP lays out, drawn by the seed where there are more.
+
+    Raises:
+        FindingError: a number is too small, an area is no share, or there is no such rule.
     """
 
     clusters: int = 32
@@ -43,11 +55,38 @@ class Settings:
     areas: tuple[float, ...] = (0.1, 0.5)
     points: int = 256
     rule: str = "different"
-    count: int = 8
+    count: int = 6
     shifts: int = 20
     shuffles: int = 5
     sample: int = 128
     embedded: int = 3000
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise FindingError(f"the setting {name} is {getattr(self, name)}; give at least {least}")
+        if not self.areas or not all(0 < area < 1 for area in self.areas):
+            raise FindingError(f"the setting areas is {self.areas}; give shares between 0 and 1, such as 0.1,0.5")
+        if self.rule not in choose.RULES:
+            raise FindingError(f"no rule {self.rule!r} to choose neurons; the rules are {', '.join(choose.RULES)}")
+
+    def change(self, options: Mapping[str, Any]) -> Settings:
+        """These settings with some of them replaced; a single number will do for ``areas``.
+
+        Raises:
+            FindingError: there is no such setting, or it cannot have that value.
+        """
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
+        changed: dict[str, Any] = {}
+        for name, value in options.items():
+            if name not in known:
+                raise FindingError(f"no setting {name!r} of the findings; the settings are {', '.join(known)}")
+            wanted = type(known[name])
+            found = (value,) if wanted is tuple and not isinstance(value, tuple) else value
+            if type(found) is not wanted or (wanted is tuple and not all(isinstance(x, int | float) for x in found)):
+                raise FindingError(f"the setting {name} is {value!r}; give {KINDS[wanted]}")
+            changed[name] = found
+        return replace(self, **changed)
 
 
 @dataclass(eq=False)
@@ -63,7 +102,7 @@ class Scene:
     @property
     def image(self) -> Tensor:
         """``(3, H, W)`` in [0, 1]."""
-        return self.clip.frames[self.frame]
+        return self.clip.frame(self.frame)
 
     @property
     def annotated(self) -> bool:
@@ -91,7 +130,7 @@ class Scene:
     @cached_property
     def flow(self) -> Flow:
         """What moved since the frame before."""
-        return self.flows.get(self.frame) or motion.dis_flow(self.clip.frames[self.frame - 1], self.image)
+        return self.flows.get(self.frame) or motion.dis_flow(self.clip.frame(self.frame - 1), self.image)
 
 
 @dataclass(frozen=True)
@@ -146,8 +185,9 @@ def _objects(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
 
 def _motion(layer: LayerLike, scene: Scene, before: LayerLike | None) -> xr.Dataset:
     assert before is not None  # `moving` analyses only
-    frames, t = scene.clip.frames, scene.frame
-    return motion.motion(layer, before, frames[t - 1], frames[t], scene.flow, seed=scene.settings.seed)
+    return motion.motion(
+        layer, before, scene.clip.frame(scene.frame - 1), scene.image, scene.flow, seed=scene.settings.seed
+    )
 
 
 def _embedding(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:

@@ -17,6 +17,7 @@ from xinc.errors import RunError
 from xinc.findings.results import FOLDER, Results
 from xinc.run import Run
 from xinc.show.figures.sheet import Panels
+from xinc.signals.segments import common_stem
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,7 +35,7 @@ def signal_name(source: str) -> str:
     if len(folder) > 1:  # a single letter is a drive
         return f"{video} of {Path(folder).name}"
     path = Path(source)
-    name = path.stem if path.suffix else path.name
+    name = common_stem(path.stem) if path.suffix else path.name
     return path.parent.name if name.lower() in PLAIN_FOLDERS and path.parent.name else name or "a signal"
 
 
@@ -94,7 +95,7 @@ class Subject:
 
     def picture(self, frame: int) -> NDArray[np.float32]:
         """A frame of the clip, ``(H, W, 3)`` in [0, 1]."""
-        return np.asarray(self.run.clip.frames[frame].permute(1, 2, 0).numpy())
+        return np.asarray(self.run.clip.frame(frame).permute(1, 2, 0).numpy())
 
     def panels(self, finding: str, frame: int | None = None) -> dict[str, xr.Dataset]:
         """Results of a finding at one frame, a layer each; layers without are left out."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -116,7 +117,10 @@ class Clip:
     source: str = ""
 
     def __post_init__(self) -> None:
-        shape = tuple(self.frames.shape)
+        self._check(tuple(self.frames.shape))
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        """Whether names and label maps belong to frames of a shape."""
         if len(shape) != 4 or shape[1] != 3 or 0 in shape:
             raise SignalError(f"a clip's frames are (T, 3, H, W) with at least one pixel, not {shape}")
         if len(self.names) != shape[0]:
@@ -133,7 +137,15 @@ class Clip:
         return int(self.frames.shape[2]), int(self.frames.shape[3])
 
     def __len__(self) -> int:
-        return int(self.frames.shape[0])
+        return len(self.names)
+
+    def frame(self, index: int) -> Tensor:
+        """One frame, ``(3, H, W)``; of a clip in a folder only that file is read.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        return self.frames[range(len(self))[index]]
 
     def __getitem__(self, index: int | slice | Iterable[int]) -> Clip:
         """A sub-clip: ``clip[3]`` (one frame), ``clip[2:8]``, ``clip[::5]``, ``clip[[0, 3]]``; segments follow.
@@ -146,7 +158,7 @@ class Clip:
             raise IndexError(f"{index!r} chooses no frame of a clip of {len(self)}")
         step = index.step if isinstance(index, slice) and index.step else 1
         return Clip(
-            frames=self.frames[chosen],
+            frames=torch.stack([self.frame(i) for i in chosen]),
             names=tuple(self.names[i] for i in chosen),
             fps=self.fps / abs(step) if self.fps else None,
             segments=self.segments.pick(chosen) if self.segments else None,
@@ -173,7 +185,7 @@ class Clip:
 
     @staticmethod
     def load(folder: str | Path) -> Clip:
-        """Read a clip that :meth:`save` wrote.
+        """Read a clip that :meth:`save` wrote; its frames are read when they are asked for.
 
         Raises:
             SignalError: the folder does not hold a clip, or a part of it is missing or damaged.

@@ -8,13 +8,16 @@ in the way of COCO panoptic: id = R + 256 G + 65536 B.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from xinc.errors import SignalError
@@ -26,18 +29,18 @@ FORMAT = 1
 
 def save(clip: Clip, folder: Path) -> Path:
     """Write a clip; whatever clip was in the folder before is replaced. Returns the folder."""
+    frames = clip.frames.cpu()  # read before anything is removed: the clip may lie in this very folder
     (folder / "frames").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
     for stale in _parts(folder):
         stale.unlink(missing_ok=True)
 
-    bytes_ = (clip.frames * 255).round().to(torch.uint8).cpu()
-    as_png = torch.equal(bytes_.float() / 255, clip.frames.cpu())
+    as_png = all(torch.equal(_bytes(frame).float() / 255, frame) for frame in frames)
     if as_png:
-        for i, frame in enumerate(bytes_):
-            Image.fromarray(frame.permute(1, 2, 0).numpy()).save(folder / f"frames/{i:05d}.png")
+        for i, frame in enumerate(frames):
+            Image.fromarray(_bytes(frame).permute(1, 2, 0).numpy()).save(folder / f"frames/{i:05d}.png")
     else:
-        save_file({"frames": clip.frames.cpu().contiguous()}, folder / "frames.safetensors")
+        save_file({"frames": frames.contiguous()}, folder / "frames.safetensors")
     segments = clip.segments
     for i, plane in (segments.labels if segments else {}).items():
         _rgb_encoded(plane).save(folder / f"labels/{i:05d}.png")
@@ -70,17 +73,59 @@ def load(folder: Path) -> Clip:
             table = tuple(Segment(**row) for row in description["segments"])
             labels = {i: read_ids(folder / f"labels/{i:05d}.png")[0] for i in description["annotated"]}
             segments = Segments(labels, table)
-        return Clip(
-            frames=_frames(folder, description["frames"], len(description["names"])),
-            names=tuple(description["names"]),
-            fps=description["fps"],
-            segments=segments,
-            source=description["source"],
-        )
+        height, width = description["size"]
+        names = tuple(description["names"])
+        read = _reader(folder, description["frames"], len(names))
+        return StoredClip(read, (height, width), names, description["fps"], segments, description["source"])
     except FileNotFoundError as missing:
         raise SignalError(f"{folder} does not hold a saved clip: {Path(missing.filename).name} is missing") from None
     except (KeyError, TypeError, ValueError) as damage:
         raise SignalError(f"{folder / 'clip.json'} is damaged ({type(damage).__name__}: {damage})") from None
+
+
+class StoredClip(Clip):
+    """A clip in a folder: a frame is read when it is asked for, so that a long clip costs no memory.
+
+    Args:
+        read: gives one frame ``(3, H, W)``.
+        size: ``(H, W)``.
+        names, fps, segments, source: as of every clip.
+    """
+
+    _read: Callable[[int], Tensor]
+    _size: tuple[int, int]
+
+    def __init__(
+        self,
+        read: Callable[[int], Tensor],
+        size: tuple[int, int],
+        names: tuple[str, ...],
+        fps: float | None,
+        segments: Segments | None,
+        source: str,
+    ) -> None:
+        own = {"_read": read, "_size": size, "names": names, "fps": fps, "segments": segments, "source": source}
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
+        self._check((len(names), 3, *size))
+
+    @cached_property
+    def frames(self) -> Tensor:
+        """All frames, ``(T, 3, H, W)``, kept from then on."""
+        return torch.stack([self.frame(i) for i in range(len(self))])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self._size
+
+    def frame(self, index: int) -> Tensor:
+        """One frame, ``(3, H, W)``."""
+        return self._read(range(len(self))[index])
+
+
+def _bytes(frame: Tensor) -> Tensor:
+    return (frame * 255).round().to(torch.uint8)
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -89,20 +134,25 @@ def _parts(folder: Path) -> list[Path]:
     return [*fixed, *folder.glob("frames/*.png"), *folder.glob("labels/*.png")]
 
 
-def _frames(folder: Path, stored: str, count: int) -> Tensor:
+def _reader(folder: Path, stored: str, count: int) -> Callable[[int], Tensor]:
+    """What gives one frame of those that are stored."""
     if stored == "png":
-        return torch.stack(
-            [
-                torch.from_numpy(np.array(read_rgb(folder / f"frames/{i:05d}.png"))).permute(2, 0, 1).float() / 255
-                for i in range(count)
-            ]
-        )
+        paths = [folder / f"frames/{i:05d}.png" for i in range(count)]
+        for path in paths:
+            path.stat()
+        return lambda i: torch.from_numpy(np.array(read_rgb(paths[i]))).permute(2, 0, 1).float() / 255
+    path = folder / "frames.safetensors"
+    path.stat()
     try:
-        return load_file(folder / "frames.safetensors")["frames"]
-    except FileNotFoundError:
-        raise SignalError(f"{folder} does not hold a saved clip: frames.safetensors is missing") from None
+        frames = safe_open(path, "pt").get_slice("frames")  # type: ignore[no-untyped-call]
     except Exception as damage:  # safetensors raises its own error type from Rust
-        raise SignalError(f"{folder / 'frames.safetensors'} is damaged ({damage})") from None
+        raise SignalError(f"{path} is damaged ({damage})") from None
+
+    def frame(i: int) -> Tensor:
+        found: Tensor = frames[i : i + 1][0]
+        return found
+
+    return frame
 
 
 def _rgb_encoded(plane: LabelMap) -> Image.Image:
