@@ -60,6 +60,26 @@ def test_nothing_overflows_and_nothing_complains(browser: Any, file: Path, width
     page.close()
 
 
+def test_pictures_keep_their_shape(browser: Any, file: Path) -> None:
+    page, _ = opened(browser, file)
+    shapes = page.evaluate(
+        "[...document.querySelectorAll('.pictures img')]"
+        ".map((i) => [i.width / i.height, i.naturalWidth / i.naturalHeight])"
+    )
+    assert shapes
+    for shown, true in shapes:
+        assert shown == pytest.approx(true, rel=0.02)
+    page.close()
+
+
+def test_a_long_name_does_not_widen_the_page(browser: Any, file: Path) -> None:
+    page, _ = opened(browser, file, 390)
+    page.evaluate("document.querySelector('h1').textContent = 'How an FFN sees ' + 'frankfurt_000000_'.repeat(5)")
+    page.evaluate("document.querySelector('.answer p').textContent = 'frankfurt_000000_'.repeat(9)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_theme_follows_the_system_and_the_button(browser: Any, file: Path, scheme: str) -> None:
     page, complaints = opened(browser, file, color_scheme=scheme)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from click_free import Ran, xinc
 from tiny_runs import folder, runs
 from xinc import workflow
 from xinc.errors import SignalError
+from xinc.findings.analyses import Settings
+from xinc.models.families import FAMILIES
 from xinc.workflow import Source, natural_size, step_of
 
 COMMANDS = ("demo", "explain", "fit", "trace", "analyse", "report")
@@ -91,6 +94,8 @@ def one_line(ran: Ran) -> str:
         (("analyse", "{empty}"), "no run"),
         (("analyse", "{nerv}", "--findings", "beauty"), "'beauty'"),
         (("analyse", "{nerv}", "--frames", "99"), "99"),
+        (("analyse", "{nerv}", "--set", "rul=random"), "no setting 'rul' of the findings; the settings are clusters,"),
+        (("explain", "{picture}", "--set", "rule=best"), "no rule 'best' to choose neurons; the rules are strongest,"),
         (("analyse", "{nerv}", "--frames", "1-3"), "'1-3' is not a frame"),
         (("trace", "{nerv}", "--layers", "block9"), "'block9'"),
         (("trace", "{nerv}", "--frames", "99"), "99"),
@@ -155,6 +160,10 @@ def test_explain_passes_everything_on(monkeypatch: pytest.MonkeyPatch, picture: 
         "bpp=2.5",
         "--set",
         "activation=relu",
+        "--set",
+        "rule=random",
+        "--set",
+        "areas=0.2",
     ]
     ran = xinc("explain", "bunny", str(picture), "--out", str(tmp_path), *arguments)
     assert ran.code == 0, ran
@@ -166,6 +175,13 @@ def test_explain_passes_everything_on(monkeypatch: pytest.MonkeyPatch, picture: 
     assert (tasks[0].fitting.epochs, tasks[0].fitting.seed) == (7, 3)
     assert tasks[0].fitting.options == {"strides": (4, 2), "bpp": 2.5, "activation": "relu"}
     assert (tasks[0].analysing.method, tasks[0].analysing.frames) == ("exact", (0, 4, 7))
+    assert (tasks[0].analysing.settings.rule, tasks[0].analysing.settings.areas) == ("random", (0.2,))
+
+
+def test_options_of_networks_and_settings_of_findings_share_no_name() -> None:
+    names = {one.name for one in fields(Settings)}
+    for family in FAMILIES.values():
+        assert not names & {*family.options(), "params", "bpp"}
 
 
 def test_fit_makes_a_run_and_reads_it_back(picture: Path, tmp_path: Path) -> None:
@@ -239,9 +255,14 @@ def test_analyse_and_report_run_on_a_folder(nerv: Path, tmp_path: Path) -> None:
         "analyse", str(nerv), "--findings", "intensity", "--layers", "head", "--frames", "1", "--method", "official"
     )
     assert ran.code == 0, ran
+    for rule in ("random", "strongest"):
+        ran = xinc("analyse", str(nerv), "--findings", "gallery", "--method", "official", "--set", f"rule={rule}")
+        assert ran.code == 0, ran
     ran = xinc("report", str(nerv), "--method", "official", "--out", str(tmp_path / "page.html"))
     assert ran.code == 0, ran
-    assert "intensity" in (tmp_path / "page.html").read_text("utf-8")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "intensity" in page
+    assert "Shown are the neurons that contribute most." in page
 
 
 def test_our_warnings_are_notes_and_those_of_libraries_are_not(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:

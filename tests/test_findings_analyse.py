@@ -175,6 +175,42 @@ def test_default_frames_prefer_annotated_ones():
     assert default_frames(clip(9, (0,))) == (0, 3, 6)
 
 
+def test_settings_are_changed_by_name():
+    changed = Settings().change({"rule": "random", "count": 12, "areas": 0.2})
+    assert changed == replace(Settings(), rule="random", count=12, areas=(0.2,))
+    assert Settings().change({}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rul": "random"}, "no setting 'rul' of the findings; the settings are clusters, restarts, seed"),
+        ({"rule": "best"}, "no rule 'best' to choose neurons; the rules are strongest, typical, different, random"),
+        ({"clusters": "many"}, "the setting clusters is 'many'; give a whole number"),
+        ({"clusters": 2.5}, "the setting clusters is 2.5; give a whole number"),
+        ({"clusters": 0}, "the setting clusters is 0; give at least 1"),
+        ({"areas": (0.1, "x")}, "the setting areas is .*; give numbers such as"),
+        ({"areas": (0.1, 1.5)}, "give shares between 0 and 1"),
+        ({"rule": 3}, "the setting rule is 3; give a word"),
+    ],
+)
+def test_wrong_settings_are_said(options: dict[str, object], words: str):
+    with pytest.raises(FindingError, match=words):
+        Settings().change(options)
+
+
+def test_the_rule_decides_what_a_gallery_shows(still: Run):
+    layer = xinc.trace(still.model, still.input(0), size=SIZE)["layer2"]
+    for rule in ("strongest", "random"):
+        settings = QUICK.change({"rule": rule, "count": 2})
+        found = analyse(still, findings=["gallery"], layers=["layer2"], settings=settings)["gallery/paper/layer2"].ds
+        totals = layer.totals().numpy()
+        assert found.attrs["rule"] == rule
+        assert found["neuron"].size == 2
+        if rule == "strongest":
+            assert found["neuron"].values.tolist() == np.argsort(-totals, kind="stable")[:2].tolist()
+
+
 def test_an_embedding_is_made_when_named(still: Run):
     tree = analyse(still, findings=["embedding"], layers=["layer2"], settings=replace(QUICK, embedded=6))
     found = tree["embedding/paper/layer2"].ds

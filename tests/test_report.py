@@ -185,6 +185,8 @@ def test_several_runs_need_a_place(made: list[Run]) -> None:
         ("/a/b/holiday.mp4", "holiday"),
         ("/data/vipseg_1001/frames", "vipseg_1001"),
         ("street", "street"),
+        ("/data/VIPSeg:1001_xyz", "1001_xyz of VIPSeg"),
+        ("aachen_000000_000019_leftImg8bit.png", "aachen_000000_000019"),
         ("", "a signal"),
     ],
 )

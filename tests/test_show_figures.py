@@ -24,6 +24,7 @@ from xinc.findings.regions import Clustering, grid_like, rgb
 from xinc.show import figures, style
 from xinc.show.figures.maps import neuron_name
 from xinc.show.figures.motion import colour_wheel, flow_colours
+from xinc.show.figures.neurons import REST, _picks, category_marks
 from xinc.show.figures.sheet import Cell, Row, Scale, sheet, shrunk, spoken, stretched
 from xinc.signals.clip import Segment, Segments
 
@@ -248,6 +249,25 @@ def test_large_pictures_are_averaged_down_and_keep_their_mean() -> None:
 def test_stretching_a_flat_map_gives_zeros() -> None:
     assert not stretched(np.full((3, 3), 7.0)).any()
     assert stretched(np.array([[2.0, 4.0]])).tolist() == [[0.0, 1.0]]
+
+
+def test_categories_of_several_instances_come_first_and_colours_run_out_late() -> None:
+    names = ["road", "car", "car", *(f"kind {i}" for i in range(12)), "unseen"]
+    marks = category_marks(names, np.array([50, 1, 1, *range(20, 8, -1), 0]))
+    assert list(marks)[:3] == ["car", "road", "kind 0"]
+    assert "unseen" not in marks
+    looks = list(marks.values())
+    assert len(set(looks[:10])) == 10
+    assert set(looks[10:]) == {REST}
+    assert [mark.filled for mark in looks[:10]] == [True] * 5 + [False] * 5
+
+
+def test_every_rule_shows_another_neuron_where_there_is_one() -> None:
+    data = xr.Dataset(
+        {"chosen": (("rule", "pick"), [[4, 2, 1], [4, 2, 3], [4, 9, 7], [2, -1, -1]])},
+        coords={"rule": ["strongest", "typical", "different", "random"]},
+    )
+    assert _picks(data) == [("strongest", 4), ("typical", 2), ("different", 9), ("random", 2)]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -31,6 +33,11 @@ def test_the_best_grouping_and_the_exception_are_named() -> None:
     assert said[2] == (
         "Grid cells, which know only place, explain least in 1 of 2 layers (0.20 to 0.40); not in NeRV block 3."
     )
+
+
+def test_a_grid_comes_last_though_another_grid_is_lower() -> None:
+    said = story.groupings({"FFN": {"layer1": scores(rgb=0.6, instances=0.5, grid=0.4, grid_matched=0.3)}})
+    assert said[1] == "Grid cells, which know only place, explain least in the layer (0.40)."
 
 
 def test_dead_neurons_have_no_say() -> None:
@@ -116,6 +123,8 @@ def test_the_first_sentence_names_what_was_fitted() -> None:
     assert story.fits([ffn]).startswith(
         "An FFN of 33 thousand parameters draws frame 00000 of Big Buck Bunny at 128×256"
     )
+    still = replace(ffn, signal="aachen_000000_000019", frame="aachen_000000_000019_leftImg8bit")
+    assert " draws a picture of aachen_000000_000019 at " in story.fits([still])
 
 
 @pytest.mark.parametrize(

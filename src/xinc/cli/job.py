@@ -10,12 +10,12 @@ import typer
 from xinc.cli.app import JOB, app, done, stage
 from xinc.cli.options import (
     Annotations,
+    BothOptions,
     Count,
     Epochs,
     Every,
     Frames,
     Method,
-    Options,
     Out,
     Seed,
     Size,
@@ -62,14 +62,15 @@ def explain(
     seed: Seed = 0,
     method: Method = "paper",
     frames: Frames = None,
-    options: Options = None,
+    options: BothOptions = None,
 ) -> None:
     """Fit, trace, analyse and report on your own image, video or folder of frames."""
-    from xinc.workflow import Analysing, Fitting, Source, explain, explain_tasks
+    from xinc.workflow import Analysing, Fitting, Source, divided, explain, explain_tasks
 
     if annotations is not None and len(signals) > 1:
         raise SignalError("--annotations belong to one signal; explain signals with annotations one by one")
     sources = [Source(signal, as_size(size), every, start, count, annotations) for signal in signals]
-    fitting = Fitting(model, seed, epochs, options=as_options(options))
-    tasks = explain_tasks(sources, fitting, Analysing(method, as_frames(frames)))
+    network, settings = divided(as_options(options))
+    fitting = Fitting(model, seed, epochs, options=network)
+    tasks = explain_tasks(sources, fitting, Analysing(method, as_frames(frames), settings))
     done(explain(tasks, out, stage=stage, progress=True))

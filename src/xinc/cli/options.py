@@ -33,6 +33,24 @@ Options = Annotated[
         help="An option of the network's family, such as width=64, fc_dim=24, params=500000 or bpp=4; may be repeated.",
     ),
 ]
+BothOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="An option of the network's family, such as width=64 or bpp=4, or a setting of the findings, such as "
+        "rule=random or clusters=24; may be repeated.",
+    ),
+]
+FindingSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting of the findings, such as rule=strongest (or typical, different, random), count=12, clusters=24 "
+        "or areas=0.1,0.5; may be repeated.",
+    ),
+]
 Method = Annotated[str, typer.Option(help="Definition of the maps: paper, official, exact or ablation.")]
 Frames = Annotated[
     str | None, typer.Option(metavar="0,5,10:20:2", help="Frames by number; a few that suit the analyses if not given.")

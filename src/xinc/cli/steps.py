@@ -13,6 +13,7 @@ from xinc.cli.options import (
     Count,
     Epochs,
     Every,
+    FindingSettings,
     Frames,
     Layers,
     Method,
@@ -87,12 +88,14 @@ def analyse(
         str | None, typer.Option(metavar="NAME,NAME", help="Findings by name; all if not given.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of clusters, samples and displacements.")] = 0,
+    settings: FindingSettings = None,
 ) -> None:
     """Compute the findings of section 4 of the paper into results.zarr; what is there already is kept."""
     from xinc.findings.analyse import analyse
     from xinc.findings.analyses import Settings
     from xinc.run import load
 
+    chosen = Settings(seed=seed).change(as_options(settings))
     loaded = load(run)
     with stage("Analysing") as progress:
         analyse(
@@ -101,7 +104,7 @@ def analyse(
             layers=as_names(layers),
             frames=as_frames(frames),
             findings=as_names(findings),
-            settings=Settings(seed=seed),
+            settings=chosen,
             progress=progress,
         )
     done(run / "results.zarr")

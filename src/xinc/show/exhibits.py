@@ -209,9 +209,11 @@ KINDS: tuple[Kind, ...] = (
                 "Contribution maps of neurons of each layer",
                 "Each picture is one neuron: bright where it contributes much, black where it contributes nothing, "
                 "each stretched from its least to its greatest value. “12 → 3” is the kernel from channel 12 to "
-                "channel 3, “#12” an input feature; after the strongest neuron come those least like the ones before.",
+                "channel 3, “#12” an input feature.",
             ),
         ),
+        shown,
+        story.gallery,
     ),
     Kind(
         "grouping",

@@ -11,6 +11,7 @@ import numpy as np
 
 from xinc.show.figures.curves import GROUPING_NAMES
 from xinc.show.figures.sheet import Array, Panels, signed, spoken
+from xinc.signals.segments import common_stem
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,6 +84,22 @@ class Extremes:
         return cls(high, values[high], low, values[low])
 
 
+CHOSEN = {
+    "strongest": "the neurons that contribute most",
+    "typical": "the neurons nearest to the median neuron of their layer",
+    "different": "the strongest neuron of each layer, then those least like the ones before",
+    "random": "neurons drawn at random, by seed {seed}",
+}
+"""Rule of a gallery to what it shows."""
+
+
+def gallery(panels: Panels) -> list[str]:
+    """Fig. 3: by which rule its neurons were chosen."""
+    attrs = [data.attrs for layers in panels.values() for data in layers.values()]
+    rules = dict.fromkeys(CHOSEN[a["rule"]].format(seed=a["seed"]) for a in attrs)
+    return [f"Shown are {listing(rules)}."]
+
+
 def medians(data: xr.Dataset) -> dict[str, float]:
     """Median score over the neurons that are not dead, a grouping."""
     found = {}
@@ -114,12 +131,17 @@ def groupings(panels: Panels) -> list[str]:
         )
     with_grid = {layer: found for layer, found in scores.items() if "grid" in found}
     if with_grid:
-        last = [layer for layer, found in with_grid.items() if min(found, key=found.__getitem__) == "grid"]
+        last = [layer for layer, found in with_grid.items() if min(_content(found), default=np.inf) > found["grid"]]
         grids = span(found["grid"] for found in with_grid.values())
         sentence = f"Grid cells, which know only place, explain least in {parts(len(last), len(with_grid))} ({grids})"
         rest = [layer for layer in with_grid if layer not in last]
         sentences.append(sentence + (f"; not in {listing(rest)}." if last and len(rest) in (1, 2, 3) else "."))
     return sentences
+
+
+def _content(scores: Numbers) -> list[float]:
+    """Scores of the groupings that know what is in the frame: all but grids."""
+    return [score for kind, score in scores.items() if not kind.startswith("grid")]
 
 
 def _by(kind: str) -> str:
@@ -260,7 +282,8 @@ def fits(found: Sequence[Fitted]) -> str:
         if fit.frames > 1:
             what = f"{fit.frames} frames"
         elif known is None:
-            what = "a picture" if fit.frame == fit.signal else f"frame {fit.frame}"
+            alone = common_stem(fit.frame) == fit.signal.split(" of ")[0]
+            what = "a picture" if alone else f"frame {fit.frame}"
         else:
             what = "the first frame" if known.frame == fit.frame and known.frames > 1 else f"frame {fit.frame}"
         where = "" if known else f" of {fit.signal} at {fit.size[0]}×{fit.size[1]}"

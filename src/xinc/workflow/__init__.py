@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from xinc.errors import FindingError, SignalError
+from xinc.findings.analyses import Settings
 from xinc.models.families import family
 from xinc.run import Run, fit
 from xinc.signals import datasets
@@ -130,12 +131,23 @@ class Analysing:
         frames: indices; None for those that the findings choose.
         options: changes of :class:`xinc.findings.analyses.Settings`.
         embed: whether UMAP lays out the neurons of the outermost layer (Fig. 10).
+
+    Raises:
+        FindingError: there is no such setting, or it cannot have that value.
     """
 
     method: str = "paper"
     frames: tuple[int, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     embed: bool = True
+
+    def __post_init__(self) -> None:
+        _ = self.settings  # a wrong one is said before anything is fitted
+
+    @property
+    def settings(self) -> Settings:
+        """All settings of the findings."""
+        return Settings().change(self.options)
 
 
 @dataclass(frozen=True)
@@ -186,13 +198,12 @@ def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
     """Compute the findings of a run into its results; what is there for the same settings stays."""
     from xinc.canvas.trace import trace
     from xinc.findings.analyse import analyse
-    from xinc.findings.analyses import Settings
 
     name = run.path.name if run.path else run.family
     how: dict[str, Any] = {
         "methods": (analysing.method,),
         "frames": None if len(run.clip) == 1 else analysing.frames,
-        "settings": replace(Settings(), **analysing.options),
+        "settings": analysing.settings,
     }
     with stage(f"Analysing {name}") as progress:
         analyse(run, **how, progress=progress)
@@ -243,6 +254,12 @@ def demo_tasks(quick: bool = False) -> list[Task]:
         settings = {"restarts": 2, "shifts": 5, "sample": 32}
     seen = Analysing(frames=(0, frames // 2), options=settings, embed=not quick)
     return [Task("nerv", clip, nerv, seen), Task("ffn", replace(clip, count=1), ffn, seen)]
+
+
+def divided(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options by name: those of a network's family, and settings of the findings."""
+    ours = {one.name for one in fields(Settings)}
+    return {k: v for k, v in options.items() if k not in ours}, {k: v for k, v in options.items() if k in ours}
 
 
 def explain_tasks(sources: Sequence[Source], fitting: Fitting, analysing: Analysing) -> list[Task]:

@@ -25,7 +25,7 @@ AGAINST = Scale(
 GREY = Scale(style.LIGHTNESS, 0.0, 1.0, "intensity (R + G + B) and Sobel edges, least to greatest")
 COLUMNS = 5
 SHOWN = 6
-"""Maps of a layer in a gallery: more would be too small to see."""
+"""Maps in a row of a gallery: more would be too small to see."""
 
 
 def neuron_name(row: Mapping[str, int]) -> str:
@@ -45,7 +45,9 @@ def gallery(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     for frame in distinct(frames[network] for network in panels):
         rows.append(Row([Cell(frame, "frame")]))
     for network, layers in panels.items():
-        rows += [Row(_maps(data)[:SHOWN], f"{network}\n{spoken(name)}") for name, data in layers.items()]
+        for name, data in layers.items():
+            maps, label = _maps(data), f"{network}\n{spoken(name)}"
+            rows += [Row(maps[i : i + SHOWN], "" if i else label) for i in range(0, len(maps), SHOWN)]
     return sheet(rows)
 
 

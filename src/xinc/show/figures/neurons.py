@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,26 +12,54 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from xinc.show import style
-from xinc.show.figures.maps import MAP
+from xinc.show.figures.maps import MAP, neuron_name
 from xinc.show.figures.sheet import Array, Cell, Panels, picture, spoken, stretched
 
 if TYPE_CHECKING:
     import xarray as xr
 
-NAMED = 9
-"""Categories with a colour or marker of their own; the rest is grey."""
+SHARES = (0, 1, 5, 10, 20, 40, 60, 80, 100)
+"""Marks of an axis of shares, in per cent."""
 
 
-def category_looks(categories: Sequence[str], areas: Array) -> dict[str, str]:
-    """A colour a category, the largest categories first; grey for those beyond the palette."""
-    size: dict[str, float] = {}
+@dataclass(frozen=True)
+class Mark:
+    """How a category is drawn."""
+
+    colour: str
+    filled: bool = True
+
+    @property
+    def face(self) -> str:
+        """Colour inside a marker."""
+        return self.colour if self.filled else style.PAPER.light
+
+
+REST = Mark(style.GREY.light)
+"""Categories for which no colour is left."""
+
+
+def category_marks(categories: Sequence[str], areas: Array) -> dict[str, Mark]:
+    """A colour a category, filled or open: first those of several instances, then by area; the rest is grey."""
+    counts, size = Counter(categories), dict.fromkeys(categories, 0.0)
     for category, area in zip(categories, areas, strict=True):
-        size[category] = size.get(category, 0.0) + float(area)
+        size[category] += float(area)
     hues = [h.light for h in style.CATEGORICAL if h is not style.GREY]
-    ordered = sorted(size, key=lambda c: (-size[c], c))
-    return {c: hues[i] if i < len(hues) else style.GREY.light for i, c in enumerate(ordered)}
+    marks = [Mark(hue, filled) for filled in (True, False) for hue in hues]
+    ordered = sorted((c for c in size if size[c] > 0), key=lambda c: (counts[c] < 2, -size[c], c))
+    return {c: marks[i] if i < len(marks) else REST for i, c in enumerate(ordered)}
+
+
+def _share_axis(axes: Axes) -> None:
+    """Shares of none to all in even steps of their square root: one large share does not hide the small ones."""
+    top = axes.get_ylim()[1]
+    axes.set_yscale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0)), np.square))
+    axes.yaxis.set_major_locator(FixedLocator(SHARES))
+    axes.set_ylim(0, top)
+    axes.grid(axis="y")
 
 
 @style.styled
@@ -37,57 +67,71 @@ def instances(panels: Panels) -> Figure:
     """What sampled neurons of each layer give to the instances of one frame (Fig. 8, left).
 
     Args:
-        panels: what :func:`xinc.findings.objects.objects` returns; of each rule the first neuron is drawn.
+        panels: what :func:`xinc.findings.objects.objects` returns; of each rule one neuron is drawn.
     """
     series = [(network, name, data) for network, layers in panels.items() for name, data in layers.items()]
-    figure = style.new_figure(3.2 if len(series) <= 4 else 5.4)
     columns = min(len(series), 4)
-    grid = figure.subplots(-(-len(series) // columns), columns, sharey=True, squeeze=False)
+    rows = -(-len(series) // columns)
+    figure = style.new_figure(3.2 * rows if rows < 2 else 2.6 * rows)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     first = series[0][2]
-    looks = category_looks([str(c) for c in first["category"].values], first["area"].values)
+    marks = category_marks([str(c) for c in first["category"].values], first["area"].values)
     for axes, (network, name, data) in zip(grid.flat, series, strict=False):
         picks = _picks(data)
         for x, (_, neuron) in enumerate(picks):
-            _dots(axes, data, data["share"].sel(neuron=neuron).values, x, looks)
+            _dots(axes, data, data["share"].sel(neuron=neuron).values, x, marks)
         axes.set_title(f"{network} {spoken(name)}")
-        axes.set_xticks(range(len(picks)), [f"{rule}\n#{neuron}" for rule, neuron in picks])
+        axes.set_xticks(range(len(picks)), [f"{rule}\n{_named(data, neuron)}" for rule, neuron in picks])
         axes.set_xlim(-0.5, len(picks) - 0.5)
-        axes.set_ylim(bottom=0)
+    _share_axis(grid.flat[0])
+    for axes in grid.flat[1:]:
         axes.grid(axis="y")
     for axes in grid.flat[len(series) :]:
         axes.set_visible(False)
     for row in grid:
         row[0].set_ylabel("share of the mean\ncontribution (%)")
-    _category_legend(figure, looks)
+    _category_legend(figure, marks)
     return figure
 
 
 def _picks(data: xr.Dataset) -> list[tuple[str, int]]:
-    """A neuron a rule; the second of "different", whose first is the strongest."""
+    """A neuron a rule, another one for each; not the first of "different", which is the strongest."""
     chosen = data["chosen"].isel(frame=0) if "frame" in data["chosen"].dims else data["chosen"]
-    picks = [
-        (str(rule), [int(k) for k in row if k >= 0]) for rule, row in zip(data["rule"].values, chosen, strict=True)
-    ]
-    return [(rule, own[min(rule == "different", len(own) - 1)]) for rule, own in picks if own]
+    picks: dict[str, int] = {}
+    for rule, row in zip(data["rule"].values, chosen.values, strict=True):
+        own = [int(k) for k in row if k >= 0]
+        fresh = [k for k in own[rule == "different" :] if k not in picks.values()] or own
+        if fresh:
+            picks[str(rule)] = fresh[0]
+    return list(picks.items())
 
 
-def _dots(axes: Axes, data: xr.Dataset, shares: Array, x: float, looks: Mapping[str, str]) -> None:
-    counts: dict[str, int] = {}
-    categories = [str(c) for c in data["category"].values]
-    offsets = np.linspace(-0.28, 0.28, max(len(categories), 2))
-    for i, (category, share) in enumerate(zip(categories, shares, strict=True)):
-        marker = style.MARKERS[counts.get(category, 0) % len(style.MARKERS)]
-        counts[category] = counts.get(category, 0) + 1
-        if np.isfinite(share):
-            axes.plot(x + offsets[i], 100 * share, marker, color=looks[category], markersize=4.2, alpha=0.9)
+def _named(data: xr.Dataset, neuron: int) -> str:
+    row = data.sel(neuron=neuron)
+    return neuron_name({"input": int(row["input"]), "output": int(row["output"])})
 
 
-def _category_legend(figure: Figure, looks: Mapping[str, str]) -> None:
-    named = [c for c, colour in looks.items() if colour != style.GREY.light]
-    handles = [Line2D([], [], linestyle="", marker="o", color=looks[c], label=c) for c in named]
-    if len(named) < len(looks):
-        label = f"{len(looks) - len(named)} others"
-        handles.append(Line2D([], [], linestyle="", marker="o", color=style.GREY.light, label=label))
+def _markers(data: xr.Dataset, marks: Mapping[str, Mark]) -> Iterator[tuple[int, Mark, str]]:
+    """Region, look and shape of each instance: the instances of a category share the look and differ in shape."""
+    counts: Counter[str] = Counter()
+    for region, category in enumerate(str(c) for c in data["category"].values):
+        yield region, marks.get(category, REST), style.MARKERS[counts[category] % len(style.MARKERS)]
+        counts[category] += 1
+
+
+def _dots(axes: Axes, data: xr.Dataset, shares: Array, x: float, marks: Mapping[str, Mark]) -> None:
+    offsets = np.linspace(-0.3, 0.3, max(len(shares), 2))
+    for region, mark, shape in _markers(data, marks):
+        if np.isfinite(shares[region]):
+            look: dict[str, Any] = {"mec": mark.colour, "mfc": mark.face, "mew": 0.9, "ms": 4.2, "alpha": 0.9}
+            axes.plot(x + offsets[region], 100 * shares[region], shape, **look)
+
+
+def _category_legend(figure: Figure, marks: Mapping[str, Mark]) -> None:
+    named = {c: mark for c, mark in marks.items() if mark != REST}
+    if len(named) < len(marks):
+        named[f"{len(marks) - len(named)} others"] = REST
+    handles = [Line2D([], [], ls="", marker="o", mec=m.colour, mfc=m.face, label=c) for c, m in named.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), handletextpad=0.2)
 
 
@@ -103,22 +147,21 @@ def instances_over_time(panels: Panels) -> Figure:
     grid = figure.subplots(len(series), 2, sharex=True, squeeze=False)
     first = series[0][1]
     area = first["area"].values
-    looks = category_looks([str(c) for c in first["category"].values], area.mean(axis=0) if area.ndim > 1 else area)
+    marks = category_marks([str(c) for c in first["category"].values], area.mean(axis=0) if area.ndim > 1 else area)
     for row, (title, data) in zip(grid, series, strict=True):
         for axes, (rule, neuron) in zip(row, _picks(data)[:2], strict=False):
-            counts: dict[str, int] = {}
-            for region, category in enumerate(str(c) for c in data["category"].values):
-                marker = style.MARKERS[counts.get(category, 0) % len(style.MARKERS)]
-                counts[category] = counts.get(category, 0) + 1
-                values = 100 * data["share"].sel(neuron=neuron).isel(region=region).values
-                axes.plot(data["frame"].values, values, marker=marker, markersize=3.5, lw=1.1, color=looks[category])
-            axes.set_title(f"{title}, {rule} neuron #{neuron}")
-            axes.set_ylim(bottom=0)
-            axes.grid()
+            shares = 100 * data["share"].sel(neuron=neuron).transpose("frame", "region").values
+            for region, mark, shape in _markers(data, marks):
+                look: dict[str, Any] = {"color": mark.colour, "mfc": mark.face, "ms": 3.5, "lw": 1.1}
+                axes.plot(data["frame"].values, shares[:, region], marker=shape, **look)
+            axes.set_title(f"{title}, {rule} neuron {_named(data, neuron)}")
+            _share_axis(axes)
+            axes.grid(axis="x")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         row[0].set_ylabel("share of the mean\ncontribution (%)")
     for axes in grid[-1]:
         axes.set_xlabel("frame")
-    _category_legend(figure, looks)
+    _category_legend(figure, marks)
     return figure
 
 
@@ -142,7 +185,8 @@ def umap(data: xr.Dataset, maps: Mapping[tuple[str, int], Array], title: str = "
         centre.scatter(
             position[own, 0], position[own, 1], s=9, alpha=0.75, linewidths=0, marker=style.MARKERS[i % 10], **look
         )
-    centre.set(xlabel="UMAP 1 (no unit)", ylabel="UMAP 2 (no unit)", title=title)
+    centre.set(xlabel="the two dimensions of UMAP have no unit", title=title)
+    centre.spines["left"].set_visible(False)
     centre.set_xticks([])
     centre.set_yticks([])
     if len(members) > 1:
