@@ -230,7 +230,30 @@ def _joined(parts: Sequence[xr.Dataset], job: _Job) -> xr.Dataset:
     import xarray as xr
 
     index = pd.Index(list(job.frames), name="frame")
+    for dimension in ("grouping", "region"):
+        parts = _aligned(parts, dimension)
     joined = xr.concat(
         parts, dim=index, data_vars="all", coords="minimal", compat="override", join="exact", combine_attrs="override"
     )
     return joined.assign_attrs(digest=job.key, made_with=json.dumps(job.described))
+
+
+def _aligned(parts: Sequence[xr.Dataset], dimension: str) -> Sequence[xr.Dataset]:
+    """Parts over all regions that any has: a frame that nobody annotated has no instances, so NaN, and counts of 0."""
+    if any(dimension not in part.indexes for part in parts):
+        return parts
+    names = list(dict.fromkeys(name for part in parts for name in part[dimension].values))
+    if all(len(part[dimension]) == len(names) for part in parts):
+        return parts
+    beside = [name for name, values in parts[0].coords.items() if values.dims == (dimension,) and name != dimension]
+    words = {
+        c: {n: v for part in parts for n, v in zip(part[dimension].values, part[c].values, strict=True)} for c in beside
+    }
+    counts = {name: 0 for name, values in parts[0].items() if values.dtype.kind == "i"}
+    fill: dict[Any, Any] = {name: counts.get(name, np.nan) for name in parts[0]}
+    return [
+        part.drop_vars(beside)
+        .reindex({dimension: names}, fill_value=fill)
+        .assign_coords({c: (dimension, [words[c][n] for n in names]) for c in beside})
+        for part in parts
+    ]
