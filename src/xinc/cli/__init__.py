@@ -4,7 +4,7 @@ Nothing heavy is imported before a command runs, so that ``xinc --help`` answers
 commands with :data:`app` when it is imported; the order of imports is the order in ``xinc --help``.
 """
 
-from xinc.cli import datasets, importing, inspect, job, prune, steps, verify
+from xinc.cli import datasets, importing, inspect, job, prune, replicate, steps, verify
 from xinc.cli.app import app
 
-__all__ = ["app", "datasets", "importing", "inspect", "job", "prune", "steps", "verify"]
+__all__ = ["app", "datasets", "importing", "inspect", "job", "prune", "replicate", "steps", "verify"]

@@ -7,7 +7,8 @@ combined and the whole uncertainty carried along.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from xinc.findings import objects
 from xinc.findings.finding import Array
 from xinc.findings.moments import Resampled
-from xinc.findings.statistics import median, nanmean
+from xinc.findings.statistics import nanmean
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,7 +43,21 @@ class Measured:
         return Measured(self.value - other.value, self.draws - other.draws, self.neurons + other.neurons)
 
 
-@dataclass(frozen=True)
+Statistic = Callable[[Values], Values]
+"""From values with neurons on the last axis to a number for each row of them."""
+
+
+def medians(values: Values) -> Values:
+    """Median of the finite values of each row; NaN, in silence, where there are none."""
+    if np.isfinite(values).all():
+        return np.asarray(np.median(values, axis=-1))
+    ordered = np.sort(np.where(np.isfinite(values), values, np.inf), axis=-1)
+    count = np.isfinite(values).sum(axis=-1, keepdims=True)
+    middle = [np.take_along_axis(ordered, np.maximum(at, 0), axis=-1) for at in ((count - 1) // 2, count // 2)]
+    return np.where(count > 0, (middle[0] + middle[1]) / 2, np.nan)[..., 0]
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """The results of one run under one method.
 
@@ -63,11 +78,21 @@ class Evidence:
     pixelwise: bool
     draws: int = 200
     seed: int = 0
+    read: dict[str, xr.Dataset] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def groups(self) -> frozenset[str]:
+        """Paths of all results."""
+        return frozenset(self.tree.groups)
 
     def dataset(self, finding: str, layer: str) -> xr.Dataset | None:
-        """A finding of a layer, None where it was not made."""
+        """A finding of a layer, read once; None where it was not made."""
         path = f"/{finding}/{self.method}/{layer}"
-        return self.tree[path].to_dataset() if path in self.tree.groups else None
+        if path not in self.groups:
+            return None
+        if path not in self.read:
+            self.read[path] = self.tree[path].to_dataset().load()
+        return self.read[path]
 
     def depth(self, layer: str) -> int:
         """Layers between a layer and the output: 0 for the last one."""
@@ -78,14 +103,13 @@ class Evidence:
         position = self.all_layers.index(layer) - 1
         return self.all_layers[position] if position >= 0 and self.all_layers[position] in self.layers else None
 
-    def over_neurons(self, values: Array, statistic: Callable[[Array], float] = median) -> Measured:
+    def over_neurons(self, values: Array, statistic: Statistic = medians) -> Measured:
         """A statistic of values by neuron, ``(frame, neuron)``: computed for each frame, averaged over frames."""
         values = np.atleast_2d(np.asarray(values, dtype=np.float64))
         count = values.shape[1]
-        rng = np.random.default_rng(self.seed)
-        samples = (rng.integers(count, size=count) for _ in range(self.draws))
-        drawn = [_mean([statistic(row) for row in values[:, sample]]) for sample in samples]
-        return Measured(_mean([statistic(row) for row in values]), np.array(drawn), count)
+        samples = np.random.default_rng(self.seed).integers(count, size=(self.draws, count))
+        drawn = np.stack([statistic(row[samples]) for row in values])
+        return Measured(float(nanmean(statistic(values), axis=0)), nanmean(drawn, axis=0), count)
 
     def over_pictures(self, finding: str, layer: str, statistic: Callable[[Resampled], Values]) -> Measured | None:
         """A statistic of a layer's pictures, averaged over frames; None where its moments were not made."""
@@ -97,10 +121,6 @@ class Evidence:
         ]
         values = nanmean(np.stack(frames), axis=0)
         return Measured(float(values[0]), values[1:], int(dataset.attrs["neurons"]))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(nanmean(np.asarray(values, dtype=np.float64), axis=0))
 
 
 Measure = Callable[[Evidence, str], Measured | None]
@@ -155,8 +175,8 @@ def dead_share(evidence: Evidence, layer: str) -> Measured | None:
     return None if found is None else evidence.over_neurons(found["total"].values == 0, _plain_mean)
 
 
-def _plain_mean(values: Array) -> float:
-    return float(np.mean(values))
+def _plain_mean(values: Values) -> Values:
+    return np.asarray(values.mean(axis=-1))
 
 
 def _pixel_shares(evidence: Evidence, layer: str) -> Values | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xinc.canvas.methods import method_named
 from xinc.canvas.trace import trace
 from xinc.errors import FindingError
 from xinc.findings.analyse import Progress, analyse
@@ -20,7 +22,7 @@ from xinc.findings.analyses import Settings
 from xinc.findings.claims import CLAIMS, MIXING, Claim
 from xinc.findings.clusters import mixing, stack
 from xinc.findings.evidence import Evidence, Measured
-from xinc.findings.results import fingerprint
+from xinc.findings.results import FOLDER, Results, fingerprint
 from xinc.findings.statistics import Interval, interval, nanmean
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Replication:
         methods: definitions of the maps.
         layers: names; all of each network where None. Names that a network lacks are left out.
         frames: indices; :func:`~xinc.findings.analyse.default_frames` of each run where None. A run with fewer frames
-            takes those that it has.
+            takes those that it has, or its last where it has none of them.
         draws: bootstrap resamples.
         settings: of the findings, their seed among them.
     """
@@ -57,13 +59,22 @@ class Replication:
     settings: Settings = field(default_factory=Settings)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Witness:
-    """A run's evidence, by the network's family and the signal it represents."""
+    """A run's evidence under one method."""
 
-    family: str
-    signal: str
+    run: Run
     evidence: Evidence
+
+    @property
+    def family(self) -> str:
+        """The network's family."""
+        return self.run.family
+
+    @cached_property
+    def signal(self) -> str:
+        """A name of the frames that the network represents."""
+        return fingerprint([self.run.clip.frames])
 
 
 def replicate(
@@ -72,7 +83,7 @@ def replicate(
     *,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Measure the paper's claims on runs.
+    """Measure the paper's claims on runs; what their results hold already is not computed again.
 
     Args:
         runs: runs of any families and signals; runs of one family and signal count as seeds of it.
@@ -85,34 +96,91 @@ def replicate(
         range in which the paper puts it, ``verdict`` "holds", "fails" or "undecided".
 
     Raises:
-        FindingError: there is no run.
-        TraceError: there is no such method.
+        FindingError: there is no run, or no run has a layer or frame that is named.
+        TraceError: there is no such method, or it has no rule for a network.
     """
-    import pandas as pd
-
     if not runs:
         raise FindingError("no runs to replicate the paper's claims on: give at least one")
-    witnesses: dict[str, list[Witness]] = {method: [] for method in plan.methods}
+    said = progress or (lambda what, done, total: None)
+    _check(runs, plan)
+    heard: list[Witness] = []
+    for i, run in enumerate(runs):
+        whose = f"{run.path.name if run.path else run.family}: " if len(runs) > 1 else ""
+
+        def step(what: str, done: int, total: int, i: int = i, whose: str = whose) -> None:
+            said(f"{whose}{what}", 100 * i + 100 * done // max(total, 1), 100 * len(runs))
+
+        heard += witnesses(run, plan, step)
+    said("measuring the claims", 100 * len(runs) - 1, 100 * len(runs))
+    table = _table(heard, plan.methods, plan.draws, plan.settings.seed)
+    said("the claims are measured", 100 * len(runs), 100 * len(runs))
+    return table
+
+
+def remembered(runs: Sequence[Run], *, draws: int = 200, seed: int = 0) -> pd.DataFrame:
+    """The table of :func:`replicate` from what the results of runs hold; nothing is traced.
+
+    Only methods and layers count for which :func:`replicate` measured a run's claims.
+    """
+    heard = []
     for run in runs:
-        for method, witness in _witnesses(run, plan, progress):
-            witnesses[method].append(witness)
+        tree = Results(run.path / FOLDER if run.path is not None else None).tree()
+        made = [path.split("/")[2:] for path in tree.groups if path.startswith("/moments/") and path.count("/") == 3]
+        everything, pixelwise = _described(run) if made else ((), False)
+        for method in sorted({method for method, _ in made}, key=_place):
+            layers = tuple(name for name in everything if [method, name] in made)
+            heard.append(Witness(run, Evidence(tree, method, layers, everything, pixelwise, draws, seed)))
+    return _table(heard, sorted({w.evidence.method for w in heard}, key=_place), draws, seed)
+
+
+def _place(method: str) -> int:
+    """The order of methods in a table."""
+    return METHODS.index(method) if method in METHODS else len(METHODS)
+
+
+def _table(heard: Sequence[Witness], methods: Sequence[str], draws: int, seed: int) -> pd.DataFrame:
+    import pandas as pd
+
     rows = [
         row
         for claim in (*CLAIMS, MIXING)
-        for method, heard in witnesses.items()
-        for row in _rows(claim, method, heard, plan)
+        for method in methods
+        for row in _rows(claim, method, [w for w in heard if w.evidence.method == method], draws, seed)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _witnesses(run: Run, plan: Replication, progress: Progress | None) -> Iterator[tuple[str, Witness]]:
-    """What a run says under each method."""
-    canvas = trace(run.model, run.input(0), method=plan.methods[0], size=run.clip.size)
-    everything = tuple(canvas.layers)
+def _described(run: Run) -> tuple[tuple[str, ...], bool]:
+    """All layers of a run's network, in the order of the forward pass, and whether it is an MLP over pixels."""
+    canvas = trace(run.model, run.input(0), size=run.clip.size)
+    return tuple(canvas.layers), canvas.plan.pixelwise
+
+
+def _check(runs: Sequence[Run], plan: Replication) -> None:
+    """Refuse what no run has before anything is computed: one run may lack a layer or a frame that another has."""
+    for method in plan.methods:
+        method_named(method)
+    longest = max(len(run.clip) for run in runs)
+    if wrong := [t for t in plan.frames or () if not 0 <= t < longest]:
+        raise FindingError(f"no run has frame {wrong[0]}: the longest clip has frames 0 to {longest - 1}")
+    known = dict.fromkeys(name for run in runs for name in _described(run)[0])
+    if absent := [name for name in plan.layers or () if name not in known]:
+        raise FindingError(f"no layer is called {absent[0]!r}: the networks have {', '.join(known)}")
+
+
+def witnesses(run: Run, plan: Replication, progress: Progress | None = None) -> list[Witness]:
+    """What a run says under each method: the analyses that the claims need, computed where its results lack them.
+
+    Returns:
+        One a method; none where the network has no layer that the plan names.
+    """
+    everything, pixelwise = _described(run)
     layers = tuple(name for name in everything if plan.layers is None or name in plan.layers)
     if not layers:
-        raise FindingError(f"none of the layers {list(plan.layers or ())} is in this network: {', '.join(everything)}")
-    frames = None if plan.frames is None else sorted({min(t, len(run.clip) - 1) for t in plan.frames})
+        return []
+    frames = None
+    if plan.frames is not None:
+        frames = [t for t in plan.frames if t < len(run.clip)] or [len(run.clip) - 1]
     needs = sorted({name for claim in (*CLAIMS, MIXING) for name in claim.needs})
     tree = analyse(
         run,
@@ -123,15 +191,13 @@ def _witnesses(run: Run, plan: Replication, progress: Progress | None) -> Iterat
         settings=plan.settings,
         progress=progress,
     )
-    signal = fingerprint([run.clip.frames])
-    for method in plan.methods:
-        evidence = Evidence(
-            tree, method, layers, everything, canvas.plan.pixelwise, draws=plan.draws, seed=plan.settings.seed
-        )
-        yield method, Witness(run.family, signal, evidence)
+    seed = plan.settings.seed
+    return [
+        Witness(run, Evidence(tree, method, layers, everything, pixelwise, plan.draws, seed)) for method in plan.methods
+    ]
 
 
-def _rows(claim: Claim, method: str, heard: Sequence[Witness], plan: Replication) -> Iterator[dict[str, object]]:
+def _rows(claim: Claim, method: str, heard: Sequence[Witness], draws: int, seed: int) -> Iterator[dict[str, object]]:
     """The rows of a claim under one method: one for each family and layer that it is about."""
     for family in dict.fromkeys(w.family for w in heard):
         members = [w for w in heard if w.family == family]
@@ -139,7 +205,7 @@ def _rows(claim: Claim, method: str, heard: Sequence[Witness], plan: Replication
             measured = _measured(claim, [w for w in members if layer in w.evidence.layers], layer)
             if not measured:
                 continue
-            found = combine([_of_signal(parts) for parts in measured.values()], plan.draws, plan.settings.seed)
+            found = combine([_of_signal(parts) for parts in measured.values()], draws, seed)
             yield {
                 "claim": claim.text,
                 "model": family,
@@ -187,8 +253,12 @@ def combine(signals: Sequence[Measured], draws: int, seed: int) -> Interval:
     value = float(np.mean([signal.value for signal in signals]))
     rng = np.random.default_rng(seed)
     chosen = rng.integers(len(signals), size=(draws, len(signals)))
-    drawn = [[signals[i].draws[rng.integers(len(signals[i].draws))] for i in row] for row in chosen]
-    return interval(value, nanmean(np.array(drawn), axis=1))
+    lengths = np.array([len(signal.draws) for signal in signals])
+    known = np.full((len(signals), lengths.max()), np.nan)
+    for row, signal in zip(known, signals, strict=True):
+        row[: len(signal.draws)] = signal.draws
+    drawn = known[chosen, (rng.random(chosen.shape) * lengths[chosen]).astype(int)]
+    return interval(value, nanmean(drawn, axis=1))
 
 
 def mixing_of(members: Sequence[Evidence], layer: str) -> Measured | None:

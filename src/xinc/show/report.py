@@ -15,16 +15,18 @@ from xinc.errors import RunError
 from xinc.run import Run
 from xinc.show import figures, story, style
 from xinc.show.exhibits import KINDS, Exhibitor
+from xinc.show.fidelity import Trusted
 from xinc.show.figures.maps import error_picture
 from xinc.show.figures.sheet import spoken
 from xinc.show.page import Drawing, Exhibit, Fit, Page, Picture, Table, View, render, written
 from xinc.show.pruning import Pruned
+from xinc.show.replication import REPLICATION
 from xinc.show.subjects import Subject, panels, signal_name, subjects
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being made, and how many of how many parts are done."""
 
-EXHIBITS: tuple[Exhibitor, ...] = (*KINDS, Pruned())
+EXHIBITS: tuple[Exhibitor, ...] = (*KINDS, REPLICATION, Pruned(), Trusted())
 """What stands in the report, in this order; whatever the runs have no results of is left out."""
 
 PACKAGES = ("torch", "numpy", "xarray", "scikit-learn", "scikit-image", "matplotlib")

@@ -1,0 +1,73 @@
+"""The paper's claims on the user's networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xinc.cli.app import STEPS, app, done, say, stage
+from xinc.cli.options import Frames, Layers, as_frames, as_names
+from xinc.cli.tables import Json, keep, show
+
+
+@app.command(rich_help_panel=STEPS)
+def replicate(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of runs; those of one kind of network and one signal count as seeds.",
+            show_default=False,
+        ),
+    ],
+    method: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="Definitions of the maps: paper, official, exact or ablation.")
+    ] = "paper,official,exact",
+    layers: Layers = None,
+    frames: Frames = None,
+    seed: Annotated[int, typer.Option(help="Of clusters, samples, displacements and resamples.")] = 0,
+    json: Json = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR|FILE",
+            help="Keep the table too: as .md, .csv or .json by the file's name, in a folder as all three.",
+        ),
+    ] = None,
+) -> None:
+    """Measure the paper's claims: value, interval, the paper's range, and verdict, for each definition of the maps.
+
+    What is computed is kept in each run's results.zarr: the same command goes on where it stopped, and xinc report
+    shows the table of its runs.
+    """
+    from xinc.errors import TraceError
+    from xinc.findings.analyses import Settings
+    from xinc.findings.replication import Replication
+    from xinc.findings.replication import replicate as measure
+    from xinc.findings.verdicts import by_claim, cases, records
+    from xinc.run import load
+    from xinc.show.replication import LEGEND, check_form, heading, lines, save, sentences
+
+    methods = as_names(method)
+    if not methods:
+        raise TraceError("--method names no definition of the maps; choose from paper, official, exact and ablation")
+    if out is not None:
+        check_form(out)
+    loaded = [load(folder) for folder in runs]
+    plan = Replication(methods, as_names(layers), as_frames(frames), settings=Settings(seed=seed))
+    with stage("Measuring the claims") as progress:
+        table = measure(loaded, plan, progress=progress)
+    known = cases(table)
+    for claim, own in by_claim(known):
+        show(lines(own, methods), heading(claim, own))
+    if json is not None:
+        keep(records(table), json)
+    say(f"{LEGEND}.")
+    for sentence in sentences(known):
+        say(sentence)
+    if out is not None:
+        done(save(table, out))

@@ -1,0 +1,192 @@
+"""The paper's claims in the report: which hold, which hang on the definition of the maps, and every number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xinc.errors import FindingError
+from xinc.findings.claims import Claim
+from xinc.findings.replication import remembered
+from xinc.findings.verdicts import Case, by_claim, cases, count, records
+from xinc.show import story
+from xinc.show.figures.replication import forest, methods_of, name_of, verdicts
+from xinc.show.figures.sheet import signed
+from xinc.show.page import Drawing, Exhibit, Table
+from xinc.show.subjects import Subject
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARKS = {"holds": "✓", "fails": "✗", "undecided": "?", "no data": "–"}
+LEGEND = (
+    "✓ the whole interval lies where the paper puts it, ✗ none of it does, ? neither; intervals of 95 % over neurons "
+    "and signals"
+)
+
+
+@dataclass(frozen=True)
+class ReplicationKind:
+    """The part of the report on runs that `xinc replicate` measured."""
+
+    short: str = "Replication"
+
+    def exhibit(self, found: Sequence[Subject]) -> Exhibit | None:
+        """Verdicts, values and the table; None where no run has what the claims are measured on."""
+        table = remembered([subject.run for subject in found])
+        if table.empty:
+            return None
+        known = cases(table)
+        methods = methods_of(known)
+        drawings = [
+            Drawing.of(
+                verdicts(known),
+                "replication-0",
+                "Verdict on each claim by layer and definition of the maps",
+                "One line a claim of the paper, one mark for each definition of the maps, in the order named below. A "
+                "row of equal marks does not hang on the definition; a claim holds where the whole confidence interval "
+                "lies where the paper puts it, and fails where none of it does.",
+            ),
+            Drawing.of(
+                forest(known),
+                "replication-1",
+                "Value and interval of each claim by layer and definition of the maps",
+                "The numbers behind the marks: each with its 95 % interval over neurons and signals, beside the range "
+                "in which the paper puts it, shaded. A statistic without an interval is a p-value.",
+            ),
+        ]
+        return Exhibit(
+            "replication",
+            self.short,
+            "Section 4 of the paper",
+            "Do the paper’s conclusions hold on these networks?",
+            sentences(known),
+            drawings,
+            [Table.of(table, "Numbers", _meaning(methods), "replication")],
+        )
+
+
+def _meaning(methods: Sequence[str]) -> str:
+    return (
+        "One row a claim, layer and definition of the maps: mean over signals with its 95 % bootstrap interval over "
+        "neurons and signals (none for a p-value), the range in which the paper puts it, the verdict, and on how many "
+        f"signals and neurons it rests. Definitions: {story.listing(methods)}."
+    )
+
+
+def sentences(found: Sequence[Case]) -> list[str]:
+    """How many cases hold, fail, or hang on the method; and which claims always do."""
+    methods, outcomes = methods_of(found), count(found)
+    under = f"under {'all' if len(methods) > 2 else 'both'} {len(methods)} definitions" if len(methods) > 1 else ""
+    under = under.replace("both 2", "both")
+    said = [f"{outcomes['holds']} hold{'' if outcomes['holds'] != 1 else 's'} {under}".strip()]
+    said.append(f"{outcomes['fails']} fail{'' if outcomes['fails'] != 1 else 's'} {under}".strip())
+    if len(methods) > 1:
+        said.append(f"{outcomes['depends']} hold under one definition and fail under another")
+    said.append(f"{outcomes['undecided']} {'are' if outcomes['undecided'] != 1 else 'is'} undecided")
+    lines = [
+        f"Of {len(found)} cases, each a claim of the paper about one layer of one kind of network, "
+        f"{story.listing(said)} (maps by {story.listing(methods)})."
+    ]
+    always = {"holds": "Nothing speaks against", "fails": "Nothing speaks for"}
+    for outcome, words in always.items():
+        if names := [claim.text for claim, own in by_claim(found) if {case.outcome for case in own} == {outcome}]:
+            lines.append(f"{words}: {'; '.join(dict.fromkeys(names))}.")
+    hanging = [
+        f"{claim.text} ({story.listing(map(name_of, own))})"
+        for claim, cases_ in by_claim(found)
+        if (own := [case for case in cases_ if case.outcome == "depends"])
+    ]
+    if hanging:
+        lines.append(f"What depends on the definition of the maps: {'; '.join(hanging)}.")
+    return lines
+
+
+def number(value: float | None) -> str:
+    """Two digits after the point, more for small numbers, fewer for large ones; a dash for none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3 if 0 < abs(value) < 0.1 else 2
+    return signed(value, f".{digits}f")
+
+
+def cell(row: Mapping[str, Any]) -> str:
+    """A method's value in a line: ``"✓ 0.52 [0.41, 0.60]"``."""
+    span = f" [{number(row['low'])}, {number(row['high'])}]" if row["low"] is not None else ""
+    return f"{MARKS[row['verdict']]} {number(row['value'])}{span}"
+
+
+def lines(found: Iterable[Case], methods: Sequence[str]) -> list[dict[str, str]]:
+    """Cases as rows with a column for each method."""
+    return [
+        {"layer": name_of(case)}
+        | {method: cell(case.rows[method]) if method in case.rows else "–" for method in methods}
+        for case in found
+    ]
+
+
+def heading(claim: Claim, own: Iterable[Case]) -> str:
+    """What stands above the cases of a claim: the claim, what is measured, the paper's range, on how many signals."""
+    counts: dict[str, int] = {}
+    for case in own:
+        family = name_of(case).split(" ")[0]
+        counts[family] = max(counts.get(family, 0), *(row["signals"] for row in case.rows.values()))
+    signals = story.listing(f"{n} of {family}" for family, n in counts.items())
+    return f"{claim.figure}: {claim.text}\n{claim.statistic}; the paper: {claim.paper}; signals: {signals}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table as Markdown: a line for each claim and layer, a column for each method."""
+    known = cases(table)
+    methods = methods_of(known)
+    head = ["claim", "the paper", "layer", *(f"`{method}`" for method in methods)]
+    text = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
+    for claim, own in by_claim(known):
+        for i, line in enumerate(lines(own, methods)):
+            first = [f"{claim.text}: {claim.statistic} ({claim.figure})", str(claim.paper)] if i == 0 else ["", ""]
+            text.append("| " + " | ".join(word.replace("|", "\\|") for word in [*first, *line.values()]) + " |")
+    return "\n".join([*text, "", LEGEND + ".", ""])
+
+
+def _json(table: pd.DataFrame) -> str:
+    return json.dumps(records(table), indent=1, allow_nan=False) + "\n"
+
+
+FORMS = {".md": markdown, ".csv": lambda table: str(table.to_csv(index=False)), ".json": _json}
+"""Suffix to the table as text."""
+
+
+def check_form(out: Path) -> bool:
+    """Whether a path is a file's rather than a folder's.
+
+    Raises:
+        FindingError: it is that of a file in a form that is not known.
+    """
+    named = bool(out.suffix) and not out.is_dir()
+    if named and out.suffix not in FORMS:
+        raise FindingError(f"{out.name} is no form of table; end it in {story.listing(FORMS)}, or name a folder")
+    return named
+
+
+def save(table: pd.DataFrame, out: Path) -> Path:
+    """Write the table: a file in the form that its suffix names, or all forms into a folder.
+
+    Raises:
+        FindingError: the file's suffix is none of those.
+    """
+    if check_form(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(FORMS[out.suffix](table), encoding="utf-8")
+        return out
+    out.mkdir(parents=True, exist_ok=True)
+    for suffix, form in FORMS.items():
+        (out / f"replication{suffix}").write_text(form(table), encoding="utf-8")
+    return out
+
+
+REPLICATION = ReplicationKind()
