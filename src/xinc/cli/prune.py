@@ -47,8 +47,9 @@ def prune(
     """Remove the neurons that contribute least: PSNR against the share removed, and the pruned network as a run."""
     from xinc.errors import FindingError
     from xinc.findings.cutting import check_free, fine_tune
-    from xinc.findings.pruning import SCORES, Pruning, conclusion, pruned, rows, tuned_row
+    from xinc.findings.pruning import SCORES, Pruning, pruned
     from xinc.findings.pruning import compare as compare_scores
+    from xinc.findings.spared import conclusion, rows, tuned_row
     from xinc.run import load
     from xinc.show.pruning import keep_figure
 

@@ -156,9 +156,10 @@ def compare(
 
         * ``psnr_unpruned (by, frame, share)``: of the network's output against that of the whole network, dB; infinite
           where nothing changes;
-        * ``psnr_signal (by, frame, share)``: against the frame, values clamped to [0, 1], dB;
-        * ``neurons (by, share)``: how many were removed; ``parameters (by, share)``: trained values of the whole
-          network that are left; ``packed (by, share)``: bytes of all of them, compressed;
+        * ``psnr_signal (by, frame, share)``: against the frame, values clamped to [0, 1], dB, at most 100;
+        * ``units (by, share)`` and ``neurons (by, share)``: how many were removed;
+        * ``parameters (by, share)``: trained values of the whole network that are left, and ``packed (by, share)``:
+          bytes of all of them, compressed;
         * ``score (by, unit)``.
 
     Raises:
@@ -213,8 +214,15 @@ class Losses:
         """PSNR in dB, a frame each: against the run's own output, and, clamped to [0, 1], against the signal."""
         with torch.no_grad():
             made = [model.render(t) for t in self.frames]
-        unpruned = [_decibels(picture, whole) for picture, whole in zip(made, self.whole, strict=True)]
-        return unpruned, [_decibels(p.clamp(0, 1), target) for p, target in zip(made, self.signal, strict=True)]
+        unpruned = [_error(picture, whole) for picture, whole in zip(made, self.whole, strict=True)]
+        signal = [_error(picture.clamp(0, 1), target) for picture, target in zip(made, self.signal, strict=True)]
+        changed = [float(decibels(error)) if error > 0 else float("inf") for error in unpruned]
+        return changed, [float(decibels(error)) for error in signal]
+
+
+def _error(picture: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error."""
+    return (picture - target).double().square().mean()
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +278,7 @@ class _Task:
         data = {
             "psnr_unpruned": (("frame", "share"), np.array(rows["unpruned"]).T, {"units": "dB"}),
             "psnr_signal": (("frame", "share"), np.array(rows["signal"]).T, {"units": "dB"}),
+            "units": ("share", counts),
             "neurons": ("share", [len(self.part.neurons(least[:count])) for count in counts]),
             "parameters": ("share", rows["parameters"], {"units": "trained values that are not zero"}),
             "packed": ("share", rows["packed"], {"units": "bytes"}),
@@ -316,77 +325,3 @@ def _least(run: Run, curves: xr.Dataset, by: str) -> tuple[Part, Indices]:
         raise FindingError(f"no curve by {by!r}; there are those by {', '.join(curves['by'].values)}")
     part = Part.of(run, curves.attrs["layer"], curves.attrs["unit"])
     return part, order(curves["score"].sel(by=by).values)[: units_of(part, curves.attrs["fraction"])]
-
-
-def spared(curves: xr.Dataset, by: str, loss: float = 1.0) -> float:
-    """The share of a layer that can go before the picture has lost some dB to the signal, mean over frames.
-
-    Between the shares that were tried, the loss is taken to grow evenly.
-    """
-    psnr = curves["psnr_signal"].sel(by=by).mean("frame").dropna("share")
-    lost, shares = psnr.values[0] - psnr.values, psnr["share"].values
-    over = np.flatnonzero(lost > loss)
-    if not len(over):
-        return float(shares[-1])
-    last = over[0]
-    return float(np.interp(loss, lost[last - 1 : last + 1], shares[last - 1 : last + 1]))
-
-
-def conclusion(curves: xr.Dataset, layer: str | None = None) -> str:
-    """What the numbers of :func:`compare` say: how much of the layer can go for one dB, by each score.
-
-    Args:
-        curves: what :func:`compare` returned.
-        layer: what to call the layer.
-    """
-    most = float(curves["share"].max())
-    found = sorted(((spared(curves, by), by) for by in curves["by"].values.tolist()), reverse=True)
-    shares = [f"{'at least ' if share >= most else ''}{100 * share:.2g} %" for share, _ in found]
-    ways = [f" {'at random' if by == 'random' else 'by ' + by}" for _, by in found]
-    what = f" of the {curves.attrs['called']} of {layer or curves.attrs['layer']} can go"
-    rest = [share + way for share, way in zip(shares[1:], ways[1:], strict=True)]
-    return f"Before the picture has lost 1 dB, {shares[0]}{what}{ways[0]}{'; ' if rest else ''}{', '.join(rest)}."
-
-
-def rows(curves: xr.Dataset, shares: Sequence[float] | None = None) -> list[dict[str, Any]]:
-    """The table of :func:`compare`, one row a score and share, for people and for JSON.
-
-    Args:
-        curves: what :func:`compare` returns.
-        shares: some of its shares; all where None.
-
-    Returns:
-        Dicts with ``layer``, ``unit`` (a key of :data:`~xinc.findings.cutting.UNITS`), ``by``, ``fraction``,
-        ``neurons`` (removed), ``psnr_unpruned``, ``psnr_signal`` (dB, mean over frames; None where infinite),
-        ``parameters`` (not zero), ``bytes`` (compressed) and ``finetune`` (steps, 0).
-    """
-    found = []
-    for name in curves.by.values.tolist():
-        for share in curves.share.values.tolist() if shares is None else shares:
-            here = curves.sel({"by": name, "share": share})
-            if np.isnan(float(here.neurons)):  # a share that only another score was tried at
-                continue
-            row: dict[str, Any] = {"layer": curves.attrs["layer"], "unit": curves.attrs["unit"], "by": name}
-            row |= {"fraction": share, "neurons": int(here.neurons)}
-            for key in ("psnr_unpruned", "psnr_signal"):
-                value = float(here[key].mean("frame"))
-                row[key] = value if np.isfinite(value) else None
-            row |= {"parameters": int(here.parameters), "bytes": int(here.packed), "finetune": 0}
-            found.append(row)
-    return found
-
-
-def tuned_row(run: Run, tuned: Run, curves: xr.Dataset, by: str) -> dict[str, Any]:
-    """The row of a network that was fine-tuned after pruning, with the keys of :func:`rows`."""
-    (row,) = rows(curves.sel({"by": [by]}), [curves.attrs["fraction"]])
-    losses = np.mean(Losses(run, curves["frame"].values.tolist())(tuned.model), axis=1)
-    parameters = list(tuned.model.parameters())
-    row |= {"psnr_unpruned": float(losses[0]), "psnr_signal": float(losses[1])}
-    row |= {"parameters": sum(map(alive, parameters)), "bytes": sum(map(packed, parameters))}
-    return {**row, "finetune": tuned.settings["pruned.finetune"]}
-
-
-def _decibels(picture: Tensor, target: Tensor) -> float:
-    """PSNR in dB; infinite where they are the same."""
-    error = (picture - target).double().square().mean()
-    return float(decibels(error)) if error > 0 else float("inf")

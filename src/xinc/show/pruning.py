@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xinc.errors import RunError
-from xinc.findings.pruning import GROUP, SCORES, conclusion, joined, rows, spared
+from xinc.findings.pruning import GROUP, SCORES, joined
 from xinc.findings.results import FOLDER, Results
+from xinc.findings.spared import conclusion, rows, spared
 from xinc.run import Run
 from xinc.show import style
 from xinc.show.figures.pruning import pruning

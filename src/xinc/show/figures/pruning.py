@@ -62,8 +62,8 @@ def _curves(axes: Axes, data: xr.Dataset, name: str) -> None:
     """One line a score, mean over frames; where nothing changes there is no number to draw."""
     mean = data[name].mean("frame")
     for by in data["by"].values.tolist():
-        values = mean.sel(by=by)
-        known = np.isfinite(values.values)
-        axes.plot(100 * data["share"].values[known], values.values[known], label=by, **LOOKS[by])
+        values, removed = mean.sel(by=by).values, 100 * data["units"].sel(by=by).values / data.attrs["count"]
+        known = np.isfinite(values)
+        axes.plot(removed[known], values[known], label=by, **LOOKS[by])
     axes.set_xlim(0, 100)
     axes.grid()
