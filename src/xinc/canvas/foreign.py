@@ -301,6 +301,23 @@ def removed(branch: Branch, neurons: Sequence[int]) -> Tensor:
         return branch.picture.images(branch.tail()(at - term)[None])[0]
 
 
+def residual(branch: Branch) -> Tensor:
+    """What the terms of a layer's neurons, added up one by one with the bias, leave of its output, ``(*shape)``.
+
+    Zero but for rounding, for every layer that was read correctly.
+    """
+    site, at = branch.site, branch.recording[branch.site.output]
+    bias = site.bias_or_zero
+    if site.contraction is not None:
+        total = site.contraction.to_output(bias.expand(1, site.positions, -1))[0]
+    else:
+        total = bias[:, None, None].expand(site.shape)
+    total, size = total.clone(), max(1, HELD_VALUES // at.numel())
+    for first in range(0, site.neurons, size):
+        total += site.terms(range(first, min(site.neurons, first + size))).sum(0)
+    return at - total
+
+
 def signed_region_sums(branch: Branch, labels: ArrayLike) -> Tensor:
     """``sum_{p in g} T_k(p, c)`` for all neurons of a layer, from one product backwards a region and colour.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -103,7 +103,7 @@ def function_name(function: Callable[..., Any]) -> str:
     name = getattr(function, "__name__", type(function).__name__)
     if name == "__get__":
         return (resolve_name(function) or "property").removesuffix(".__get__").rsplit(".", 1)[-1]
-    return str(name)
+    return str(name).split(".")[0]  # exported programs call "conv2d.default"
 
 
 class _Path:
@@ -147,7 +147,8 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             stacklevel=4,
         )
     try:
-        module.eval()
+        with suppress(NotImplementedError):  # an exported program has one mode
+            module.eval()
         yield
     finally:
         for part, on in training:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from xinc.canvas.methods import METHODS
 from xinc.canvas.plan import Plan
+from xinc.canvas.trees import map_tree, tensors_in
 from xinc.errors import TraceError
 
 VALUE_BYTES = 4
@@ -60,3 +68,36 @@ def _refusal(plan: Plan, layer: str, method: str) -> str | None:
     except TraceError as reason:
         return str(reason)
     return None
+
+
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the memory of everything that is made while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.made: dict[int, torch.UntypedStorage] = {}
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tensors_in(result):
+            storage = tensor.untyped_storage()
+            self.made[storage._cdata] = storage  # kept, so that no other takes its place
+        return result
+
+
+def recording_bytes(module: nn.Module, *inputs: Any, **keywords: Any) -> int | None:
+    """What :func:`~xinc.canvas.record.record` would hold: all values of a forward pass, which is not computed.
+
+    None where the network cannot be run without numbers, because its way depends on them.
+    """
+    state = {name: t.detach().to("meta") for name, t in (*module.named_parameters(), *module.named_buffers())}
+    arguments = map_tree((inputs, keywords), torch.Tensor, lambda t: t.to("meta"))
+    counting = _Counting()
+    try:
+        with torch.no_grad(), counting:
+            functional_call(module, state, *arguments)
+    except Exception:  # whatever their code raises on tensors without numbers
+        return None
+    return sum(storage.nbytes() for storage in counting.made.values())

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from xinc.canvas import exact, foreign
 from xinc.canvas.layer import Layer
 from xinc.canvas.methods import method_named
 from xinc.canvas.picture import Output
-from xinc.canvas.plan import Plan
+from xinc.canvas.plan import Branch, Plan, Stage
 from xinc.canvas.read import read_plan
 from xinc.canvas.record import record
 from xinc.canvas.survey import LayerSurvey, survey
@@ -49,12 +50,31 @@ class Canvas:
         """Layers with their neurons, what their maps would take, and which methods can trace them, or why not."""
         return survey(self.plan)
 
-    def __getitem__(self, name: str) -> Layer:
+    def residual(self, name: str) -> Tensor:
+        """What a layer's neurons and its bias, added up, leave of the traced values behind it; no method is involved.
+
+        Zero but for rounding, so it tells whether the network was read as it computes. On a plain chain the sum goes
+        through shuffle and activation (section 3.2 of the paper).
+
+        Returns:
+            Plain chain: the shape of the next layer's input, or of the output; other layers: that of their output.
+
+        Raises:
+            TraceError: There is no such layer.
+        """
+        layer = self._known(name)
+        if isinstance(layer, Branch):
+            return foreign.residual(layer)
+        return exact.residual(self.plan, [stage.name for stage in self.plan.stages].index(name))
+
+    def _known(self, name: str) -> Stage | Branch:
         if name not in self.layers:
             raise TraceError(f"no layer is called {name!r}; this network has {', '.join(self.layers)}")
+        return self.plan.layers[self.layers.index(name)]
+
+    def __getitem__(self, name: str) -> Layer:
         if name not in self._layers:
-            layer = self.plan.layers[self.layers.index(name)]
-            self._layers[name] = Layer(layer, self.method, self._method.layer(self.plan, name))
+            self._layers[name] = Layer(self._known(name), self.method, self._method.layer(self.plan, name))
         return self._layers[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -25,8 +25,8 @@ FUNCTIONS = _names(
 """Elementwise functions of one tensor, and perhaps of numbers."""
 
 UNCHANGED = _names(
-    "contiguous clone detach data float double to type_as dropout alpha_dropout feature_dropout feature_alpha_dropout "
-    "dropout1d dropout2d dropout3d"
+    "contiguous clone detach data alias float double to type_as dropout alpha_dropout feature_dropout "
+    "feature_alpha_dropout dropout1d dropout2d dropout3d"
 )
 """What hands its operand through (dropout in eval mode)."""
 
@@ -34,8 +34,8 @@ ELEMENTWISE = ARITHMETIC | FUNCTIONS | UNCHANGED
 
 INDEXING = UNCHANGED - _names("float double to type_as") | _names(
     "view reshape permute transpose flatten unflatten squeeze unsqueeze pixel_shuffle movedim moveaxis T mT swapaxes "
-    "swapdims view_as reshape_as ravel __getitem__ unbind split chunk narrow select channel_shuffle flip flipud fliplr "
-    "roll rot90"
+    "swapdims view_as reshape_as ravel __getitem__ unbind split chunk narrow select slice channel_shuffle flip flipud "
+    "fliplr roll rot90"
 )
 """What puts values elsewhere, or leaves some out."""
 
@@ -62,14 +62,14 @@ COPYING = _names(
 """What puts copies of values elsewhere, and zeros between them."""
 
 NORMS = _names("batch_norm instance_norm layer_norm group_norm rms_norm")
-RESAMPLING = _names("interpolate upsample upsample_bilinear")
+RESAMPLING = _names("interpolate upsample upsample_bilinear upsample_nearest2d upsample_bilinear2d upsample_bicubic2d")
 POOLING = _names("avg_pool2d adaptive_avg_pool2d")
 JOINING = _names("cat concat concatenate stack hstack vstack dstack")
 WRITING = _names("__setitem__ copy_ overwritten")
 MIXING = _names("matmul __matmul__ __rmatmul__ bmm mm baddbmm addmm einsum")
 WEIGHTINGS = _names("softmax softmin log_softmax gumbel_softmax argmax argmin")
 """What makes weights of which the paper's method keeps the recorded ones."""
-KEEPING = _names("grid_sample")
+KEEPING = _names("grid_sample grid_sampler")
 """What moves its first operand by others, of which the paper's method keeps the recorded ones."""
 
 NOT_READ = _names(

@@ -17,10 +17,16 @@ from xinc.errors import CheckpointError, ModelError
 from xinc.models.base import INR, OUTPUTS, Config, Pixelwise, decibels
 from xinc.models.families import family
 from xinc.models.foreign import READERS, Reading, decoder_shape, guess_family, listing, picture_size
-from xinc.models.tensors import dequantise, is_quantised, read_file, weights_in
+from xinc.models.tensors import EMBEDDINGS, dequantise, is_quantised, read_file, weights_in
 
 PROBES = 32_768
 """Pixels of a coordinate network that decide between what shapes leave open."""
+
+ANY_SIZE = (128, 256)
+"""``(H, W)`` at which a network that makes any size is looked at: the paper's."""
+
+VIDEO = (144, 256)
+"""``(H, W)`` with the aspect of most videos, for what a NeRV's weights leave open."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,60 @@ def import_network(
     model = row.model(config)
     model.load_state_dict(reading.state)
     return Imported(model.eval(), best, (*checkpoint.notes, *reading.notes, *_choice_note(ranked)))
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A network of a checkpoint's shapes, made without its signal.
+
+    Attributes:
+        model: the network with the checkpoint's weights; where shapes leave something open, the first choice.
+        known: what the shapes tell, fields of the family's configuration.
+        open: fields that they do not tell.
+        notes: what was converted, assumed and left out, one sentence each.
+    """
+
+    model: INR
+    known: dict[str, Any]
+    open: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def outline(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Outline:
+    """Read a network off a checkpoint's shapes alone.
+
+    Args:
+        checkpoint: what :func:`open_checkpoint` read.
+        size: ``(H, W)`` of a frame, for networks that make any size; the paper's 128×256 if not given.
+
+    Raises:
+        CheckpointError: the weights are of no known family, or names and shapes differ from its network's.
+        ModelError: the network does not make frames of that size.
+    """
+    name = checkpoint.family
+    if name is None:
+        raise CheckpointError(
+            f"{checkpoint.path} has names of no known family ({listing(checkpoint.weights)}); its module can be "
+            "inspected and traced itself: package.module:name"
+        )
+    wanted = checkpoint.frame_size(name, size or VIDEO, size) or ANY_SIZE
+    count = next((len(checkpoint.weights[n]) for n in EMBEDDINGS if n in checkpoint.weights), 1)
+    with _told_of(checkpoint, name):
+        reading = READERS[name](checkpoint.weights, torch.zeros(1, 3, *wanted).expand(count, -1, -1, -1))
+    model = family(name).model(reading.configs[0])
+    _check_names(model, reading, checkpoint.path, name)
+    model.load_state_dict(reading.state)
+    fields = reading.configs[0].to_dict()
+    left = [
+        f
+        for f in fields
+        if f == "output" or any(getattr(c, f) != getattr(reading.configs[0], f) for c in reading.configs)
+    ]
+    known = {f: value for f, value in fields.items() if f not in left}
+    notes = (*checkpoint.notes, *reading.notes)
+    if name == "nerv":
+        notes += (f"frames are taken to be {wanted[0]}×{wanted[1]}: of a NeRV's frames the weights tell only the area",)
+    return Outline(model.eval(), known, tuple(left), notes)
 
 
 def _ranked(

@@ -46,6 +46,9 @@ PROFILING = ("total_ops", "total_params")
 class Inert:
     """Stands for whatever a file named that is neither a tensor nor a plain container. It does nothing."""
 
+    named = ""
+    """What the file calls it."""
+
     def __new__(cls, *_: Any, **__: Any) -> Inert:  # noqa: D102
         return super().__new__(cls)
 
@@ -100,7 +103,7 @@ class TensorUnpickler(pickle.Unpickler):
             return self._known[full]
         if module not in PLAIN_MODULES or name not in PLAIN_TYPES:
             self.skipped.add(full)
-        return type("Inert", (Inert,), {})
+        return type("Inert", (Inert,), {"named": full})
 
     def persistent_load(self, pid: Any) -> Any:
         """A flat tensor of the storage that the pickle refers to."""
@@ -171,6 +174,11 @@ def read_file(path: Path) -> tuple[Any, list[str]]:
         path = next((path / name for name in IN_FOLDERS if (path / name).is_file()), path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
+    if program := _program_in(path):
+        raise CheckpointError(
+            f"{path} is {program}: loading it can run what is in it, so it is never loaded here; if you trust it, load "
+            "it in Python and save its state_dict(), or trace the module with xinc.trace"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -188,6 +196,18 @@ def read_file(path: Path) -> tuple[Any, list[str]]:
             f"{path} cannot be read as tensors ({type(damage).__name__}: {reason:.120}); "
             "it may be damaged, or of a format that needs its own code"
         ) from None
+
+
+def _program_in(path: Path) -> str | None:
+    """What kind of program a file is; None for files of tensors, and for what is no archive."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("constants.pkl") for name in names):
+        return "a TorchScript program"
+    exported = any(name.endswith(("serialized_exported_program.json", "archive_format")) for name in names)
+    return "a program of torch.export" if exported else None
 
 
 def _by_torch(path: Path) -> Any:
@@ -217,6 +237,13 @@ def weights_in(content: Any, path: Path) -> dict[str, Any]:
         CheckpointError: there are no named tensors in it.
     """
     found = _descend(content)
+    parts = [content, *(content.values() if isinstance(content, Mapping) else ())]
+    whole = next((part.named for part in parts if isinstance(part, Inert)), None)
+    if not found and whole:
+        raise CheckpointError(
+            f"{path} holds a whole object ({whole}), not its weights: loading it would run code, which is never done; "
+            "save model.state_dict() where it was made, or inspect and trace the module itself: package.module:name"
+        )
     if not found:
         keys = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
         raise CheckpointError(f"{path} holds no named weights (found: {keys})")

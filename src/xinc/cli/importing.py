@@ -1,0 +1,65 @@
+"""Somebody else's checkpoint as a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xinc.cli.app import STEPS, app, done, say, stage
+from xinc.cli.options import Annotations, Count, Every, Size, Start, as_options, as_size
+
+
+@app.command("import", rich_help_panel=STEPS)
+def import_(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Safetensors or torch file, or the folder that training code left it in.",
+            show_default=False,
+        ),
+    ],
+    family: Annotated[str, typer.Option("--as", metavar="FAMILY", help="ffn, siren, nerv or hnerv.")],
+    signal: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="What the network represents: image, video, folder of frames, or a sample such as bunny.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; must be new or empty.")],
+    size: Size = None,
+    annotations: Annotations = None,
+    every: Every = 1,
+    start: Start = 0,
+    count: Count = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="What the weights leave open and you know, such as activation=relu, output=sigmoid or w0=30; "
+            "chosen by the fit to the signal if not given. May be repeated.",
+        ),
+    ] = None,
+    check: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Compare so many frames, spread over the clip, with the signal.")
+    ] = 12,
+) -> None:
+    """Turn somebody else's checkpoint into a run. It is read as data: nothing that is in the file is executed."""
+    from rich.markup import escape
+
+    from xinc.workflow import Source
+    from xinc.workflow.importing import import_run, psnr_of_some
+
+    source = Source(signal, as_size(size), every, start, count, annotations)
+    run = import_run(checkpoint, family, source, out, as_options(settings), stage=stage)
+    for note in run.settings["notes"]:
+        say(f"[yellow]note:[/] {escape(note)}")
+    psnr = psnr_of_some(run, check, stage=stage)
+    height, width = run.clip.size
+    say(f"{family} of {len(run.clip)} frames of {height}×{width}, {run.parameters:,} parameters")
+    say(f"PSNR of {len(psnr)} frames: mean {float(psnr.mean()):.2f} dB, lowest {float(psnr.min()):.2f} dB")
+    done(out)

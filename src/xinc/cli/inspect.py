@@ -1,0 +1,113 @@
+"""What is in a run, a checkpoint or a module, and which methods can trace it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xinc.cli.app import STEPS, app, console
+from xinc.cli.options import Size, as_size
+from xinc.cli.tables import Json, keep, show
+from xinc.errors import ModelError
+
+if TYPE_CHECKING:
+    from xinc.canvas.survey import LayerSurvey
+
+
+@app.command(rich_help_panel=STEPS)
+def inspect(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|CHECKPOINT|RUN",
+            help="A run's folder, a checkpoint, or package.module:name of a module or of a function that makes one.",
+            show_default=False,
+        ),
+    ],
+    file: Json = None,
+    frame: Annotated[int, typer.Option(help="Which frame of a run is traced.")] = 0,
+    size: Size = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input-shape",
+            metavar="1x3x8x8",
+            help="Shape of a random input of a module; once for each of its inputs.",
+        ),
+    ] = None,
+) -> None:
+    """Say what is in it: layers, neurons, memory of all maps, and which methods can trace each layer, or why not.
+
+    A file is read as data: nothing that is in it is executed. A module's code is: it is named for that.
+    """
+    from xinc.workflow.inspecting import layers_of, subject
+
+    found = subject(target, frame=frame, size=as_size(size), shapes=[as_shape(text) for text in shapes or ()])
+    layers = layers_of(found)
+    rows = [row_of(layer) for layer in layers]
+    if file is not None:
+        keep(rows, file)
+    out = console(stderr=False)
+    for word, fact in found.facts:
+        out.print(f"{word}: {fact}", markup=False, soft_wrap=True)
+    if found.tensors:
+        show([{"tensor": name, "shape": "×".join(map(str, shape)), "values": n} for name, shape, n in found.tensors])
+    if layers:
+        show([_shown(layer) for layer in layers])
+        out.print(f"All maps of one frame: {in_bytes(sum(layer.map_bytes for layer in layers))}; reductions hold none.")
+    for reason, where in _reasons(layers).items():
+        out.print(f"{', '.join(where)}: {reason}", markup=False, soft_wrap=True)
+
+
+def row_of(layer: LayerSurvey) -> dict[str, Any]:
+    """A layer under stable names: whether each method can trace it, and why not."""
+    reasons = {method: reason for method, reason in layer.refusals.items() if reason is not None}
+    return {
+        "layer": layer.layer,
+        "module": layer.module,
+        "kind": layer.kind,
+        "neurons": layer.neurons,
+        "map_bytes": layer.map_bytes,
+        **{method: method not in reasons for method in layer.refusals},
+        "why": "; ".join(reasons.values()) or None,
+    }
+
+
+def _shown(layer: LayerSurvey) -> dict[str, Any]:
+    """What a table has room for."""
+    return {
+        "layer": layer.layer,
+        "module": layer.module,
+        "kind": layer.kind,
+        "neurons": layer.neurons,
+        "maps": in_bytes(layer.map_bytes),
+        "methods": "all" if len(layer.methods) == len(layer.refusals) else ", ".join(layer.methods),
+    }
+
+
+def _reasons(layers: tuple[LayerSurvey, ...]) -> dict[str, list[str]]:
+    """Refusals, and the layers that each concerns."""
+    found: dict[str, list[str]] = {}
+    for layer in layers:
+        for reason in filter(None, layer.refusals.values()):
+            found.setdefault(reason, []).append(layer.layer)
+    return found
+
+
+def as_shape(text: str) -> tuple[int, ...]:
+    """``"1x3x8x8"`` as a shape."""
+    parts = text.lower().replace("×", "x").split("x")
+    if not all(part.strip().isdigit() and int(part) for part in parts):
+        raise ModelError(f"--input-shape {text} is not a shape; give whole numbers such as 1x3x8x8")
+    return tuple(map(int, parts))
+
+
+def in_bytes(number: int) -> str:
+    """A number of bytes as people read it."""
+    value, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"

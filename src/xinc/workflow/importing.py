@@ -1,0 +1,70 @@
+"""Somebody else's weights become a run: checked before anything long starts, and measured afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xinc.errors import RunError
+from xinc.models.checkpoints import open_checkpoint
+from xinc.models.families import family
+from xinc.run import Run, import_checkpoint
+from xinc.workflow import Source
+from xinc.workflow.stages import Stage, silent
+
+
+def import_run(
+    path: str | Path,
+    name: str,
+    source: Source,
+    out: Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    stage: Stage = silent,
+) -> Run:
+    """Make a run of a checkpoint; nothing that is in its file is executed, and nothing in ``out`` is overwritten.
+
+    Args:
+        path: the weights; see :func:`xinc.models.checkpoints.open_checkpoint`.
+        name: family, a key of :data:`xinc.models.FAMILIES`.
+        source: the signal that the network represents. Decoders decide its size; for networks that make any, it is
+            reduced as for a fit where no size is given.
+        out: folder of the run, which must be empty or absent.
+        settings: fields of the family's configuration that are known, such as ``{"activation": "relu"}``.
+        stage: shows a long step.
+
+    Raises:
+        RunError: there is something in the folder already.
+        CheckpointError: the file is unreadable or of another family.
+        ModelError: unknown family or setting, or the network does not make frames of the size asked for.
+        SignalError: the signal cannot be opened.
+    """
+    still, checkpoint = family(name).still, open_checkpoint(path)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out} exists and is not empty; an import never overwrites: choose another folder for the run")
+    size = checkpoint.frame_size(name, source.found_size(), source.size)
+    with stage("Opening the signal"):
+        clip = replace(source, size=size, count=1 if still else source.count).open()
+    with stage("Reading the network"):
+        run = import_checkpoint(path, name, clip, **dict(settings or {}))
+    with stage("Saving the run"):
+        run.save(out)
+    return replace(run, path=out)
+
+
+def psnr_of_some(run: Run, count: int, *, stage: Stage = silent) -> Tensor:
+    """Peak signal-to-noise ratio in dB of at most ``count`` frames spread over the clip, first and last among them."""
+    frames = len(run.clip)
+    last, steps = frames - 1, max(1, min(count, frames) - 1)
+    chosen = sorted({round(last * step / steps) for step in range(steps + 1)}) if count > 1 else [0]
+    found = []
+    with stage("Comparing with the signal") as progress:
+        for number, frame in enumerate(chosen):
+            progress(f"frame {frame}", number, len(chosen))
+            found.append(run.psnr([frame]))
+    return torch.cat(found)
