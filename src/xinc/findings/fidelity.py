@@ -222,7 +222,7 @@ class _Task:
         total = np.stack([part.total for part in parts], axis=1)
         truth = np.stack([part.truth for part in parts])
         refused = np.array([parts[0].refused.get(method, "") for method in methods], dtype=np.str_)
-        summaries = [_summary(r, t, truth, self.asked.seed) for r, t in zip(correlation, total, strict=True)]
+        summaries = [summary(r, t, truth, self.asked.seed) for r, t in zip(correlation, total, strict=True)]
         return xr.Dataset(
             {
                 "correlation": (("method", *sampled), correlation),
@@ -314,7 +314,7 @@ def compare(plan: Plan, layer: str, methods: Sequence[str], asked: Verification 
     return Compared(index, correlation, total, sums, refused)
 
 
-def _summary(correlation: Values, total: Values, truth: Values, seed: int) -> dict[str, float]:
+def summary(correlation: Values, total: Values, truth: Values, seed: int) -> dict[str, float]:
     """Statistics of one method over neurons and frames, ``(frame, neuron)``; the interval resamples neurons."""
     finite = correlation[np.isfinite(correlation)]
     middle = bootstrap(correlation.T, median, draws=500, seed=seed)

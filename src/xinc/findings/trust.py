@@ -28,17 +28,17 @@ def rows(found: Fidelity) -> list[dict[str, Any]]:
     Returns:
         Dicts with ``layer``, ``method``, ``neurons`` (sampled), ``correlation_median``, ``correlation_p10``,
         ``undefined`` (share), ``totals_rank``, ``low``, ``high`` (95 % bootstrap interval of the median); None where a
-        number is undefined.
+        number is undefined, everywhere where the method has no maps of the layer.
     """
     return [
         {
             "layer": layer,
             "method": method,
             "neurons": data.sizes["neuron"],
-            **{key: _number(data[key].sel({"method": method})) for key in KEYS},
+            **{key: None if why else _number(data[key].sel({"method": method})) for key in KEYS},
         }
         for layer, data in found.compared.items()
-        for method in data["method"].values.tolist()
+        for method, why in zip(data["method"].values.tolist(), data["refused"].values.tolist(), strict=True)
     ]
 
 
@@ -132,16 +132,17 @@ def _vanished(compared: Mapping[str, xr.Dataset]) -> Iterator[str]:
 
 
 def _pruned(deleted: Mapping[str, xr.Dataset]) -> Iterator[str]:
-    """What the picture keeps without a tenth of a layer's neurons, chosen as least by each ranking."""
-    for layer, data in deleted.items():
-        kept = at_share(data, SHARE)
-        words = [
-            f"{'≥ ' if value >= CEILING else ''}{value:.1f} dB {'at random' if name == RANDOM else 'by ' + name}"
-            for name, value in kept.items()
-        ]
-        if words:
-            which = f"the {100 * SHARE:.0f} % of {layer}’s neurons that count least"
-            yield f"Without {which}, the picture keeps {_listed(words)}."
+    """What the picture keeps without a tenth of a layer's neurons, chosen as least by each ranking, over layers."""
+    kept = [at_share(data, SHARE) for data in deleted.values()]
+    words = []
+    for name in dict.fromkeys(name for own in kept for name in own):
+        values = [own[name] for own in kept if name in own]
+        ends = [("≥ " if end >= CEILING else "") + f"{end:.1f}" for end in (min(values), max(values))]
+        span = ends[0] if ends[0] == ends[1] else " to ".join(ends)
+        words.append(f"{span} dB {'at random' if name == RANDOM else 'by ' + name}")
+    if words:
+        which = f"neurons of {'each layer' if len(kept) > 1 else next(iter(deleted))} that count least"
+        yield f"Without the {100 * SHARE:.0f} % of {which}, the picture keeps {_listed(words)}."
 
 
 def at_share(data: xr.Dataset, share: float) -> dict[str, float]:

@@ -82,7 +82,7 @@ def groupings(panels: Panels) -> Figure:
             values = data["score"].sel(grouping=kind).values
             values = values[np.isfinite(values)]
             if values.size:
-                reach = _box(axes, values, x - 0.4 + (i + 0.5) * width, width, style.GROUPING_HUES[kind].light)
+                reach = box(axes, values, x - 0.4 + (i + 0.5) * width, width, style.GROUPING_HUES[kind].light)
                 top = max(top, reach)
                 if "shifted" in data:
                     place = float(data["shifted"].sel(grouping=kind))
@@ -102,7 +102,7 @@ def groupings(panels: Panels) -> Figure:
     return figure
 
 
-def _box(axes: Axes, values: Array, x: float, width: float, colour: str) -> float:
+def box(axes: Axes, values: Array, x: float, width: float, colour: str) -> float:
     """Draw a box and return the height of its upper whisker."""
     drawn = axes.boxplot(
         [values],
