@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -286,6 +287,14 @@ def test_the_report_shows_the_curves(fitted: Path) -> None:
     with pytest.raises(RunError, match="prune it first"):
         keep_figure(run, "block9")
     assert Pruned().exhibit([Subject("NeRV", run, Results(None).tree(), "paper")]) is None
+
+
+def test_the_page_on_pruning_runs(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "pruning.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(fitted.parent)
+    exec(compile(code.replace("block3", "block2").replace("steps=100", "steps=2"), "pruning.md", "exec"), {})
+    assert package.load("nerv-smaller").settings["pruned.finetune"] == 2
 
 
 def one_line(ran: Ran) -> str:

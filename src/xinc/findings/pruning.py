@@ -25,6 +25,7 @@ from xinc.canvas.trace import trace
 from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, known_frames
 from xinc.findings.cutting import Indices, Part, alive, packed, prune
+from xinc.findings.finding import Finding
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.models.base import INR, decibels
 from xinc.run import Run
@@ -32,7 +33,16 @@ from xinc.run import Run
 if TYPE_CHECKING:
     import xarray as xr
 
-GROUP = "pruning"
+FINDING = Finding(
+    name="pruning",
+    question="How many neurons can go before the picture does?",
+    section="none",
+    figure="none",
+    unit="dB",
+    direction="the paper does not prune",
+    null="a score keeps no more of the picture than a random order",
+)
+GROUP = FINDING.name
 VERSION = 1
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of a layer that are removed."""
@@ -285,7 +295,7 @@ class _Task:
             "score": ("unit", worth),
         }
         attrs = {
-            "question": "How many neurons can go before the picture does?",
+            **FINDING.attrs(),
             "layer": self.part.name,
             "unit": self.part.unit,
             "called": self.part.called,
