@@ -172,6 +172,43 @@ def scaling(repeats: int) -> list[dict[str, Any]]:
     return rows
 
 
+def by_layer(repeats: int) -> list[dict[str, Any]]:
+    """Each layer, tracing not counted: the heatmap pass; all reductions by ``paper`` and ``exact`` in turn."""
+    model, labels, values = network(), groupings(), torch.randn(1, 37, 8, 16)
+    everything: dict[str, Any] = {
+        "heatmap": True, "totals": True, "regions": labels, "pixels_per_neuron": True, "neurons_per_pixel": AREAS,
+    }  # fmt: skip
+
+    def seconds(method: str, name: str, **wanted: Any) -> float:
+        layer = xinc.trace(model, values, method=method)[name]
+        start = time.perf_counter()
+        layer.reduce(**wanted)
+        return time.perf_counter() - start
+
+    rows = []
+    for name in ("head", "block3", "block2", "block1"):
+        neurons, height, width = xinc.trace(model, values)[name].shape
+        pairs = [
+            (seconds("paper", name, **everything), seconds("exact", name, **everything)) for _ in range(repeats + 1)
+        ]
+        passes = [seconds("paper", name, heatmap=True, totals=True) for _ in range(repeats + 1)]
+        paper, exact = (statistics.median(own) for own in zip(*pairs[1:], strict=True))  # the first compiles
+        rows.append(
+            {
+                "layer": name,
+                "neurons": neurons,
+                "paper": paper,
+                "exact": exact,
+                "ratio": statistics.median(e / p for p, e in pairs[1:]),
+                "heatmap_pass": statistics.median(passes[1:]),
+                "gigavalues_per_second": neurons * height * width / 1e9 / statistics.median(passes[1:]),
+            }
+        )
+    return rows
+
+
+SERIES = {"scaling": scaling, "by layer": by_layer}
+
 CASES: dict[str, tuple[Callable[[tuple[str, ...], bool], Callable[[], None]], tuple[str, ...], bool]] = {
     "head + block3, all, streamed": (streamed, ("head", "block3"), True),
     "head + block3, all, dense": (dense, ("head", "block3"), True),
@@ -223,14 +260,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="", help="cases that contain this")
     parser.add_argument("--out", type=Path, default=None)
-    parser.add_argument("--case", choices=[*CASES, "scaling"], default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--case", choices=[*CASES, *SERIES], default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
-        print(
-            json.dumps(
-                scaling(options.repeats) if options.case == "scaling" else measure(options.case, options.repeats)
-            )
-        )
+        series = SERIES.get(options.case)
+        print(json.dumps(series(options.repeats) if series else measure(options.case, options.repeats)))
         return
     rows = []
     for case in (case for case in CASES if options.only in case):
@@ -245,9 +279,22 @@ def main() -> None:
             f"{row['neurons']:6d} neurons {row['size']:>9s} {row['gigavalues']:7.3f} G values {row['seconds']:7.3f} s "
             f"{row['gigavalues_per_second']:5.2f} G/s  memory +{row['memory_growth_mb']:.0f} MB"
         )
+    layers = in_process("by layer", options.repeats) if options.only in "by layer" else []
+    for row in layers or []:
+        print(
+            f"{row['layer']:8s} all, paper {row['paper']:.3f} s, exact {row['exact']:.3f} s, ratio {row['ratio']:.2f}; "
+            f"heatmap pass {row['heatmap_pass']:.3f} s, {row['gigavalues_per_second']:.2f} G/s"
+        )
     if options.out:
         machine = {"cores": torch.get_num_threads(), "machine": platform.machine(), "python": platform.python_version()}
-        record = {"date": str(date.today()), **machine, "torch": torch.__version__, "cases": rows, "sizes": sizes}
+        record = {
+            "date": str(date.today()),
+            **machine,
+            "torch": torch.__version__,
+            "cases": rows,
+            "sizes": sizes,
+            "layers": layers,
+        }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(record, indent=1) + "\n")
 
