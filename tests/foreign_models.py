@@ -433,6 +433,69 @@ class Autoencoder(nn.Module):
         return torch.tanh(self.head(h)), [embedding, h], image.mean()
 
 
+class Patches(nn.Module):
+    """Tokens through linear layers and a group norm; patches of 2x2 pixels are folded into the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.randn(1, 24, 6))
+        self.mix, self.patch = nn.Linear(6, 6), nn.Linear(6, 12)
+        self.norm = nn.GroupNorm(2, 6)
+        self.act = nn.PReLU(6)
+        nn.init.uniform_(self.act.weight, 0.1, 0.5)
+
+    def forward(self, t: Tensor) -> Tensor:
+        x = self.tokens * t
+        x = x + self.act(self.norm(self.mix(x).mT)).mT
+        patches = torch.sigmoid(self.patch(x))
+        return F.fold(patches.mT, SIZE, 2, stride=2)
+
+
+class Unfolded(nn.Module):
+    """A convolution written as unfold and a product, a 1x1 ``conv1d`` of pixels in a row, a low-rank correction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(5, 4 * 9) / 4)
+        self.point = nn.Conv1d(5, 6, 1)
+        self.head = nn.Linear(6, 3)
+        self.down, self.up = nn.Parameter(torch.randn(2, 6) / 3), nn.Parameter(torch.randn(3, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.kernel @ F.unfold(x, 3, padding=1)
+        rows = torch.sin(self.point(F.silu(rows)))
+        return F.linear(rows.mT, self.head.weight + self.up @ self.down, self.head.bias)
+
+
+class Multihead(nn.Module):
+    """An embedding, torch's own multi-head attention, transposed convolutions with output padding and dilation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3, 4)
+        self.attend = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.up = nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, output_padding=1)
+        self.wide = nn.ConvTranspose2d(4, 3, 3, padding=2, dilation=2)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        x = x + self.attend(x, x, x, need_weights=False)[0]
+        return self.wide(F.hardswish(self.up(x.mT.reshape(1, 4, 4, 6))))
+
+
+class FakeQuantised(nn.Module):
+    """Weights of eight bits by torch's own operation; bilinear up-sampling; the picture is found by its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 3, 5, padding=2)
+
+    def forward(self, x: Tensor, scale: Tensor) -> Any:
+        weight = torch.fake_quantize_per_tensor_affine(self.a.weight, 0.02, 0, -128, 127)
+        x = F.interpolate(torch.tanh(F.conv2d(x, weight, self.a.bias, padding=1)), size=SIZE, mode="bilinear")
+        return {"loss": x.mean(), "frame": self.b(x * scale)}
+
+
 def _coords(**options: Any) -> dict[str, Any]:
     return {"inputs": (coordinates().reshape(-1, 2),), "picture": rows, **options}
 
@@ -469,6 +532,12 @@ ZOO: dict[str, Callable[[], Specimen]] = {
     "assembled": lambda: Specimen(Assembled(), **_map(4)),
     "warped": lambda: Specimen(Warped(), **_map(4)),
     "reparametrised": lambda: Specimen(Reparametrised(), **_map(4)),
+    "patches": lambda: Specimen(Patches(), (torch.randn(1, 1, 6),)),
+    "unfolded": lambda: Specimen(Unfolded(), **_map(4), options={"size": SIZE}, picture=rows),
+    "multihead": lambda: Specimen(Multihead(), (torch.randn(1, 24, 3),)),
+    "fake_quantised": lambda: Specimen(
+        FakeQuantised(), (torch.randn(1, 4, 4, 6), torch.tensor(1.5)), picture=lambda y: y["frame"][0]
+    ),
     "autoencoder": lambda: Specimen(Autoencoder(), **_map(3), picture=lambda y: y[0][0]),
 }
 

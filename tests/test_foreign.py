@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+import xinc
 from foreign_models import ZOO, Specimen, one_thread, specimen
 from xinc.canvas import foreign
 from xinc.canvas.ablation import ablation
 from xinc.canvas.exact import exact
 from xinc.canvas.fold import Pass
-from xinc.canvas.foreign import AblationStream, ExactStream, removed, signed_region_sums
+from xinc.canvas.foreign import AblationStream, ExactStream, removed, residual, signed_region_sums
 from xinc.canvas.geometry import Window
 from xinc.canvas.local import build_table
 from xinc.canvas.plan import Branch, Plan
 from xinc.canvas.read import read_plan
 from xinc.canvas.record import record
+from xinc.canvas.trace import Canvas
 from xinc.errors import TraceError
 
 __all__ = ["one_thread"]  # a fixture
@@ -30,6 +32,7 @@ __all__ = ["one_thread"]  # a fixture
 LINEAR = {
     "conv2d": 1,
     "conv_transpose2d": 1,
+    "conv1d": 1,
     "linear": 1,
     "matmul": None,
     "__matmul__": None,
@@ -69,7 +72,7 @@ def entries(layer: Any, name: str, weight: Tensor, k: int) -> Tensor:
         mask[o, i % own_in] = True
     elif name == "conv_transpose2d":
         mask[i, o % weight.shape[1]] = True
-    elif name == "linear" or ("matmul" in name and weight.shape[0] == 3):  # W @ x
+    elif name in ("linear", "conv1d") or ("matmul" in name and weight.shape == weights_of(layer).shape):  # W @ x
         mask[:, i] = True
     else:
         mask[..., i, :] = True
@@ -177,6 +180,33 @@ def test_the_table_of_a_local_rest_gives_what_products_give(name: str) -> None:
     wanted = products.products.forward(layer.site.terms(every))
     torch.testing.assert_close(table.maps(every, Window(0, 8, 0, 12)), wanted)
     torch.testing.assert_close(table.maps(every, Window(2, 5, 3, 12)), wanted[:, :, 2:5, 3:12])
+
+
+def test_a_program_of_torch_export_is_traced_as_the_module_that_it_was_made_of() -> None:
+    network = specimen("two_heads")
+    program = torch.export.export(network.module.eval(), network.inputs, strict=False).module()
+    canvas, wanted = (xinc.trace(module, *network.inputs, method="exact") for module in (program, network.module))
+    assert canvas.layers == wanted.layers == ["trunk.0", "trunk.2", "alpha", "rgb"]
+    assert [row.methods for row in canvas.survey()] == [row.methods for row in wanted.survey()]
+    for name in canvas:
+        torch.testing.assert_close(canvas[name].maps([0, 5]), wanted[name].maps([0, 5]))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_nothing_is_left_of_a_layer_without_its_neurons_and_its_bias(name: str) -> None:
+    network = specimen(name).double()
+    canvas = xinc.trace(network.module, *network.inputs, **network.options)
+    for layer in canvas:
+        assert float(canvas.residual(layer).abs().max()) < 1e-12, layer
+
+
+def test_a_residual_tells_of_a_lost_bias() -> None:
+    _, plan = traced("transposed")
+    branch = plan.branches[1]
+    lost = replace(branch, site=replace(branch.site, bias=None))
+    torch.testing.assert_close(residual(lost), branch.site.bias[:, None, None].expand(branch.site.shape))
+    with pytest.raises(TraceError, match="no layer is called 'b9'"):
+        Canvas(plan, "exact").residual("b9")
 
 
 def test_a_window_probed_too_small_is_found_out() -> None:

@@ -274,6 +274,16 @@ def test_stems_and_gates_are_not_layers() -> None:
     assert [layer.name for layer in read(module, torch.randn(1, 5)).layers] == ["a", "b"]
 
 
+def test_products_that_make_weights_are_not_layers() -> None:
+    module = Net(lambda net, x: net.b(F.linear(torch.sin(net.a(x)), net.up @ net.down)), a=nn.Linear(2, 6))
+    module.b, module.up, module.down = nn.Linear(5, 3), nn.Parameter(torch.rand(5, 2)), nn.Parameter(torch.rand(2, 6))
+    assert [(layer.name, layer.neurons) for layer in read(module, ROWS).layers] == [
+        ("layer1", 2),
+        ("layer2", 6),
+        ("layer3", 5),
+    ]
+
+
 def test_an_encoder_does_not_take_the_decoder_its_names() -> None:
     network = specimen("autoencoder")
     plan = read(network.module, *network.inputs)

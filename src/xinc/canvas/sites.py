@@ -37,6 +37,7 @@ class Site:
         kind: ``"convolution"``, ``"transposed"`` (convolution) or ``"linear"``.
         operation: the call itself.
         input: what it read; ``output``: its result, with a bias that the next operation adds.
+        source: the weight, before it was laid out.
         values: what reached it. Convolutions: ``(B, C_in, h, w)``; linear: ``(P, C_in)``, P positions in the output's
             order.
         weight: convolution ``(C_out, C_in / groups, kh, kw)``, transposed ``(C_in, C_out / groups, kh, kw)``, linear
@@ -52,6 +53,7 @@ class Site:
     kind: Literal["convolution", "transposed", "linear"]
     operation: Operation
     input: Value
+    source: Value
     output: Value
     values: Tensor
     weight: Tensor
@@ -187,7 +189,17 @@ def find_sites(recording: Recording, end: Value) -> list[Site]:
             trained |= results
         if indices & fed:
             fed |= results
-    return _uniquely_named(found)
+    return _uniquely_named(_without_weights(recording, found, end))
+
+
+def _without_weights(recording: Recording, sites: list[Site], end: Value) -> list[Site]:
+    """The sites whose output reaches ``end`` other than as a weight: a product of two factors is no layer."""
+    weights = {id(site.operation): site.source for site in sites}
+    needed = {end.index}
+    for operation in reversed(recording.operations):
+        if any(result.index in needed for result in operation.results):
+            needed.update(o.index for o in operation.operands if o != weights.get(id(operation)))
+    return [site for site in sites if site.output.index in needed]
 
 
 def _site_of(recording: Recording, operation: Operation, weights: set[int], fed: set[int]) -> Site | None:
@@ -208,6 +220,7 @@ def _convolution(recording: Recording, operation: Operation) -> Site:
         kind="transposed" if operation.name == "conv_transpose2d" else "convolution",
         operation=operation,
         input=source,
+        source=weight,
         output=output,
         values=values.reshape(-1, *values.shape[-3:]),
         weight=recording[weight],
@@ -233,6 +246,7 @@ def _linear(
         kind="linear",
         operation=operation,
         input=source,
+        source=weight,
         output=output,
         values=contraction.input_rows(recording[source]),
         weight=contraction.weight_rows(recording[weight]),

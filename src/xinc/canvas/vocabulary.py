@@ -56,7 +56,7 @@ CHOICES = _names("where maximum minimum prelu hypot atan2 lerp addcmul real imag
 """Elementwise functions of several tensors."""
 
 COPYING = _names(
-    "expand expand_as broadcast_to repeat repeat_interleave tile pixel_unshuffle index_select gather pad unfold "
+    "expand expand_as broadcast_to repeat repeat_interleave tile pixel_unshuffle index_select gather pad unfold fold "
     "upsample_nearest diagonal tril triu"
 )
 """What puts copies of values elsewhere, and zeros between them."""
