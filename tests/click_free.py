@@ -25,3 +25,12 @@ def xinc(*arguments: str) -> Ran:
         app, list(arguments), prog_name="xinc", env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     )
     return Ran(result.exit_code, result.stdout, result.stderr, result.exception)
+
+
+def one_line(ran: Ran) -> str:
+    """The one line that bad input gets, with exit code 2."""
+    assert ran.code == 2, ran
+    (line,) = ran.err.strip().splitlines()
+    assert line.startswith("xinc: ")
+    assert "Traceback" not in ran.out + ran.err
+    return line

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from careless import Touch
 from xinc import models
 from xinc.errors import CheckpointError, ModelError
 from xinc.models.base import INR, OUTPUTS, coordinates
@@ -49,16 +50,6 @@ def nerv() -> INR:
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
-
-
-class Touch:
-    """A pickle of this creates a file when it is loaded carelessly."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.path,))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import zarr
 from PIL import Image
 
 import xinc as package
-from click_free import Ran, xinc
+from click_free import one_line, xinc
 from tiny_runs import folder, runs
 from xinc import workflow
 from xinc.errors import SignalError
@@ -61,14 +61,6 @@ def test_help_needs_nothing_heavy() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.split() == []
-
-
-def one_line(ran: Ran) -> str:
-    assert ran.code == 2, ran
-    (line,) = ran.err.strip().splitlines()
-    assert line.startswith("xinc: ")
-    assert "Traceback" not in ran.out + ran.err
-    return line
 
 
 @pytest.mark.parametrize(
