@@ -22,6 +22,7 @@ import tiny_networks as tiny
 import xinc as package
 from click_free import xinc
 from tiny_runs import clip
+from xinc.canvas import tail
 from xinc.canvas.layer import Layer
 from xinc.canvas.plan import Plan
 from xinc.canvas.trace import Canvas
@@ -173,6 +174,29 @@ def test_no_more_than_a_few_maps_are_held(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(sizes) == 3 * 4
     assert found.correlation == pytest.approx(whole.correlation)
     assert found.total == pytest.approx(whole.total)
+
+
+def test_big_pictures_are_ablated_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, plan = tiny.mlp()
+    scores = np.arange(float(plan.stages[1].neurons))
+
+    def all_of_it() -> tuple[Tensor, Tensor, Any]:
+        layer = Canvas(plan, "ablation")["layer2"]
+        return layer.maps([0, 3, 5]), layer.totals(), curves(plan, "layer2", scores)
+
+    whole = all_of_it()
+    widths: list[int] = []
+    real = tail.LinearTail.neurons
+
+    def watched(self: tail.LinearTail, neurons: Sequence[int]) -> Tensor:
+        widths.append(self.window.shape[0])
+        return real(self, neurons)
+
+    monkeypatch.setattr(tail.LinearTail, "neurons", watched)
+    monkeypatch.setattr(tail, "HELD_VALUES", 2 * 3 * plan.size[1] * max(s.outputs for s in plan.stages[1:]))
+    for made, wanted in zip(all_of_it(), whole, strict=True):
+        np.testing.assert_allclose(np.asarray(made), np.asarray(wanted), rtol=1e-6)
+    assert max(widths) == 2 < plan.size[0]
 
 
 # Curves

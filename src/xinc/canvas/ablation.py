@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xinc.canvas.plan import Plan
-from xinc.canvas.tail import ConvolutionTail, LinearTail, TailStream, tail_of
+from xinc.canvas.tail import ConvolutionTail, LinearTail, TailStream, bands, pixels_of, tail_of
 
 
 def ablation(plan: Plan, position: int) -> TailStream:
@@ -33,14 +33,21 @@ def removed(plan: Plan, position: int, neurons: Sequence[int]) -> Tensor:
 
 def remover(plan: Plan, position: int) -> Callable[[Sequence[int]], Tensor]:
     """:func:`removed` for many sets of neurons of one stage: what they share is computed once."""
-    tail = tail_of(plan, position, None, "secant")
+    windows = bands(plan, position)
+    shared = tail_of(plan, position, windows[0], "secant") if len(windows) == 1 else None
 
     def remove(neurons: Sequence[int]) -> Tensor:
         index = torch.as_tensor(list(neurons), dtype=torch.long, device=plan.output.device)
-        change = _term_of(tail, index)
-        return plan.output + (tail.whole(-change) if isinstance(tail, ConvolutionTail) else tail(-change))[0]
+        tails = (shared or tail_of(plan, position, window, "secant") for window in windows)
+        return plan.output + torch.cat([_removed(tail, index) for tail in tails], 1)
 
     return remove
+
+
+def _removed(tail: ConvolutionTail | LinearTail, index: Tensor) -> Tensor:
+    """The picture's change over the tail's window without the terms of some neurons, ``(colours, h, w)``."""
+    change = -_term_of(tail, index)
+    return (tail.whole(change) if isinstance(tail, ConvolutionTail) else tail(change))[0]
 
 
 def _term_of(tail: ConvolutionTail | LinearTail, index: Tensor) -> Tensor:
@@ -49,7 +56,7 @@ def _term_of(tail: ConvolutionTail | LinearTail, index: Tensor) -> Tensor:
     kept = torch.zeros_like(stage.weight)
     if isinstance(tail, LinearTail):
         kept[:, index] = stage.weight[:, index]
-        return torch.nn.functional.linear(stage.input, kept)[None]
+        return torch.nn.functional.linear(pixels_of(stage.input, tail.plan.size, tail.window), kept)[None]
     i, o = index // stage.outputs, index % stage.outputs
     kept[o, i] = stage.weight[o, i]
     return torch.nn.functional.conv2d(stage.input[None], kept, padding=stage.padding)

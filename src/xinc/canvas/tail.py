@@ -269,6 +269,19 @@ def tail_of(plan: Plan, position: int, window: Window | None = None, order: Orde
     return kind(plan, position, window or Window(0, plan.size[0], 0, plan.size[1]), order)
 
 
+def bands(plan: Plan, position: int, window: Window | None = None) -> list[Window]:
+    """A window of the picture, or all of it, in bands whose intermediate results keep to :data:`HELD_VALUES`.
+
+    Pixels of a linear layer do not see each other, so that bands of rows cost nothing; convolutions take it whole.
+    """
+    w = window or Window(0, plan.size[0], 0, plan.size[1])
+    if plan.stages[position].kind != "linear":
+        return [w]
+    row = LinearTail(plan, position, Window(w.y0, w.y0 + 1, w.x0, w.x1), "tangent").values
+    rows = max(1, HELD_VALUES // row)
+    return [Window(y, min(w.y1, y + rows), w.x0, w.x1) for y in range(w.y0, w.y1, rows)]
+
+
 @dataclass
 class TailStream:
     """Maps by running the network's rest for a few neurons at a time: any device, any activation.
@@ -288,25 +301,31 @@ class TailStream:
 
     def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed change of each colour, ``(n, colours, h, w)``."""
-        tail = tail_of(self.plan, self.position, window, self.order)
-        parts = [tail.neurons(chunk) for chunk in _chunks(neurons, tail)]
-        return torch.cat(parts) if parts else self.plan.output.new_empty(0, len(self.plan.output), *tail.window.shape)
+        return torch.cat([self._band(neurons, band) for band in bands(self.plan, self.position, window)], 2)
 
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Sum over colours of the absolute change, ``(n, h, w)``."""
-        tail = tail_of(self.plan, self.position, window, self.order)
-        parts = [tail.neurons(chunk).abs().sum(1) for chunk in _chunks(neurons, tail)]
-        return torch.cat(parts) if parts else self.plan.output.new_empty(0, *tail.window.shape)
+        parts = [self._band(neurons, band, flat=True) for band in bands(self.plan, self.position, window)]
+        return torch.cat(parts, 1)
+
+    def _band(self, neurons: Sequence[int], band: Window, *, flat: bool = False) -> Tensor:
+        """Changes over a band, a few neurons at a time; their absolute values summed over colours if flat."""
+        tail = tail_of(self.plan, self.position, band, self.order)
+        parts = (tail.neurons(chunk) for chunk in _chunks(neurons, tail))
+        found = [part.abs().sum(1) if flat else part for part in parts]
+        shape = band.shape if flat else (len(self.plan.output), *band.shape)
+        return torch.cat(found) if found else self.plan.output.new_empty(0, *shape)
 
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold all maps; kernels of the same output channel share the tensors that lead away from it."""
         stage = self.plan.stages[self.position]
         outputs = 1 if stage.kind == "linear" else stage.outputs
         tail = tail_of(self.plan, self.position, None, self.order)
+        whole = len(bands(self.plan, self.position)) == 1
         folded = Folded.empty(self.neurons, self.size, wanted)
         for output in range(outputs):
             for chunk in _chunks(range(output, self.neurons, outputs), tail):
-                dense_fold(tail.neurons(chunk), chunk, wanted, folded)
+                dense_fold(tail.neurons(chunk) if whole else self.coloured(chunk), chunk, wanted, folded)
                 if progress is not None:
                     progress(len(chunk) / self.neurons)
         return folded
