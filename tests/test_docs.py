@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TINY = {
     'xinc.open("bunny", size=(128, 256), every=4)': 'xinc.open("frames", size=(48, 112))',
-    "epochs=140": "epochs=1, fc_dim=3",
+    "epochs=60": "epochs=1, fc_dim=3",
     "progress=True": "progress=False",
 }
 """What a test cannot wait for, and what it does instead."""
@@ -94,7 +94,7 @@ def test_commands_exist(page: Path) -> None:
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name, *rest in commands_of(page):
         assert name in known, f"there is no command xinc {name}"
-        options = {option for parameter in known[name].params for option in parameter.opts}
+        options = {o for parameter in known[name].params for o in (*parameter.opts, *parameter.secondary_opts)}
         assert {word for word in rest if word.startswith("-")} <= options, f"xinc {name} {' '.join(rest)}"
 
 
