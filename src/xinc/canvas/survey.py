@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch._ops import OpOverload
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -76,14 +76,16 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.made: dict[int, torch.UntypedStorage] = {}
+        self.copied = 0  # what is overwritten is recorded before and after
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         for tensor in tensors_in(result):
             storage = tensor.untyped_storage()
             self.made[storage._cdata] = storage  # kept, so that no other takes its place
+            self.copied += tensor.nbytes * func._schema.is_mutable
         return result
 
 
@@ -96,8 +98,8 @@ def recording_bytes(module: nn.Module, *inputs: Any, **keywords: Any) -> int | N
     arguments = map_tree((inputs, keywords), torch.Tensor, lambda t: t.to("meta"))
     counting = _Counting()
     try:
-        with torch.no_grad(), counting:
+        with torch.no_grad(), torch.device("meta"), counting:
             functional_call(module, state, *arguments)
     except Exception:  # whatever their code raises on tensors without numbers
         return None
-    return sum(storage.nbytes() for storage in counting.made.values())
+    return counting.copied + sum(storage.nbytes() for storage in counting.made.values())

@@ -159,7 +159,7 @@ def load_module(reference: str) -> tuple[nn.Module, tuple[Any, ...] | None]:
     place, _, name = reference.partition(":")
     with _working_folder():
         found = _run_code(reference, lambda: attrgetter(name)(importlib.import_module(place)))
-        made = found if isinstance(found, nn.Module) else _run_code(reference, found)
+        made = found if isinstance(found, nn.Module) else _run_code(reference, lambda: found())
     module, *given = made if isinstance(made, tuple | list) and made else (made,)
     try:
         network = unwrapped(module)
