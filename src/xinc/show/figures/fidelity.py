@@ -26,7 +26,7 @@ OTHER: Mapping[str, Any] = {"color": style.OCHRE.light, "marker": "X"}
 """How a method is drawn that is no score of pruning."""
 DIRECTIONS: Mapping[str, Any] = {ORDERS[0]: (0, (3, 1.5)), ORDERS[1]: "-"}
 RIM: Mapping[str, Any] = {"markeredgecolor": style.PAPER.light, "markeredgewidth": 0.8}
-WIDTHS = (3.4, 2.4, 1.4)
+WIDTHS = (2.6, 2.0, 1.4)
 """Of lines that may coincide, from the one below to the one on top."""
 COLUMNS = 4
 
@@ -69,7 +69,7 @@ def _judged(maps: Axes, ranks: Axes, own: xr.Dataset, x: float, width: float) ->
     if values.size:
         box(maps, values, x, width, look["color"])
         # A box that is thinner than a line still has its median to show.
-        maps.plot([x], [np.median(values)], look["marker"], color=look["color"], markersize=5, **RIM)
+        maps.plot([x], [np.median(values)], look["marker"], color=look["color"], markersize=5, zorder=4, **RIM)
     if values.size and float(own["undefined"]) >= 0.01:
         share = f"{100 * float(own['undefined']):.0f} % no map"
         at: Any = {
