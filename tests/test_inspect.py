@@ -261,7 +261,7 @@ def test_what_a_recording_holds_is_known_before_it_is_made(name: str) -> None:
         assert estimate is None
         return
     assert estimate is not None
-    assert held <= estimate <= 8 * held
+    assert held / 1.5 <= estimate <= 6 * held  # values that are assembled in place are copied once more
 
 
 @pytest.mark.usefixtures("code")

@@ -90,7 +90,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def recording_bytes(module: nn.Module, *inputs: Any, **keywords: Any) -> int | None:
-    """What :func:`~xinc.canvas.record.record` would hold: all values of a forward pass, which is not computed.
+    """About what :func:`~xinc.canvas.record.record` would hold: all values of a forward pass, which is not computed.
 
     None where the network cannot be run without numbers, because its way depends on them.
     """
