@@ -4,7 +4,8 @@ Nothing heavy is imported before a command runs, so that ``xinc --help`` answers
 commands with :data:`app` when it is imported; the order of imports is the order in ``xinc --help``.
 """
 
-from xinc.cli import datasets, importing, inspect, job, prune, replicate, steps, verify
+# ruff: noqa: I001 - in the order of help
 from xinc.cli.app import app
+from xinc.cli import job, steps, importing, verify, replicate, prune, inspect, datasets
 
 __all__ = ["app", "datasets", "importing", "inspect", "job", "prune", "replicate", "steps", "verify"]

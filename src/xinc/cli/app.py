@@ -101,7 +101,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-JOB, STEPS = "The whole job", "Step by step"
+JOB, STEPS, EVIDENCE, LOOK = "The whole job", "Step by step", "Evidence", "What is there"
 
 
 @app.callback(invoke_without_command=True)

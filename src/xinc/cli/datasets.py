@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xinc.cli.app import STEPS, app, say, stage
+from xinc.cli.app import LOOK, app, say, stage
 from xinc.cli.tables import Json, keep, show
 
 if TYPE_CHECKING:
     from xinc.signals.datasets import Row
 
 
-@app.command(rich_help_panel=STEPS)
+@app.command(rich_help_panel=LOOK)
 def datasets(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a data set.", show_default=False)],
     count: Annotated[

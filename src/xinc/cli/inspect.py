@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xinc.cli.app import STEPS, app, console
+from xinc.cli.app import LOOK, app, console
 from xinc.cli.options import Size, as_size
 from xinc.cli.tables import Json, keep, show
 from xinc.errors import ModelError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xinc.canvas.survey import LayerSurvey
 
 
-@app.command(rich_help_panel=STEPS)
+@app.command(rich_help_panel=LOOK)
 def inspect(
     target: Annotated[
         str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xinc.cli.app import STEPS, app, done, say, stage
+from xinc.cli.app import EVIDENCE, app, done, say, stage
 from xinc.cli.options import Frames, RunFolder, as_frames
 from xinc.cli.tables import Json, Row, keep, show
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xinc.run import Run
 
 
-@app.command(rich_help_panel=STEPS)
+@app.command(rich_help_panel=EVIDENCE)
 def prune(
     run: RunFolder,
     layer: Annotated[str, typer.Option(metavar="NAME", help="Layer whose neurons go.", show_default=False)],

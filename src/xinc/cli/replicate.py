@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from xinc.cli.app import STEPS, app, done, say, stage
+from xinc.cli.app import EVIDENCE, app, done, say, stage
 from xinc.cli.options import Frames, Layers, as_frames, as_names
 from xinc.cli.tables import Json, keep, show
 
 
-@app.command(rich_help_panel=STEPS)
+@app.command(rich_help_panel=EVIDENCE)
 def replicate(
     runs: Annotated[
         list[Path],

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from xinc.cli.app import STEPS, app, console, done, stage
+from xinc.cli.app import EVIDENCE, app, console, done, stage
 from xinc.cli.options import Frames, Layers, RunFolder, as_frames, as_names
 from xinc.cli.tables import Json, show
 
 
-@app.command(rich_help_panel=STEPS)
+@app.command(rich_help_panel=EVIDENCE)
 def verify(
     run: RunFolder,
     method: Annotated[
