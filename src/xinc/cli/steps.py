@@ -89,10 +89,18 @@ def analyse(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of clusters, samples and displacements.")] = 0,
     settings: FindingSettings = None,
+    flows: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Optical flow made elsewhere, as .flo or .npy files named as the later frame of each pair.",
+        ),
+    ] = None,
 ) -> None:
     """Compute the findings of section 4 of the paper into results.zarr; what is there already is kept."""
     from xinc.findings.analyse import analyse
     from xinc.findings.analyses import Settings
+    from xinc.findings.flows import read_flows
     from xinc.run import load
 
     chosen = Settings(seed=seed).change(as_options(settings))
@@ -105,6 +113,7 @@ def analyse(
             frames=as_frames(frames),
             findings=as_names(findings),
             settings=chosen,
+            flows=read_flows(flows, loaded.clip.names, loaded.clip.size) if flows else None,
             progress=progress,
         )
     done(run / "results.zarr")

@@ -44,7 +44,7 @@ class Flow:
     Attributes:
         velocity: ``(2, H, W)`` float32, (x, y) pixels a frame: how what is seen here got here.
         uncovered: ``(H, W)`` bool: background that the earlier frame did not show here.
-        source: ``"DIS"``, ``"RAFT"`` or ``"truth"``.
+        source: ``"DIS"``, ``"given"`` or ``"truth"``.
     """
 
     velocity: FlowField

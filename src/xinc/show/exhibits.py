@@ -125,8 +125,9 @@ class Kind:
 def _draw_embedding(layers: Panels, frames: Frames) -> Figure:
     ((network, own),) = layers.items()
     ((name, data),) = own.items()
-    member = str(data["member"].values[0])
-    maps = {(member, int(k)): image for k, image in zip(data["pick"].values, data["map"].values, strict=True)}
+    names = zip(data["member"].values.astype(str), data["index"].values, strict=True)
+    neurons = [(member, int(index)) for member, index in names]
+    maps = {neurons[i]: image for i, image in zip(data["pick"].values, data["map"].values, strict=True)}
     return figures.umap(data, maps, f"{network} {spoken(name)}, {data.sizes['neuron']} neurons")
 
 
@@ -353,11 +354,12 @@ KINDS: tuple[Kind, ...] = (
                 _draw_embedding,
                 "Neurons as points, like ones near each other, with the maps of some of them",
                 "Each point is a neuron, placed by UMAP so that neurons that serve the same textures come near each "
-                "other; only nearness means something, not directions or axes. The maps belong to the ringed points, "
-                "which were chosen to lie far apart.",
+                "other; only nearness means something, not directions or axes. The maps belong to the ringed points: "
+                "some far apart, each with its nearest neighbour. Networks of the same frame share a picture.",
                 each=True,
             ),
         ),
         embedded,
+        story.alike,
     ),
 )

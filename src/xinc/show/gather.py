@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xinc.findings import clusters
+from xinc.findings.results import fingerprint
 from xinc.show.figures.sheet import Array, Panels
 from xinc.show.subjects import Subject, panels
 
@@ -60,15 +62,48 @@ def whole(found: Sequence[Subject], finding: str) -> Gathered:
 
 
 def embedded(found: Sequence[Subject], finding: str, count: int = 8) -> Gathered:
-    """The outermost layer of each network, with the maps of a few neurons far apart from each other."""
+    """The outermost layer's neurons in two dimensions, with maps of a few that are far apart and of their neighbours.
+
+    Networks whose vectors are over the same regions of the same frame (seeds of one network, say) share one picture.
+    """
     layers = {}
-    for subject in found:
-        for name, data in list(subject.panels(finding).items())[:1]:
-            chosen = spread(data["position"].values, count)
-            neurons = [int(k) for k in data["index"].values[chosen]]
-            maps = subject.canvas(subject.frame)[name].maps(neurons).cpu().numpy()
-            layers[subject.title] = {name: data.assign(map=(("shown", "y", "x"), maps), pick=("shown", neurons))}
+    for name, together in comparable(found, finding):
+        titles = {s.title: s for s in together}
+        data = together[0].panels(finding)[name] if len(together) == 1 else _laid_out(together, name)
+        maps, chosen = [], pairs(data["position"].values, count // 2)
+        for i in chosen:
+            subject = titles.get(str(data["member"].values[i]), together[0])
+            layer = subject.canvas(subject.frame)[name]
+            maps.append(layer.maps([int(data["index"].values[i])])[0].cpu().numpy())
+        title = together[0].title if len(together) == 1 else f"{len(together)} networks,"
+        layers[title] = {name: data.assign(map=(("shown", "y", "x"), np.stack(maps)), pick=("shown", chosen))}
     return layers, {s.title: s.image for s in found}
+
+
+def comparable(found: Sequence[Subject], finding: str) -> list[tuple[str, list[Subject]]]:
+    """Outermost layers with a finding, and the networks that have it, over the same texture clusters of one frame."""
+    groups: dict[tuple[str, str], list[Subject]] = {}
+    for subject in found:
+        for name in list(subject.panels(finding))[:1]:
+            vectors = subject.panels("clusters").get(name)
+            cut = subject.title if vectors is None else fingerprint([subject.image, vectors["area"].values])
+            groups.setdefault((name, cut), []).append(subject)
+    return [(name, together) for (name, _), together in groups.items()]
+
+
+def _laid_out(together: Sequence[Subject], name: str) -> xr.Dataset:
+    vectors = clusters.stack({s.title: s.panels("clusters")[name] for s in together})
+    neighbours = int(together[0].panels("embedding")[name].attrs["neighbours"])
+    return clusters.embed(vectors, clusters.Embedding(neighbours))
+
+
+def pairs(positions: Array, count: int) -> list[int]:
+    """Indices of points far apart, each followed by its nearest neighbour that is not there yet."""
+    chosen: list[int] = []
+    for first in spread(positions, count):
+        nearest = np.argsort(np.linalg.norm(positions - positions[first], axis=1), kind="stable")
+        chosen += [int(i) for i in nearest if int(i) not in chosen][:2]
+    return chosen
 
 
 def spread(positions: Array, count: int) -> list[int]:

@@ -261,6 +261,23 @@ def motion(panels: Panels) -> list[str]:
     return sentences or ["Nothing moves between these frames."]
 
 
+def alike(panels: Panels) -> list[str]:
+    """Fig. 10: whether the neurons of several networks mix; nothing to say of a single one."""
+    from xinc.findings.clusters import mixing
+
+    sentences = []
+    for network, layers in panels.items():
+        for name, data in layers.items():
+            found = mixing(data["vector"].values, data["member"].values)
+            if found is not None:
+                among = f"{network} {spoken(name)}".replace(",", "")
+                sentences.append(
+                    f"The neighbours of a neuron are {percent(found.ratio)} as mixed as neurons dealt at random "
+                    f"({among}); at 0 % each network would have kinds of its own."
+                )
+    return sentences
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What the first sentence needs to know of a network."""

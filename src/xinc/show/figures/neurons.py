@@ -190,7 +190,7 @@ def umap(data: xr.Dataset, maps: Mapping[tuple[str, int], Array], title: str = "
     centre.set_xticks([])
     centre.set_yticks([])
     if len(members) > 1:
-        centre.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=min(4, len(members)), handletextpad=0.1)
+        centre.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04), ncols=min(4, len(members)), handletextpad=0.1)
     _thumbnails(figure, centre, data, maps)
     return figure
 

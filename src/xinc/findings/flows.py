@@ -1,0 +1,78 @@
+"""Optical flow that was made elsewhere, by RAFT for instance, in place of the flow that is computed here (Fig. 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xinc.errors import FindingError
+from xinc.findings.finding import Array
+from xinc.findings.motion import Flow, FlowField
+from xinc.signals.segments import common_stem
+
+SUFFIXES = (".flo", ".npy")
+_MAGIC = 202021.25
+"""First number of a .flo file (Baker et al., Middlebury 2007)."""
+
+
+def read_flows(folder: Path, names: Sequence[str], size: tuple[int, int]) -> dict[int, Flow]:
+    """The flows in a folder by the frame that they belong to.
+
+    A file has the stem of the *later* frame of a pair and holds, for each of its pixels, where that is in the frame
+    before: (x, y) in pixels of the file's own size, as ``flow(later, earlier)`` gives it. What it uncovers is unknown.
+
+    Args:
+        folder: of ``.flo`` files (Middlebury) or ``.npy`` files ``(H, W, 2)`` or ``(2, H, W)``.
+        names: the frames' names, in order.
+        size: ``(H, W)`` of the frames; flow of the same aspect is resized.
+
+    Raises:
+        FindingError: there is no such folder, no file belongs to a frame, a file is unreadable or of another aspect.
+    """
+    if not folder.is_dir():
+        raise FindingError(f"there is no folder of flows {folder}")
+    files = {common_stem(p.stem): p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES}
+    matched = {i: files[stem] for i, name in enumerate(names) if i and (stem := common_stem(name)) in files}
+    if not matched:
+        raise FindingError(
+            f"no .flo or .npy file in {folder} has the stem of a frame after the first, such as {names[-1]}"
+        )
+    return {i: Flow(-_fitted(_read(path), size, path), np.zeros(size, bool), "given") for i, path in matched.items()}
+
+
+def _read(path: Path) -> Array:
+    """Displacements ``(2, H, W)``, x and y."""
+    try:
+        found = _read_flo(path) if path.suffix == ".flo" else np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as damage:
+        raise FindingError(f"{path} cannot be read as optical flow ({damage})") from None
+    if found.ndim == 3 and found.shape[0] != 2 and found.shape[2] == 2:
+        found = found.transpose(2, 0, 1)
+    if found.ndim != 3 or found.shape[0] != 2 or not found.size or not np.isfinite(found).all():
+        raise FindingError(f"{path} is no optical flow: give finite numbers of shape (H, W, 2), not {found.shape}")
+    return found
+
+
+def _read_flo(path: Path) -> Array:
+    head = np.fromfile(path, "<f4", 1), np.fromfile(path, "<i4", 2, offset=4)
+    if head[0].size < 1 or head[0][0] != _MAGIC or head[1].size < 2:
+        raise ValueError("it does not begin as a .flo file does")
+    width, height = (int(n) for n in head[1])
+    return np.fromfile(path, "<f4", 2 * width * height, offset=12).reshape(height, width, 2)
+
+
+def _fitted(flow: Array, size: tuple[int, int], path: Path) -> FlowField:
+    """The flow on a grid of another size, in pixels of that grid."""
+    import cv2
+
+    height, width = flow.shape[1:]
+    if abs(height * size[1] / (width * size[0]) - 1) > 0.02:
+        raise FindingError(
+            f"{path} is {height}×{width} (height × width), which is no multiple of the frames' {size[0]}×{size[1]}; "
+            "make the flow of the frames that the network was fitted to"
+        )
+    scale = np.array([size[1] / width, size[0] / height], dtype=np.float32)[:, None, None]
+    planes = [cv2.resize(np.ascontiguousarray(p, np.float32), size[::-1], interpolation=cv2.INTER_AREA) for p in flow]
+    return np.asarray(np.stack(planes) * scale, dtype=np.float32)
