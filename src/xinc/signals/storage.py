@@ -38,9 +38,10 @@ def save(clip: Clip, folder: Path) -> Path:
     as_png = all(torch.equal(_bytes(frame).float() / 255, frame) for frame in frames)
     if as_png:
         for i, frame in enumerate(frames):
+            # Clips can be long, and the strongest compression takes ten times as long as the quickest.
             Image.fromarray(_bytes(frame).permute(1, 2, 0).numpy()).save(
                 folder / f"frames/{i:05d}.png", compress_level=1
-            )  # quick: clips can be long
+            )
     else:
         save_file({"frames": frames.contiguous()}, folder / "frames.safetensors")
     segments = clip.segments
