@@ -186,6 +186,7 @@ def test_several_runs_need_a_place(made: list[Run]) -> None:
         ("/data/vipseg_1001/frames", "vipseg_1001"),
         ("street", "street"),
         ("/data/VIPSeg:1001_xyz", "1001_xyz of VIPSeg"),
+        ("/data/judo:judo", "judo"),
         ("aachen_000000_000019_leftImg8bit.png", "aachen_000000_000019"),
         ("", "a signal"),
     ],

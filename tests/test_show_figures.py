@@ -270,6 +270,15 @@ def test_every_rule_shows_another_neuron_where_there_is_one() -> None:
     assert _picks(data) == [("strongest", 4), ("typical", 2), ("different", 9), ("random", 2)]
 
 
+@pytest.mark.parametrize("name", ["instances", "instances_over_time"])
+def test_every_share_lies_inside_its_axes(name: str) -> None:
+    figure = FIGURES[name]()
+    FigureCanvasAgg(figure).draw()
+    shares = [(float(y), axes.get_ylim()) for axes in figure.axes for line in axes.lines for y in line.get_ydata()]
+    assert any(np.isfinite(y) for y, _ in shares)
+    assert all(low <= y < high / 1.05 for y, (low, high) in shares if np.isfinite(y))
+
+
 @pytest.mark.parametrize(
     ("row", "name"), [({"input": 12, "output": 3}, "12 → 3"), ({"input": 12, "output": -1}, "#12")]
 )

@@ -35,9 +35,14 @@ def test_the_best_grouping_and_the_exception_are_named() -> None:
     )
 
 
-def test_a_grid_comes_last_though_another_grid_is_lower() -> None:
-    said = story.groupings({"FFN": {"layer1": scores(rgb=0.6, instances=0.5, grid=0.4, grid_matched=0.3)}})
-    assert said[1] == "Grid cells, which know only place, explain least in the layer (0.40)."
+@pytest.mark.parametrize(
+    ("instances", "matched", "parts"),
+    [(0.5, 0.3, "the layer"), (0.1, 0.05, "the layer"), (0.1, 0.2, "no layer")],
+)
+def test_instances_are_compared_with_as_many_cells(instances: float, matched: float, parts: str) -> None:
+    """A few large instances score lower than many small cells whatever is in the frame."""
+    said = story.groupings({"FFN": {"layer1": scores(rgb=0.6, instances=instances, grid=0.4, grid_matched=matched)}})
+    assert said[1] == f"Grid cells, which know only place, explain least in {parts} (0.40)."
 
 
 def test_dead_neurons_have_no_say() -> None:

@@ -131,7 +131,7 @@ def groupings(panels: Panels) -> list[str]:
         )
     with_grid = {layer: found for layer, found in scores.items() if "grid" in found}
     if with_grid:
-        last = [layer for layer, found in with_grid.items() if min(_content(found), default=np.inf) > found["grid"]]
+        last = [layer for layer, found in with_grid.items() if _least(found)]
         grids = span(found["grid"] for found in with_grid.values())
         sentence = f"Grid cells, which know only place, explain least in {parts(len(last), len(with_grid))} ({grids})"
         rest = [layer for layer in with_grid if layer not in last]
@@ -139,9 +139,11 @@ def groupings(panels: Panels) -> list[str]:
     return sentences
 
 
-def _content(scores: Numbers) -> list[float]:
-    """Scores of the groupings that know what is in the frame: all but grids."""
-    return [score for kind, score in scores.items() if not kind.startswith("grid")]
+def _least(scores: Numbers) -> bool:
+    """Whether place explains least: less than clusters, and than instances where as many cells as instances are cut."""
+    content = {kind: score for kind, score in scores.items() if not kind.startswith("grid")}
+    grids = {"instances": scores.get("grid_matched", scores["grid"])}
+    return all(score > grids.get(kind, scores["grid"]) for kind, score in content.items())
 
 
 def _by(kind: str) -> str:

@@ -33,7 +33,8 @@ def signal_name(source: str) -> str:
         return SAMPLES[source]
     folder, _, video = source.rpartition(":")
     if len(folder) > 1:  # a single letter is a drive
-        return f"{video} of {Path(folder).name}"
+        root = Path(folder).name
+        return video if video == root else f"{video} of {root}"
     path = Path(source)
     name = common_stem(path.stem) if path.suffix else path.name
     return path.parent.name if name.lower() in PLAIN_FOLDERS and path.parent.name else name or "a signal"

@@ -53,13 +53,15 @@ def category_marks(categories: Sequence[str], areas: Array) -> dict[str, Mark]:
     return {c: marks[i] if i < len(marks) else REST for i, c in enumerate(ordered)}
 
 
-def _share_axis(axes: Axes) -> None:
+def _share_axes(together: Sequence[Axes]) -> None:
     """Shares of none to all in even steps of their square root: one large share does not hide the small ones."""
-    top = axes.get_ylim()[1]
-    axes.set_yscale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0)), np.square))
-    axes.yaxis.set_major_locator(FixedLocator(SHARES))
-    axes.set_ylim(0, top)
-    axes.grid(axis="y")
+    values = [np.asarray(line.get_ydata(), dtype=float) for axes in together for line in axes.lines]
+    top = max((float(y[np.isfinite(y)].max(initial=0)) for y in values), default=0) or 100.0
+    for axes in together:
+        axes.set_yscale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0)), np.square))
+        axes.yaxis.set_major_locator(FixedLocator(SHARES))
+        axes.set_ylim(0, 1.1 * top)
+        axes.grid(axis="y")
 
 
 @style.styled
@@ -83,9 +85,8 @@ def instances(panels: Panels) -> Figure:
         axes.set_title(f"{network} {spoken(name)}")
         axes.set_xticks(range(len(picks)), [f"{rule}\n{_named(data, neuron)}" for rule, neuron in picks])
         axes.set_xlim(-0.5, len(picks) - 0.5)
-    _share_axis(grid.flat[0])
-    for axes in grid.flat[1:]:
-        axes.grid(axis="y")
+        axes.tick_params(axis="x", labelsize=6.6)
+    _share_axes(list(grid.flat[: len(series)]))
     for axes in grid.flat[len(series) :]:
         axes.set_visible(False)
     for row in grid:
@@ -155,7 +156,7 @@ def instances_over_time(panels: Panels) -> Figure:
                 look: dict[str, Any] = {"color": mark.colour, "mfc": mark.face, "ms": 3.5, "lw": 1.1}
                 axes.plot(data["frame"].values, shares[:, region], marker=shape, **look)
             axes.set_title(f"{title}, {rule} neuron {_named(data, neuron)}")
-            _share_axis(axes)
+            _share_axes([axes])
             axes.grid(axis="x")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         row[0].set_ylabel("share of the mean\ncontribution (%)")
