@@ -22,11 +22,12 @@ from xinc.findings.analyses import Settings
 from xinc.findings.claims import CLAIMS, MIXING, Claim
 from xinc.findings.clusters import mixing, stack
 from xinc.findings.evidence import Evidence, Measured
-from xinc.findings.results import FOLDER, Results, fingerprint
+from xinc.findings.results import fingerprint
 from xinc.findings.statistics import Interval, interval, nanmean
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
     from xinc.run import Run
 
@@ -117,14 +118,13 @@ def replicate(
     return table
 
 
-def remembered(runs: Sequence[Run], *, draws: int = 200, seed: int = 0) -> pd.DataFrame:
-    """The table of :func:`replicate` from what the results of runs hold; nothing is traced.
+def remembered(runs: Sequence[tuple[Run, xr.DataTree]], *, draws: int = 200, seed: int = 0) -> pd.DataFrame:
+    """The table of :func:`replicate` from what the results of runs hold; no map is computed.
 
     Only methods and layers count for which :func:`replicate` measured a run's claims.
     """
     heard = []
-    for run in runs:
-        tree = Results(run.path / FOLDER if run.path is not None else None).tree()
+    for run, tree in runs:
         made = [path.split("/")[2:] for path in tree.groups if path.startswith("/moments/") and path.count("/") == 3]
         everything, pixelwise = _described(run) if made else ((), False)
         for method in sorted({method for method, _ in made}, key=_place):

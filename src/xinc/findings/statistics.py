@@ -79,10 +79,10 @@ def partial_correlation(a: Array, b: Array, given: Sequence[Array]) -> float:
 
 
 def rank(values: Array) -> Values:
-    """Ranks from 1, ties averaged."""
-    import pandas as pd
-
-    return np.asarray(pd.Series(np.asarray(values, dtype=np.float64).ravel()).rank())
+    """Ranks from 1, ties averaged; NaN stays NaN."""
+    values = np.asarray(values, dtype=np.float64).ravel()
+    _, place, ties = np.unique(values, return_inverse=True, return_counts=True)
+    return np.where(np.isnan(values), np.nan, (np.cumsum(ties) - (ties - 1) / 2)[place])
 
 
 def spearman(a: Array, b: Array) -> float:

@@ -38,7 +38,7 @@ class ReplicationKind:
 
     def exhibit(self, found: Sequence[Subject]) -> Exhibit | None:
         """Verdicts, values and the table; None where no run has what the claims are measured on."""
-        table = remembered([subject.run for subject in found])
+        table = remembered([(subject.run, subject.tree) for subject in found])
         if table.empty:
             return None
         known = cases(table)
@@ -82,12 +82,12 @@ def _meaning(methods: Sequence[str]) -> str:
 def sentences(found: Sequence[Case]) -> list[str]:
     """How many cases hold, fail, or hang on the method; and which claims always do."""
     methods, outcomes = methods_of(found), count(found)
-    under = f"under {'all' if len(methods) > 2 else 'both'} {len(methods)} definitions" if len(methods) > 1 else ""
-    under = under.replace("both 2", "both")
-    said = [f"{outcomes['holds']} hold{'' if outcomes['holds'] != 1 else 's'} {under}".strip()]
-    said.append(f"{outcomes['fails']} fail{'' if outcomes['fails'] != 1 else 's'} {under}".strip())
+    under = " under every definition" if len(methods) > 1 else ""
+    said = [f"{n} {_verb(n, verb)}{under}" for verb in ("hold", "fail") for n in (outcomes[f"{verb}s"],)]
     if len(methods) > 1:
-        said.append(f"{outcomes['depends']} hold under one definition and fail under another")
+        said.append(
+            f"{(n := outcomes['depends'])} {_verb(n, 'hold')} under one definition and {_verb(n, 'fail')} under another"
+        )
     said.append(f"{outcomes['undecided']} {'are' if outcomes['undecided'] != 1 else 'is'} undecided")
     lines = [
         f"Of {len(found)} cases, each a claim of the paper about one layer of one kind of network, "
@@ -95,8 +95,10 @@ def sentences(found: Sequence[Case]) -> list[str]:
     ]
     always = {"holds": "Nothing speaks against", "fails": "Nothing speaks for"}
     for outcome, words in always.items():
-        if names := [claim.text for claim, own in by_claim(found) if {case.outcome for case in own} == {outcome}]:
-            lines.append(f"{words}: {'; '.join(dict.fromkeys(names))}.")
+        texts = dict.fromkeys(case.claim.text for case in found)
+        alike = [text for text in texts if {c.outcome for c in found if c.claim.text == text} == {outcome}]
+        if alike:
+            lines.append(f"{words}: {'; '.join(alike)}.")
     hanging = [
         f"{claim.text} ({story.listing(map(name_of, own))})"
         for claim, cases_ in by_claim(found)
@@ -105,6 +107,10 @@ def sentences(found: Sequence[Case]) -> list[str]:
     if hanging:
         lines.append(f"What depends on the definition of the maps: {'; '.join(hanging)}.")
     return lines
+
+
+def _verb(count: int, verb: str) -> str:
+    return verb if count != 1 else f"{verb}s"
 
 
 def number(value: float | None) -> str:
@@ -144,12 +150,14 @@ def markdown(table: pd.DataFrame) -> str:
     """The table as Markdown: a line for each claim and layer, a column for each method."""
     known = cases(table)
     methods = methods_of(known)
-    head = ["claim", "the paper", "layer", *(f"`{method}`" for method in methods)]
+    head = ["claim", "the paper", "layer", "signals", *(f"`{method}`" for method in methods)]
     text = ["| " + " | ".join(head) + " |", "| " + " | ".join("---" for _ in head) + " |"]
     for claim, own in by_claim(known):
-        for i, line in enumerate(lines(own, methods)):
+        for i, (case, line) in enumerate(zip(own, lines(own, methods), strict=True)):
             first = [f"{claim.text}: {claim.statistic} ({claim.figure})", str(claim.paper)] if i == 0 else ["", ""]
-            text.append("| " + " | ".join(word.replace("|", "\\|") for word in [*first, *line.values()]) + " |")
+            signals = str(max(row["signals"] for row in case.rows.values()))
+            layer, *cells = line.values()
+            text.append("| " + " | ".join([*first, layer, signals, *cells]) + " |")
     return "\n".join([*text, "", LEGEND + ".", ""])
 
 

@@ -27,7 +27,7 @@ MARKS: Mapping[str, tuple[str, style.Hue]] = {
     "no data": ("", style.FAINT),
 }
 """Verdict to marker and colour: told apart by shape alone."""
-COLUMNS, PANEL_TOP, ROW, PANEL_FOOT = 3, 0.62, 0.2, 0.52
+COLUMNS, PANEL_TOP, ROW, PANEL_FOOT = 3, 0.5, 0.2, 0.56
 """Panels side by side; inches above a panel's rows, of a row, and below them."""
 
 
@@ -109,10 +109,13 @@ def forest(found: Sequence[Case]) -> Figure:
             box = (column * width + label, down - y - own, width - label - 0.15, own)
             axes = figure.add_axes((box[0] / style.WIDTH, box[1] / down, box[2] / style.WIDTH, box[3] / down))
             _panel(axes, claim, cases, methods)
-            title = "\n".join(textwrap.wrap(claim.text, 40)[:3])
-            figure.text(
-                column * width / style.WIDTH + 0.005, 1 - (y - 0.07) / down, title, va="bottom", linespacing=1.2
+            x = (column * width + 0.05) / style.WIDTH
+            title, measured = (
+                textwrap.fill(words, width) for words, width in ((claim.text, 40), (claim.statistic, 52))
             )
+            figure.text(x, 1 - (y - 0.07) / down, title, va="bottom", linespacing=1.2)
+            small: Any = {"fontsize": 6.5, "color": style.MUTED.light, "linespacing": 1.2}
+            figure.text(x, 1 - (y + own + 0.2) / down, measured, va="top", **small)
         y += height + PANEL_FOOT
     handles: list[Artist] = [
         Line2D([], [], linestyle="-", marker=style.MARKERS[i], color=hue.light, markersize=4, label=method)
@@ -139,10 +142,6 @@ def _panel(axes: Axes, claim: Claim, cases: Sequence[Case], methods: Sequence[st
     axes.set_yticks(range(len(cases)), [name_of(case) for case in cases])
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.set_xlabel(
-        "\n".join(textwrap.wrap(claim.statistic, 44)[:2]), fontsize=6.5, color=style.MUTED.light, labelpad=1
-    )
-    axes.xaxis.label.set(ha="left", x=-0.6)
 
 
 def _reach(claim: Claim, cases: Sequence[Case]) -> tuple[float, float]:
