@@ -140,13 +140,24 @@ def score_over_grid(grouping: str, grid: str) -> Measure:
 
 
 def score_over_shifted(grouping: str) -> Measure:
-    """Median over neurons of a grouping's score over that of the same regions elsewhere."""
+    """Median over neurons of a grouping's score over that of the same regions elsewhere.
+
+    The value is over the mean of all shifts. Each draw takes one of the shifts beside its neurons: the interval holds 1
+    unless the regions explain more where they are than at nearly all other places.
+    """
 
     def measure(evidence: Evidence, layer: str) -> Measured | None:
         found = evidence.dataset("grouping_baseline", layer)
         if found is None or grouping not in found["grouping"].values:
             return None
-        return evidence.over_neurons(found["excess"].sel(grouping=grouping).values)
+        value = evidence.over_neurons(found["excess"].sel(grouping=grouping).values)
+        own, moved = found["score"].sel(grouping=grouping).values, found["score_shifted"].sel(grouping=grouping).values
+        rng = np.random.default_rng(evidence.seed)
+        neurons = rng.integers(own.shape[1], size=(evidence.draws, own.shape[1]))
+        shifts = rng.integers(moved.shape[2], size=(evidence.draws, 1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drawn = [medians(o[neurons] / m[neurons, shifts]) for o, m in zip(own, moved, strict=True)]
+        return Measured(value.value, nanmean(np.stack(drawn), axis=0), value.neurons)
 
     return measure
 
