@@ -11,6 +11,7 @@ from xinc.findings.finding import LayerLike
 from xinc.findings.grouping import baseline, deviation, grouping, score
 from xinc.findings.intensity import edges_of, intensity
 from xinc.findings.regions import Regions, grid
+from xinc.findings.sums import sums_of_cuts
 
 RNG = np.random.default_rng(0)
 
@@ -84,6 +85,15 @@ def test_misplaced_regions_lose_what_true_regions_explain():
     assert found.p_value.item() <= 0.1
     assert (found.excess > 1).all()
     assert float(found.score_shuffled.max()) < 0.2 * float(found.score.min())
+
+
+def test_sums_of_cuts_are_sums_over_the_regions_of_each():
+    labels = RNG.integers(-1, 4, size=(3, 50)).astype(np.int32)
+    pixels = RNG.random((50, 6)).astype(np.float32)
+    found = sums_of_cuts(labels, pixels, 5)
+    for d in range(3):
+        for g in range(5):
+            np.testing.assert_allclose(found[d, g], pixels[labels[d] == g].sum(axis=0), rtol=1e-5)
 
 
 def test_baseline_finds_nothing_in_noise():
