@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 import xinc
+from recipes import STEEP
 from xinc.findings.fidelity import METHODS, Fidelity, Verification, verify
 from xinc.findings.trust import at_share, conclusion, rows
 from xinc.models import family
@@ -36,11 +37,13 @@ SIZE, EPOCHS = (128, 256), 60
 
 
 def nervs(folder: Path) -> Iterator[tuple[str, Run]]:
-    """The same network after two recipes."""
+    """The same network after three recipes."""
     clip = xinc.open("bunny", size=SIZE, every=4)
-    for name, recipe in (("ours", family("nerv").recipe), ("paper", family("nerv").plain)):
+    recipes = {"ours": family("nerv").recipe, "paper": family("nerv").plain, "steep": STEEP}
+    titles = {"ours": "this package’s recipe", "paper": "the paper’s recipe", "steep": "five times its learning rate"}
+    for name, recipe in recipes.items():
         run = xinc.fit("nerv", clip, recipe=recipe, epochs=EPOCHS, out=folder / f"nerv-{name}", progress=True)
-        yield f"NeRV, {'this package’s' if name == 'ours' else 'the paper’s'} recipe", run
+        yield f"NeRV, {titles[name]}", run
 
 
 def published(path: Path) -> Run:

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 import xinc
+from recipes import STEEP
 from xinc.findings.cutting import fine_tune, size_of
 from xinc.findings.pruning import SCORES, Pruning, compare, pruned
 from xinc.findings.spared import rows
@@ -56,7 +57,7 @@ def published(path: Path) -> Run:
 def fitted(folder: Path | None, epochs: int, seed: int) -> Run:
     """The paper's NeRV of Big Buck Bunny, from a folder if one is given."""
     clip = xinc.open("bunny", size=(128, 256), every=4)
-    return xinc.fit("nerv", clip, epochs=epochs, seed=seed, out=folder, progress=True)
+    return xinc.fit("nerv", clip, recipe=STEEP, epochs=epochs, seed=seed, out=folder, progress=True)
 
 
 def measure(run: Run, layer: str, fraction: float, seed: int) -> dict[str, Any]:

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 import xinc
+from recipes import STEEP
 from xinc.findings.replication import METHODS, Replication, remembered, witnesses
 from xinc.findings.results import FOLDER, Results
 from xinc.findings.verdicts import cases, records
@@ -91,7 +92,8 @@ def fitted(signal: Signal, data: Path, folder: Path, families: list[str]) -> Ite
     for family, seeds in signal.seeds.items():
         for seed in seeds if family in families else ():
             name = f"{signal.name}-{family}-{seed}"
-            yield name, xinc.fit(family, clip, epochs=EPOCHS[family], seed=seed, out=folder / name, progress=True)
+            how = {"recipe": STEEP if family == "nerv" else None, "epochs": EPOCHS[family], "seed": seed}
+            yield name, xinc.fit(family, clip, **how, out=folder / name, progress=True)
 
 
 def rolled(run: Run, folder: Path, seed: int) -> Run:

@@ -57,7 +57,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/getting-started.md", "docs/methods.md", "docs/foreign-networks.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/getting-started.md", "docs/methods.md", "docs/foreign-networks.md"]
+)
 def test_python_runs(name: str, workplace: Path) -> None:
     code = python_of(ROOT / name)
     assert TINY.keys() & {slow for slow in TINY if slow in code}, f"{name} shows no fit"

@@ -112,9 +112,7 @@ class Run:
             frames: which ones, by number; all if not given.
         """
         chosen = range(len(self.clip)) if frames is None else frames
-        errors = [
-            (self.render(i) - self.clip.frame(i).to(self.model.device)).double().square().mean() for i in chosen
-        ]
+        errors = [(self.render(i) - self.clip.frame(i).to(self.model.device)).double().square().mean() for i in chosen]
         return decibels(torch.stack(errors)).cpu()
 
     def save(self, folder: str | Path) -> Path:
