@@ -217,12 +217,12 @@ def test_what_can_go_for_a_decibel(nerv: Run) -> None:
 def test_fine_tuning_keeps_the_mask_and_improves(fitted: Path) -> None:
     run = package.load(fitted)
     smaller = pruned(run, compare(run, Pruning("block2"), ("random",), 0.5), "random")
-    tuned, again = (fine_tune(smaller, 40, seed=3) for _ in range(2))
+    tuned, again = (fine_tune(smaller, 150, seed=3) for _ in range(2))
     for name, value in smaller.model.state_dict().items():
         assert (tuned.model.state_dict()[name][value == 0] == 0).all()
         assert torch.equal(tuned.model.state_dict()[name], again.model.state_dict()[name])
     assert float(tuned.psnr().mean()) > float(smaller.psnr().mean()) + 0.3
-    assert tuned.settings["pruned.finetune"] == 40
+    assert tuned.settings["pruned.finetune"] == 150
     assert size_of(tuned).parameters == size_of(smaller).parameters
     assert [n for n, _ in changed(run, smaller)] == ["decoder.2.conv.upconv.0.weight"], "the pruned one stays"
 

@@ -250,7 +250,7 @@ def demo_tasks(quick: bool = False) -> list[Task]:
     nerv, ffn = Fitting("nerv", epochs=DEMO_EPOCHS), Fitting("ffn")
     settings: dict[str, Any] = {}
     if quick:
-        nerv, ffn = replace(nerv, epochs=40, options={"fc_dim": 24}), replace(ffn, epochs=300)
+        nerv, ffn = replace(nerv, epochs=70, options={"fc_dim": 24}), replace(ffn, epochs=300)
         settings = {"restarts": 2, "shifts": 5, "sample": 32}
     seen = Analysing(frames=(0, frames // 2), options=settings, embed=not quick)
     return [Task("nerv", clip, nerv, seen), Task("ffn", replace(clip, count=1), ffn, seen)]
