@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import xinc as package
-from click_free import Ran, xinc
+from click_free import one_line, xinc
 from tiny_runs import SIZE, clip
 from xinc.canvas import ablation
 from xinc.errors import FindingError, RunError, TraceError
@@ -295,13 +295,6 @@ def test_the_page_on_pruning_runs(fitted: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(fitted.parent)
     exec(compile(code.replace("block3", "block2").replace("steps=100", "steps=2"), "pruning.md", "exec"), {})
     assert package.load("nerv-smaller").settings["pruned.finetune"] == 2
-
-
-def one_line(ran: Ran) -> str:
-    assert ran.code == 2, ran
-    (line,) = ran.err.strip().splitlines()
-    assert line.startswith("xinc: ")
-    return line
 
 
 @pytest.mark.parametrize(
