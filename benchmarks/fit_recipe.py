@@ -29,7 +29,7 @@ from xinc.signals.clip import Clip
 
 PLAIN_EPOCHS = {"nerv": 100, "ffn": 1000, "siren": 1000, "hnerv": 100}
 OUR_EPOCHS = {
-    "nerv": (12, 16, 20, 24, 32, 48),
+    "nerv": (32, 40, 48, 56, 64),
     "ffn": (40, 60, 80, 100, 150),
     "siren": (10, 20, 40, 80),
     "hnerv": (12, 24, 48),

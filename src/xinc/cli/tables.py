@@ -30,7 +30,7 @@ def show(rows: Sequence[Row], title: str = "", file: Path | None = None) -> None
 
     if file is not None:
         keep(rows, file)
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False)
     for key in rows[0] if rows else ():
         numeric = all(isinstance(row[key], int | float | None) for row in rows)
         table.add_column(key.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
