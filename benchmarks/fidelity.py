@@ -20,18 +20,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import xinc
-from recipes import STEEP
+from networks import STEEP, published
 from xinc.findings.fidelity import METHODS, Fidelity, Verification, verify
 from xinc.findings.trust import at_share, conclusion, rows
 from xinc.models import family
-from xinc.models.checkpoints import open_checkpoint
-from xinc.models.ffn import FFN, FFNConfig
 from xinc.run import Run
-from xinc.signals.clip import Clip
 
 SIZE, EPOCHS = (128, 256), 60
 
@@ -44,20 +40,6 @@ def nervs(folder: Path) -> Iterator[tuple[str, Run]]:
     for name, recipe in recipes.items():
         run = xinc.fit("nerv", clip, recipe=recipe, epochs=EPOCHS, out=folder / f"nerv-{name}", progress=True)
         yield f"NeRV, {titles[name]}", run
-
-
-def published(path: Path) -> Run:
-    """The paper's FFN of 128 x 256 pixels."""
-    if path.suffix == ".npz":
-        arrays = np.load(path)
-        weights = {key.removeprefix("weight."): torch.from_numpy(arrays[key]) for key in arrays if "weight." in key}
-    else:
-        weights = open_checkpoint(path).weights
-    model = FFN(FFNConfig(SIZE, 1)).eval()
-    model.load_state_dict({key: value for key, value in weights.items() if key in model.state_dict()})
-    with torch.no_grad():
-        frame = model.render(0).clamp(0, 1)
-    return Run("ffn", model, Clip(frame[None], ("frame",), 1.0, None, path.stem))
 
 
 def measured(run: Run, asked: Verification) -> dict[str, Any]:

@@ -26,32 +26,13 @@ import numpy as np
 import torch
 
 import xinc
-from recipes import STEEP
+from networks import STEEP, published
 from xinc.findings.cutting import fine_tune, size_of
 from xinc.findings.pruning import SCORES, Pruning, compare, pruned
 from xinc.findings.spared import rows
-from xinc.models.checkpoints import open_checkpoint
-from xinc.models.ffn import FFN, FFNConfig
 from xinc.run import Run
-from xinc.signals.clip import Clip
 
 RANDOM_SEEDS = 5
-
-
-def published(path: Path) -> Run:
-    """The published FFN with its own output as its signal."""
-    if path.suffix == ".npz":
-        with np.load(path) as file:
-            named = {
-                k.removeprefix("weight."): torch.from_numpy(file[k]) for k in file.files if k.startswith("weight.")
-            }
-    else:
-        named = open_checkpoint(path).weights
-    model = FFN(FFNConfig((128, 256), 1))
-    model.load_state_dict(named)
-    with torch.no_grad():
-        picture = model.eval().render(0)[None].clamp(0, 1)
-    return Run("ffn", model, Clip(picture, ("published",), 1.0, None, "its own output"))
 
 
 def fitted(folder: Path | None, epochs: int, seed: int) -> Run:

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import xinc
-from recipes import STEEP
+from networks import STEEP
 from xinc.findings.replication import METHODS, Replication, remembered, witnesses
 from xinc.findings.results import FOLDER, Results
 from xinc.findings.verdicts import cases, records

@@ -218,7 +218,7 @@ class Losses:
         self.frames = frames
         with torch.no_grad():
             self.whole = [run.model.render(t) for t in frames]
-        self.signal = [run.clip.frames[t].to(run.model.device) for t in frames]
+        self.signal = [run.clip.frame(t).to(run.model.device) for t in frames]
 
     def __call__(self, model: INR) -> tuple[list[float], list[float]]:
         """PSNR in dB, a frame each: against the run's own output, and, clamped to [0, 1], against the signal."""
@@ -256,7 +256,7 @@ class _Task:
             "xinc": version("xinc"),
             "version": VERSION,
             "network": fingerprint(self.run.model.state_dict().values()),
-            "signal": fingerprint([self.run.clip.frames[list(self.frames)]]),
+            "signal": fingerprint([self.run.clip[self.frames].frames]),
             **{name: getattr(self, name) for name in ("frames", "seed", "shares")},
             "layer": self.part.name,
             "unit": self.part.unit,

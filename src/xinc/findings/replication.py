@@ -6,9 +6,8 @@ neurons. Runs of one signal (other seeds) are averaged before signals are drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,20 +61,17 @@ class Replication:
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """A run's evidence under one method."""
+    """A run's evidence under one method, by the network's family and the frames that it represents."""
 
-    run: Run
+    family: str
+    signal: str
     evidence: Evidence
 
-    @property
-    def family(self) -> str:
-        """The network's family."""
-        return self.run.family
-
-    @cached_property
-    def signal(self) -> str:
-        """A name of the frames that the network represents."""
-        return fingerprint([self.run.clip.frames])
+    @classmethod
+    def each(cls, run: Run, evidences: Iterable[Evidence]) -> list[Witness]:
+        """One for each evidence of a run; its frames are read one by one, and once."""
+        signal = fingerprint(run.clip.frame(t) for t in range(len(run.clip)))
+        return [cls(run.family, signal, evidence) for evidence in evidences]
 
 
 def replicate(
@@ -123,13 +119,18 @@ def remembered(runs: Sequence[tuple[Run, xr.DataTree]], *, draws: int = 200, see
 
     Only methods and layers count for which :func:`replicate` measured a run's claims.
     """
-    heard = []
+    heard: list[Witness] = []
     for run, tree in runs:
         made = [path.split("/")[2:] for path in tree.groups if path.startswith("/moments/") and path.count("/") == 3]
-        everything, pixelwise = _described(run) if made else ((), False)
-        for method in sorted({method for method, _ in made}, key=_place):
-            layers = tuple(name for name in everything if [method, name] in made)
-            heard.append(Witness(run, Evidence(tree, method, layers, everything, pixelwise, draws, seed)))
+        if not made:
+            continue
+        everything, pixelwise = _described(run)
+        layers = {
+            method: tuple(name for name in everything if [method, name] in made)
+            for method in sorted({method for method, _ in made}, key=_place)
+        }
+        known = (Evidence(tree, method, own, everything, pixelwise, draws, seed) for method, own in layers.items())
+        heard += Witness.each(run, known)
     return _table(heard, sorted({w.evidence.method for w in heard}, key=_place), draws, seed)
 
 
@@ -192,9 +193,9 @@ def witnesses(run: Run, plan: Replication, progress: Progress | None = None) -> 
         progress=progress,
     )
     seed = plan.settings.seed
-    return [
-        Witness(run, Evidence(tree, method, layers, everything, pixelwise, plan.draws, seed)) for method in plan.methods
-    ]
+    return Witness.each(
+        run, (Evidence(tree, method, layers, everything, pixelwise, plan.draws, seed) for method in plan.methods)
+    )
 
 
 def _rows(claim: Claim, method: str, heard: Sequence[Witness], draws: int, seed: int) -> Iterator[dict[str, object]]:
