@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas.kernels import CODES, Chain
+from xinc.canvas.kernels import BLOCK, CODES, Chain
 from xinc.canvas.plan import IDENTITY, Activation, Plan
 
 Floats = NDArray[np.float32]
@@ -175,6 +175,8 @@ class Path:
         y = _reach([step.y for step in steps], [grid[0] for grid in self.coarse], window.y0, window.y1)
         x = _reach([step.x for step in steps], [grid[1] for grid in self.coarse], window.x0, window.x1)
         ry, rx = self.phases
+        strides = list(x.sizes)
+        strides[0] = max(strides[0], x.plane[1] - x.plane[0] + self.weight.shape[3] - 1)
         base_y, base_x = self._base(y.cells[0], x.cells[0])
         own = _parameters(self.activation)
         table = [
@@ -183,14 +185,14 @@ class Path:
         ]
         codes = [CODES[step.activation.name] for step in steps]
         chain = Chain(
-            values=self.values,
+            values=self._read(y.plane, x.plane, strides[0]),
             weight=self.weight,
             shift=self.shift,
             cell=self.cell,
             code=CODES[self.activation.name],
             parameter=own,
             window=np.array([*y.plane, *x.plane], np.int64),
-            start=np.array(list(zip(y.starts, x.starts, x.sizes, strict=True)), np.int64),
+            start=np.array(list(zip(y.starts, x.starts, strides, strict=True)), np.int64),
             steps=np.array([(*row, code) for row, code in zip(table, codes, strict=True)], np.int64),
             parameters=np.stack([_parameters(step.activation) for step in steps]),
             taps_y=_stacked([step.y.taps for step in steps]),
@@ -200,10 +202,16 @@ class Path:
             has_base=bool(own[2] != 0),
         )
         covered = Window(ry * y.cells[-1][0], ry * y.cells[-1][1], rx * x.cells[-1][0], rx * x.cells[-1][1])
-        largest = max(a * b for a, b in zip(y.sizes, x.sizes, strict=True))
-        return WindowPath(
-            chain, (len(steps), largest + _SLACK), largest + covered.shape[1] + _SLACK, covered, x.sizes[-1]
-        )
+        largest = max(a * b for a, b in zip(y.sizes, strides, strict=True))
+        line = max(largest, *(max(BLOCK, b) * s.x.upscale for s, b in zip(steps, strides, strict=True)))
+        return WindowPath(chain, (len(steps), largest + _SLACK), line + _SLACK, covered, strides[-1])
+
+    def _read(self, rows: tuple[int, int], columns: tuple[int, int], stride: int) -> Floats:
+        """What the convolution reads for some of its rows and columns ``(C_in, values)``, rows ``stride`` apart."""
+        ky, kx = self.weight.shape[2:]
+        seen = self.values[:, rows[0] : rows[1] + ky - 1, columns[0] : columns[1] + kx - 1]
+        spaced = np.pad(seen, ((0, 0), (0, 0), (0, stride - seen.shape[2])))
+        return np.ascontiguousarray(spaced.reshape(len(seen), -1))
 
     def _base(self, cells_y: tuple[int, int], cells_x: tuple[int, int]) -> tuple[Floats, Floats]:
         """Box mean of a constant plane of the activation's value at 0, separable, zeros outside the picture."""

@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numba
+import numpy as np
 
 from xinc.canvas.kernels.activate import activate
-from xinc.canvas.kernels.folds import close_call, close_neuron, fold_chunk
+from xinc.canvas.kernels.folds import close_call, close_neuron, fold_chunk, sums_alone
 from xinc.canvas.kernels.options import OPTIONS
+
+BLOCK = 2048
+"""Values of a grid that are worked on at a time: with what is made of them they stay in the first-level cache."""
 
 
 class Chain(NamedTuple):
     """How a neuron's plane becomes its map: the convolution, then separable box filters with up-sampling.
 
     Attributes:
-        values: input channels, zero-padded ``(C_in, h + 2 py, w + 2 px)``.
+        values: what the window reads of the input channels, zero-padded, rows as far apart as in the first scratch
+            buffer ``(C_in, values)``.
         weight: ``(C_in, C_out, kh, kw)``.
         shift: what each output channel's planes get added, the spread bias ``(C_out,)``.
         cell: sub-pixel of the shuffle at which each output channel is placed ``(C_out, 2)``.
@@ -48,40 +53,47 @@ class Chain(NamedTuple):
 
 
 @numba.njit(**OPTIONS)
-def _convolve_row(values: Any, weight: Any, y: int, x0: int, n: int, shift: Any, row: Any) -> None:
-    """One output row of a single-channel convolution with zero padding already in ``values``."""
+def _convolve(values: Any, weight: Any, pitch: int, n: int, shift: Any, out: Any) -> None:
+    """A single-channel convolution of rows that lie ``pitch`` apart, all in one: what falls between rows is no use."""
     kh, kw = weight.shape
     if kh == 3 and kw == 3:
-        a, b, c = values[y, x0:], values[y + 1, x0:], values[y + 2, x0:]
+        a, b, c = values, values[pitch:], values[2 * pitch :]
         a0, a1, a2 = weight[0, 0], weight[0, 1], weight[0, 2]
         b0, b1, b2 = weight[1, 0], weight[1, 1], weight[1, 2]
         c0, c1, c2 = weight[2, 0], weight[2, 1], weight[2, 2]
         for x in range(n):
-            row[x] = (
+            out[x] = (
                 (shift + a0 * a[x] + a1 * a[x + 1] + a2 * a[x + 2])
                 + (b0 * b[x] + b1 * b[x + 1] + b2 * b[x + 2])
                 + (c0 * c[x] + c1 * c[x + 1] + c2 * c[x + 2])
             )
         return
-    for x in range(n):
-        row[x] = shift
-    for ky in range(kh):
-        source = values[y + ky, x0:]
-        if kw == 1:
-            w0 = weight[ky, 0]
+    for first in range(0, n, BLOCK):
+        count = min(BLOCK, n - first)
+        piece = out[first:]
+        for x in range(count):
+            piece[x] = shift
+        for ky in range(kh):
+            _convolve_row(values[first + ky * pitch :], weight[ky], count, piece)
+
+
+@numba.njit(**OPTIONS)
+def _convolve_row(source: Any, weight: Any, n: int, out: Any) -> None:
+    """Add a kernel's row."""
+    kw = weight.size
+    if kw == 1:
+        w0 = weight[0]
+        for x in range(n):
+            out[x] += w0 * source[x]
+    elif kw == 5:
+        w0, w1, w2, w3, w4 = weight[0], weight[1], weight[2], weight[3], weight[4]
+        for x in range(n):
+            out[x] += w0 * source[x] + w1 * source[x + 1] + w2 * source[x + 2] + w3 * source[x + 3] + w4 * source[x + 4]
+    else:
+        for kx in range(kw):
+            w0, shifted = weight[kx], source[kx:]
             for x in range(n):
-                row[x] += w0 * source[x]
-        elif kw == 5:
-            w0, w1, w2, w3, w4 = weight[ky, 0], weight[ky, 1], weight[ky, 2], weight[ky, 3], weight[ky, 4]
-            for x in range(n):
-                row[x] += (
-                    w0 * source[x] + w1 * source[x + 1] + w2 * source[x + 2] + w3 * source[x + 3] + w4 * source[x + 4]
-                )
-        else:
-            for kx in range(kw):
-                w0 = weight[ky, kx]
-                for x in range(n):
-                    row[x] += w0 * source[x + kx]
+                out[x] += w0 * shifted[x]
 
 
 @numba.njit(**OPTIONS)
@@ -154,19 +166,19 @@ def _weigh(source: Any, stride: int, taps: Any, lo: int, hi: int, n: int, out: A
 
 
 @numba.njit(**OPTIONS)
-def _interleave(phases: Any, r: int, n: int, out: Any) -> None:
-    """Phase-major to natural order: ``out[r x + q] = phases[q n + x]``."""
+def _interleave(phases: Any, apart: int, r: int, n: int, out: Any) -> None:
+    """Phase-major to natural order: ``out[r x + q] = phases[q apart + x]``."""
     if r == 1:
         for x in range(n):
             out[x] = phases[x]
     elif r == 2:
-        odd = phases[n:]
+        odd = phases[apart:]
         for x in range(n):
             out[2 * x] = phases[x]
             out[2 * x + 1] = odd[x]
     else:
         for q in range(r):
-            line = phases[q * n :]
+            line = phases[q * apart :]
             for x in range(n):
                 out[r * x + q] = line[x]
 
@@ -175,48 +187,124 @@ def _interleave(phases: Any, r: int, n: int, out: Any) -> None:
 def _plane(c: Any, i: int, o: int, scratch: Any, line: Any) -> None:
     """The neuron's plane ``φ(W_oi * v_i + b_o / C_in)``, less φ(0), into the first scratch buffer."""
     m0, m1, n0, n1 = c.window
-    sy, sx, stride = c.start[0]
-    for y in range(m0, m1):
-        row = scratch[0, (y + sy) * stride + n0 + sx :]
-        _convolve_row(c.values[i], c.weight[i, o], y, n0, n1 - n0, c.shift[o], row)
-        activate(row, n1 - n0, c.code, c.parameter, line)
-        if c.has_base:
-            for x in range(n1 - n0):
-                row[x] -= c.parameter[2]
+    sy, sx, pitch = c.start[0]
+    rows, wide = m1 - m0, n1 - n0
+    out = scratch[0, (m0 + sy) * pitch + n0 + sx :]
+    n = (rows - 1) * pitch + wide
+    _convolve(c.values[i], c.weight[i, o], pitch, n, c.shift[o], out)
+    activate(out, n, c.code, c.parameter, line)
+    if c.has_base:
+        for x in range(n):
+            out[x] -= c.parameter[2]
+    for y in range(rows - 1):
+        for x in range(wide, pitch):
+            out[y * pitch + x] = 0
 
 
 @numba.njit(**OPTIONS)
 def _advance(c: Any, s: int, py: int, px: int, scratch: Any, lines: Any) -> None:
-    """Step s that is not the last: box filter behind the up-sampling, activation, into the next scratch buffer."""
+    """Step s that is not the last: box filter behind the up-sampling, activation, into the next scratch buffer.
+
+    Some rows of cells at a time and phase by phase, so that every loop is long; the phases meet at the end.
+    """
     ry, rx, ty, tx, oy, ox, cy0, cy1, cx0, cx1, code = c.steps[s]
     wide = cx1 - cx0
     sy, sx, stride = c.start[s]
     ny, nx, pitch = c.start[s + 1]
-    phases = lines[1]
-    for cy in range(cy0, cy1):
-        first = (cy + oy + sy) * stride + cx0 + ox + sx
+    has_base = c.has_base and s == 0
+    block = max(1, BLOCK // stride)
+    for y0 in range(cy0, cy1, block):
+        rows = min(block, cy1 - y0)
+        n = rows * stride
         for p in range(ry):
-            some = False
+            taps = c.taps_y[s, py, p, :ty]
+            top, bottom = _used(taps)
+            if bottom > 0:
+                source = scratch[s, (y0 + oy + sy + top) * stride + cx0 + ox + sx :]
+                _weigh(source, stride, taps, top, bottom, n + tx, lines[0])
             for q in range(rx):
-                phase = phases[q * wide :]
-                if _filter(
-                    scratch[s], first, stride, c.taps_y[s, py, p, :ty], c.taps_x[s, px, q, :tx], wide, lines[0], phase
-                ):
-                    some = True
-                else:
-                    for x in range(wide):
-                        phase[x] = 0
-            out = scratch[s + 1, (ry * cy + p + ny) * pitch + rx * cx0 + nx :]
-            if some:
-                _interleave(phases, rx, wide, out)
-            else:
-                for x in range(rx * wide):
-                    out[x] = 0
-            if c.has_base and s == 0:
-                for x in range(rx * wide):
-                    out[x] += c.base_y[ry * (cy - cy0) + p] * c.base_x[x]
-            if some or c.has_base or c.parameters[s, 2] != 0:
-                activate(out, rx * wide, code, c.parameters[s], lines[2])
+                phase = lines[1, q * n :]
+                across = c.taps_x[s, px, q, :tx]
+                left, right = _used(across)
+                if bottom > 0 and right > 0:
+                    _weigh(lines[0, left:], 1, across, left, right, n, phase)
+                else:  # a phase that no tap meets
+                    value = np.float32(0.0) if has_base else c.parameters[s, 2]
+                    for x in range(n):
+                        phase[x] = value
+                    if not has_base:
+                        continue
+                if has_base:
+                    for y in range(rows):
+                        for x in range(wide):
+                            phase[y * stride + x] += c.base_y[ry * (y0 + y - cy0) + p] * c.base_x[rx * x + q]
+                activate(phase, n, code, c.parameters[s], lines[2])
+            for y in range(rows):
+                row = scratch[s + 1, (ry * (y0 + y) + p + ny) * pitch + rx * cx0 + nx :]
+                _interleave(lines[1, y * stride :], n, rx, wide, row)
+
+
+@numba.njit(**OPTIONS)
+def _sum_last(c: Any, py: int, px: int, source: Any, lines: Any, k: int, f: Any) -> None:
+    """The last step folded into heat and totals at once: no row of the map is ever stored.
+
+    ``lines[3]`` is 1 inside rows and 0 in their padding.
+    """
+    last = c.steps.shape[0] - 1
+    ry, rx, ty, tx, oy, ox, cy0, cy1, cx0, _, _ = c.steps[last]
+    sy, sx, stride = c.start[last]
+    block = max(1, BLOCK // stride)
+    whole = (cy1 - cy0) * stride
+    for y0 in range(cy0, cy1, block):
+        n = min(block, cy1 - y0) * stride
+        for p in range(ry):
+            taps = c.taps_y[last, py, p, :ty]
+            top, bottom = _used(taps)
+            if bottom == 0:
+                continue
+            first = (y0 + oy + sy + top) * stride + cx0 + ox + sx
+            _weigh(source[first:], stride, taps, top, bottom, n + tx, lines[0])
+            for q in range(rx):
+                across = c.taps_x[last, px, q, :tx]
+                left, right = _used(across)
+                if right > 0:
+                    heat = f.heat[(p * rx + q) * whole + (y0 - cy0) * stride :]
+                    total, signed = _sum_line(lines[0, left:], across, left, right, n, lines[3], lines[2], heat)
+                    f.totals[k] += total
+                    f.signed[k] += signed
+
+
+@numba.njit(**OPTIONS)
+def _sum_line(
+    source: Any, taps: Any, lo: int, hi: int, n: int, inside: Any, line: Any, heat: Any
+) -> tuple[np.float32, np.float32]:
+    """Weigh as :func:`_weigh` does along a row; add |v| to heat, and give the sums of |v| and v."""
+    total, signed = np.float32(0.0), np.float32(0.0)
+    if hi - lo == 2:
+        b, w0, w1 = source[1:], taps[lo], taps[lo + 1]
+        for x in range(n):
+            v = (w0 * source[x] + w1 * b[x]) * inside[x]
+            heat[x] += abs(v)
+            total += abs(v)
+            signed += v
+    elif hi - lo == 3:
+        b, c, w0, w1, w2 = source[1:], source[2:], taps[lo], taps[lo + 1], taps[lo + 2]
+        for x in range(n):
+            v = (w0 * source[x] + w1 * b[x] + w2 * c[x]) * inside[x]
+            heat[x] += abs(v)
+            total += abs(v)
+            signed += v
+    else:
+        w0, single = taps[lo], source
+        if hi - lo > 3:
+            _weigh(source, 1, taps, lo, hi, n, line)
+            w0, single = np.float32(1.0), line
+        for x in range(n):
+            v = w0 * single[x] * inside[x]
+            heat[x] += abs(v)
+            total += abs(v)
+            signed += v
+    return total, signed
 
 
 @numba.njit(**OPTIONS)
@@ -241,6 +329,10 @@ def stream_convolution(chain: Any, neurons: Any, scratch: Any, lines: Any, origi
     first = (cy0 + oy + sy) * stride + cx0 + ox + sx
     out = lines[3]
     every_zero = f.extremes.size > 0 or f.counts.size > 0 or f.dense.size > 0 or f.top.size > 0
+    only_sums = sums_alone(f) and not (c.has_base and last == 0)
+    if only_sums:
+        for x in range(max(1, BLOCK // stride) * stride):
+            out[x] = x % stride < wide
     for index in range(neurons.shape[0]):
         i, o, k = neurons[index]
         py, px = c.cell[o]
@@ -252,6 +344,9 @@ def stream_convolution(chain: Any, neurons: Any, scratch: Any, lines: Any, origi
                 _advance(c, s, 0, 0, scratch, lines)
         if last > 0:
             py, px = 0, 0
+        if only_sums:
+            _sum_last(c, py, px, scratch[last], lines, k, f)
+            continue
         for p in range(ry):
             for q in range(rx):
                 some = _filter(

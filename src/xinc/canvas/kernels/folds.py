@@ -58,6 +58,13 @@ class Fold(NamedTuple):
     dense: Any
 
 
+@numba.njit(**OPTIONS)
+def sums_alone(f: Any) -> bool:
+    """Whether heat and totals are all that was asked for."""
+    others = f.dense.size + f.extremes.size + f.atoms.shape[0] + f.histogram.size + f.refined.size + f.limit.size
+    return f.heat.size > 0 and others + f.thresholds.size + f.top.size == 0
+
+
 @numba.njit(**OPTIONS, inline="always")
 def fold_chunk(v: Any, rows: int, stride: int, width: int, at: int, origin: int, k: int, f: Any) -> None:
     """Fold a packed chunk of neuron k's map into every reduction that was asked for.
