@@ -190,6 +190,109 @@ def test_missing_frames_are_said_once_and_left_out(tmp_path: Path) -> None:
     assert named(clip)[26_001] == ("car", "thing", 1)
 
 
+def test_missing_label_images_neither_lengthen_nor_shorten_a_video(tmp_path: Path) -> None:
+    """The first and the third are gone: those left are ten frames apart, and ``img`` knows where the video begins."""
+    root = unlabelled_vps(tmp_path, "val")
+    vps(tmp_path)
+    for i in (4, 14):
+        next((root / "val/panoptic_inst").glob(f"*_{1732 + i:06d}_*")).unlink()
+    row = datasets.listing(root)[0]
+    assert (row.frames, row.labelled, row.missing) == (30, 4, 2)
+    said = r"2 files of val/0005 are missing \(first: the label image of frankfurt_000000_001736\)"
+    with pytest.warns(UserWarning, match=said) as notes:
+        clip = datasets.open(root, size=(8, 16))
+    assert len(notes) == 1
+    assert clip.segments is not None
+    assert clip.segments.frames == (9, 19, 24, 29)
+    for path in (root / "val/img").iterdir():
+        path.unlink()
+    assert (datasets.listing(root)[0].frames, datasets.listing(root)[0].missing) == (25, 0)
+
+
+def unlabelled_vps(root: Path, split: str = "test", video: str = "0005", first: int = 1732) -> Path:
+    """A split as the published scripts leave it where no label is given away: all frames, and those of ``img``."""
+    for i in range(30):
+        picture(root / split / "img_all" / f"frankfurt_000000_{first + i:06d}_leftImg8bit.png", i)
+    for n, i in enumerate(VPS_VALUES):
+        ending = "leftImg8bit" if i == 19 else "newImg8bit"
+        picture(root / split / "img" / f"{video}_{25 + n:04d}_frankfurt_000000_{first + i:06d}_{ending}.png", i)
+    return root
+
+
+def test_the_split_without_labels_is_listed_and_opens_without_segments(tmp_path: Path) -> None:
+    root = vps(tmp_path)
+    unlabelled_vps(root)
+    unlabelled_vps(root, video="0010", first=4000)
+    rows = datasets.listing(root)
+    assert [(r.video, r.frames, r.labelled, r.segments, r.missing) for r in rows] == [
+        ("test/0005", 30, 0, 0, 0),
+        ("test/0010", 30, 0, 0, 0),
+        ("val/0005", 30, 6, 4, 0),
+    ]
+    with pytest.warns(UserWarning, match="no frame of test/0010 is annotated; the clip has no segments") as said:
+        clip = xinc.open(f"{root}:test/0010", size=(8, 16))
+    assert len(said) == 1
+    assert (len(clip), clip.segments, clip.fps) == (30, None, 17)
+    assert clip.names[0] == "frankfurt_000000_004000_leftImg8bit"
+    with pytest.raises(SignalError, match=r"name one of its videos, as .*:test/0005; there are 2"):
+        xinc.open(f"{root}:0005")
+
+
+def test_a_split_without_labels_alone_is_recognised(tmp_path: Path) -> None:
+    unlabelled_vps(tmp_path)
+    for root, name in ((tmp_path, "test/0005"), (tmp_path / "test", "0005")):
+        assert datasets.recognise(root) == "Cityscapes-VPS"
+        assert [(r.video, r.frames) for r in datasets.listing(root)] == [(name, 30)]
+    for path in (tmp_path / "test/img_all").iterdir():
+        path.unlink()
+    (tmp_path / "test/img_all").rmdir()
+    assert [(r.video, r.frames, r.labelled) for r in datasets.listing(tmp_path)] == [("test/0005", 6, 0)]
+
+
+def test_videos_that_no_name_tells_are_thirty_numbers_of_a_sequence(tmp_path: Path) -> None:
+    """Two of a sequence that touch, one of another sequence; a frame is missing."""
+    folder = tmp_path / "test/img_all"
+    numbers = [("frankfurt_000000", 100, 160), ("munster_000000", 0, 30)]
+    for sequence, start, stop in numbers:
+        for i in range(start, stop):
+            picture(folder / f"{sequence}_{i:06d}_leftImg8bit.png")
+    (folder / "frankfurt_000000_000110_leftImg8bit.png").unlink()
+    assert [(r.video, r.frames, r.missing) for r in datasets.listing(tmp_path)] == [
+        ("test/frankfurt_000000_000100", 29, 1),
+        ("test/frankfurt_000000_000130", 30, 0),
+        ("test/munster_000000_000000", 30, 0),
+    ]
+
+
+def test_pictures_of_other_names_or_plain_cityscapes_are_no_such_split(tmp_path: Path) -> None:
+    picture(tmp_path / "mine/img_all/0.png")
+    assert datasets.find(tmp_path / "mine") is None
+    picture(tmp_path / "stills/img/aachen_000000_000019_leftImg8bit.png")
+    assert datasets.recognise(tmp_path / "stills") == "Cityscapes"
+
+
+def test_an_image_of_a_single_instance(tmp_path: Path) -> None:
+    """One thing fills every annotated frame: nothing is left for ``other``, which is still in the table."""
+    for i in range(30):
+        picture(tmp_path / "val/img_all" / f"a_000000_{i:06d}_leftImg8bit.png")
+    for n, i in enumerate(VPS_VALUES):
+        mask(tmp_path / "val/panoptic_inst" / f"0001_{n:04d}_a_000000_{i:06d}_final_mask.png", [13_007])
+    assert datasets.listing(tmp_path)[0].segments == 1
+    assert named(datasets.open(tmp_path)) == {0: ("other", "other", -1), 26_007: ("car", "thing", 7)}
+
+
+def test_label_images_a_column_short_are_fitted_and_said_once(tmp_path: Path) -> None:
+    root = vps(tmp_path)
+    for i in (4, 9):
+        path = next((root / "val/panoptic_inst").glob(f"*_{1732 + i:06d}_*"))
+        Image.fromarray(np.asarray(Image.open(path))[:, :-1].copy()).save(path)
+    with pytest.warns(UserWarning, match="2 of 6 label images are not quite of the frames' size 16×32") as said:
+        clip = datasets.open(root)
+    assert len(said) == 1
+    assert clip.segments is not None
+    assert {plane.shape for plane in clip.segments.labels.values()} == {SIZE}
+
+
 # --- VIPSeg --------------------------------------------------------------------------------------------------------
 
 VIPSEG_NAMES = ["00002058", "00002059", "00002060"]

@@ -5,13 +5,16 @@ In a split's folder, ``img_all/<city>_<sequence>_<number>_leftImg8bit.png`` are 
 frame that Cityscapes itself annotates). ``panoptic_inst`` has class and instance in its numbers and is read where it is
 there; else the colours of ``panoptic_video`` are looked up in ``panoptic_gt_<split>_city_vps.json``. Without
 ``img_all`` the annotated frames of ``img`` are all that there is.
+
+The split ``test`` has pictures only: its videos are told by the names in ``img``, which are those of the label images
+but for the ending. Without ``img`` a video is 30 numbers of a sequence, and called after the first of them.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,8 +29,9 @@ _NAME = re.compile(
     r"(?:(?P<video>\d{4})_\d{4}_)?(?P<place>[^_]+_\d+)_(?P<number>\d+)_(leftImg8bit|newImg8bit|final|gtFine)"
 )
 _MASKS = ("panoptic_inst", "panoptic_video")
+_PICTURES = ("img_all", "img")
 _FRAMES_A_SECOND = 17.0
-_USUAL_GAP = 5
+_FRAMES, _USUAL_GAP = 30, 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class _Place:
     sequence: str
     number: int
 
+    def __str__(self) -> str:
+        return f"{self.sequence}_{self.number:06d}"
+
 
 def _place(path: Path) -> tuple[str | None, _Place] | None:
     """The video (None in ``img_all``) and the place that a file's name tells."""
@@ -45,53 +52,78 @@ def _place(path: Path) -> tuple[str | None, _Place] | None:
 
 
 def _splits(root: Path) -> list[Path]:
-    return [folder for folder in (root, *folders(root)) if first_folder(folder, _MASKS)]
+    return [folder for folder in (root, *folders(root)) if first_folder(folder, _MASKS) or _is_unlabelled(folder)]
+
+
+def _is_unlabelled(folder: Path) -> bool:
+    """Whether a folder without label images is a split all the same: by the names of its pictures."""
+    pictures = first_folder(folder, _PICTURES)
+    if pictures is None:
+        return False
+    # Plain Cityscapes may lie in a folder "img" too, but there no picture's name begins with a video's number.
+    return any(found and (found[0] or pictures.name == "img_all") for found in map(_place, pictures.glob("*.*")))
 
 
 def _recordings(root: Path) -> Iterator[Recording]:
     for split in _splits(root):
         masks = first_folder(split, _MASKS)
-        pictures = first_folder(split, ("img_all", "img")) or split
+        pictures = first_folder(split, _PICTURES) or split
         frames = {found[1]: p for p in sorted(pictures.glob("*.*")) if (found := _place(p))}
-        videos: dict[str, dict[_Place, Path]] = defaultdict(dict)
-        for mask in sorted(masks.glob("*.png")) if masks else ():
-            found = _place(mask)
-            if found and found[0]:
-                videos[found[0]][found[1]] = mask
+        labels, annotated = _by_video(masks), _by_video(first_folder(split, ("img",)))
         listed = _listed(split) if masks and masks.name == "panoptic_video" else {}
-        for video, labels in sorted(videos.items()):
-            name = video if split == root else f"{split.name}/{video}"
-            yield _recording(name, labels, frames, pictures.name == "img_all", listed.get(video))
+        dense = pictures.name == "img_all"
+        videos = {
+            video: _expected({*labels.get(video, ()), *annotated.get(video, ())}, dense)
+            for video in sorted({*labels, *annotated})
+        }
+        for video, expected in (videos or _windows(frames)).items():
+            own = labels.get(video, {})
+            unlabelled = [place for place in annotated.get(video, ()) if place not in own] if masks else []
+            present = [place for place in expected if place in frames]
+            yield Recording(
+                name=video if split == root else f"{split.name}/{video}",
+                frames=tuple(frames[place] for place in present),
+                labels={i: own[place] for i, place in enumerate(present) if place in own},
+                encoding=_encoding(next(iter(own.values())), listed.get(video)) if own else None,
+                fps=_FRAMES_A_SECOND if dense else None,
+                table=listed.get(video) if own else None,
+                missing=(
+                    *(str(place) for place in expected if place not in frames),
+                    *(f"the label image of {place}" for place in unlabelled),
+                ),
+            )
 
 
-def _recording(
-    name: str,
-    labels: Mapping[_Place, Path],
-    frames: Mapping[_Place, Path],
-    dense: bool,
-    table: tuple[Segment, ...] | None,
-) -> Recording:
-    expected = _expected(sorted(labels, key=lambda place: place.number), dense)
-    present = [place for place in expected if place in frames]
-    absent = [f"{place.sequence}_{place.number:06d}" for place in expected if place not in frames]
-    return Recording(
-        name=name,
-        frames=tuple(frames[place] for place in present),
-        labels={i: labels[place] for i, place in enumerate(present) if place in labels},
-        encoding=_encoding(next(iter(labels.values())), table),
-        fps=_FRAMES_A_SECOND if dense else None,
-        table=table,
-        missing=tuple(absent),
-    )
+def _by_video(folder: Path | None) -> dict[str, dict[_Place, Path]]:
+    """The files of a folder whose names tell their video, by video and place."""
+    videos: dict[str, dict[_Place, Path]] = defaultdict(dict)
+    for path in sorted(folder.glob("*.png")) if folder else ():
+        found = _place(path)
+        if found and found[0]:
+            videos[found[0]][found[1]] = path
+    return videos
 
 
-def _expected(labelled: list[_Place], dense: bool) -> list[_Place]:
+def _expected(annotated: Iterable[_Place], dense: bool) -> list[_Place]:
     """The places of a video's frames: the last frame of each group of five is annotated."""
+    places = sorted(annotated, key=lambda place: place.number)
     if not dense:
-        return labelled
-    numbers = [place.number for place in labelled]
-    gap = min((b - a for a, b in pairwise(numbers)), default=_USUAL_GAP)
-    return [_Place(labelled[0].sequence, n) for n in range(max(0, numbers[0] - gap + 1), numbers[-1] + 1)]
+        return places
+    numbers = [place.number for place in places]
+    # Where label images are missing in between, what is left is further apart.
+    gap = min((_USUAL_GAP, *(b - a for a, b in pairwise(numbers))))
+    return [_Place(places[0].sequence, n) for n in range(max(0, numbers[0] - gap + 1), numbers[-1] + 1)]
+
+
+def _windows(frames: Iterable[_Place]) -> dict[str, list[_Place]]:
+    """The places of videos that nothing names: each takes 30 numbers of a sequence from its first frame on."""
+    last: dict[_Place, int] = {}
+    first: _Place | None = None
+    for place in sorted(frames, key=lambda place: (place.sequence, place.number)):
+        if first is None or place.sequence != first.sequence or place.number >= first.number + _FRAMES:
+            first = place
+        last[first] = place.number
+    return {str(a): [_Place(a.sequence, n) for n in range(a.number, end + 1)] for a, end in last.items()}
 
 
 def _encoding(mask: Path, table: tuple[Segment, ...] | None) -> Encoding:
@@ -114,7 +146,8 @@ def _listed(split: Path) -> dict[str, tuple[Segment, ...]]:
 
 
 READER = Reader(
-    layout="Cityscapes-VPS (panoptic_inst or panoptic_video beside img_all or img, in a split's folder or above it)",
-    recognises=lambda root: any(first_folder(s, ("img_all", "img")) for s in _splits(root)),
+    layout="Cityscapes-VPS (panoptic_inst or panoptic_video beside img_all or img, in a split's folder or above it; "
+    "without labels, pictures of its names in img_all or img)",
+    recognises=lambda root: any(first_folder(split, _PICTURES) for split in _splits(root)),
     recordings=_recordings,
 )
