@@ -17,12 +17,12 @@ class Ran:
     error: BaseException | None
 
 
-def xinc(*arguments: str) -> Ran:
-    """Run ``xinc`` with arguments."""
+def xinc(*arguments: str, columns: int = 100) -> Ran:
+    """Run ``xinc`` with arguments, on a terminal of so many columns."""
     from xinc.cli import app
 
     result = CliRunner().invoke(
-        app, list(arguments), prog_name="xinc", env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+        app, list(arguments), prog_name="xinc", env={"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
     )
     return Ran(result.exit_code, result.stdout, result.stderr, result.exception)
 

@@ -508,6 +508,37 @@ def test_the_command_prints_and_writes_the_same_rows(run: Run, tmp_path: Path) -
     assert "Comparing with ablation" in ran.err
 
 
+@pytest.mark.parametrize(("neurons", "counted"), [(5, False), (10_000, True)])
+def test_people_can_read_the_table_in_eighty_columns(neurons: int, counted: bool, run: Run) -> None:
+    """Every row stands on one line, with the numbers of the JSON; no word of the heading is folded."""
+    asked = Verification(neurons=neurons, frames=(0,), layers=("block2", "head"), curves=False)
+    arguments = ("--layers", "block2,head", "--neurons", str(neurons), "--frames", "0", "--no-curves")
+    ran = xinc("verify", str(run.path), *arguments, columns=80)
+    lines = [line.split() for line in ran.out.splitlines()]
+    words = ["layer", "method", *(["neurons"] if counted else []), "correlation", "p10", "undefined", "totals"]
+    heading = lines.index(words)
+    assert ("neurons a layer" in " ".join(lines[0])) is not counted
+    assert max(map(len, ran.out.splitlines()[: heading + 8])) <= 80
+    for line, row in zip(lines[heading + 2 :], rows(verify(run, asked)), strict=False):
+        number = {key: f"{row[key]:.3f}".replace("-", "−") for key in KEYS[3:]}
+        middle = [number["correlation_median"], f"[{number['low']},", f"{number['high']}]"]
+        whole = [row["layer"], row["method"], *([str(row["neurons"])] if counted else []), *middle]
+        share = f"{100 * row['undefined']:.0f}"
+        assert line == [*whole, number["correlation_p10"], share, "%", number["totals_rank"]]
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_method_without_maps_is_a_row_of_dashes(missing: bool) -> None:
+    from xinc.cli.verify import _shown
+
+    row: dict[str, Any] = {"layer": "up", "method": "paper", "neurons": 5, **dict.fromkeys(KEYS[3:])}
+    if not missing:  # one neuron, say: a median without an interval
+        row |= {"correlation_median": -0.5, "undefined": 0.25}
+    found = list(_shown(row, counted=True).values())
+    assert found[:3] == ["up", "paper", 5]
+    assert found[3:] == ([None] * 4 if missing else ["−0.500 [–, –]", None, "25 %", None])
+
+
 def test_the_command_without_curves(run: Run) -> None:
     ran = xinc("verify", str(run.path), "--method", "exact", "--neurons", "3", "--layers", "head", "--no-curves")
     assert ran.code == 0, ran

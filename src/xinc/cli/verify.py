@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from xinc.cli.app import EVIDENCE, app, console, done, stage
 from xinc.cli.options import Frames, Layers, RunFolder, as_frames, as_names
-from xinc.cli.tables import Json, show
+from xinc.cli.tables import Json, Row, keep, show
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -40,7 +40,30 @@ def verify(
     loaded = load(run)
     with stage("Comparing with ablation") as progress:
         found = measure(loaded, asked, progress=progress)
-    show(rows(found), "Maps and totals of each method against ablation", file)
+    table = rows(found)
+    if file is not None:
+        keep(table, file)
+    counts = {row["neurons"] for row in table}
+    sample = f"{counts.pop()} neurons a layer" if len(counts) == 1 else ""
+    title = "Maps and totals of each method against ablation"
+    show([_shown(row, counted=not sample) for row in table], f"{title}, {sample}" if sample else title)
     for sentence in conclusion(found):
         console(stderr=False).print(sentence, markup=False, soft_wrap=True)
     done(run / "results.zarr")
+
+
+def _shown(row: Row, counted: bool) -> dict[str, Any]:
+    """What 80 columns have room for: the interval beside its median; neurons where layers differ in their number."""
+    middle, low, high, tenth, totals = (
+        None if row[key] is None else f"{row[key]:.3f}".replace("-", "−")
+        for key in ("correlation_median", "low", "high", "correlation_p10", "totals_rank")
+    )
+    return {
+        "layer": row["layer"],
+        "method": row["method"],
+        **({"neurons": row["neurons"]} if counted else {}),
+        "correlation": None if middle is None else f"{middle} [{low or '–'}, {high or '–'}]",
+        "p10": tenth,
+        "undefined": None if row["undefined"] is None else f"{100 * row['undefined']:.0f} %",
+        "totals": totals,
+    }
