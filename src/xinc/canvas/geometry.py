@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas.kernels import BLOCK, CODES, Chain
+from xinc.canvas.kernels import BLOCK, CODES, GROUP, Chain
 from xinc.canvas.plan import IDENTITY, Activation, Plan
 
 Floats = NDArray[np.float32]
@@ -139,7 +139,7 @@ class WindowPath:
 
     Attributes:
         chain: for the compiled loops.
-        scratch: ``(steps, values)``, the intermediate grids' buffers.
+        scratch: ``(steps - 1 + GROUP, values)``, the intermediate grids' buffers.
         line: values of a line buffer.
         covered: the window that is really computed, whole cells of the last up-sampling.
         stride: length of a coarse row of the last step in its buffer, padding included.
@@ -204,7 +204,7 @@ class Path:
         covered = Window(ry * y.cells[-1][0], ry * y.cells[-1][1], rx * x.cells[-1][0], rx * x.cells[-1][1])
         largest = max(a * b for a, b in zip(y.sizes, strides, strict=True))
         line = max(largest, *(max(BLOCK, b) * s.x.upscale for s, b in zip(steps, strides, strict=True)))
-        return WindowPath(chain, (len(steps), largest + _SLACK), line + _SLACK, covered, strides[-1])
+        return WindowPath(chain, (len(steps) - 1 + GROUP, largest + _SLACK), line + _SLACK, covered, strides[-1])
 
     def _read(self, rows: tuple[int, int], columns: tuple[int, int], stride: int) -> Floats:
         """What the convolution reads for some of its rows and columns ``(C_in, values)``, rows ``stride`` apart."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from xinc.canvas.fold import Accumulators, Folded, Packing, Pass, dense_fold, flat
 from xinc.canvas.geometry import Floats, Path, Window, WindowPath
-from xinc.canvas.kernels import Fold, stream_convolution, stream_linear
+from xinc.canvas.kernels import LINES, Fold, stream_convolution, stream_linear
 from xinc.canvas.patch import LARGEST, patch_maps
 
 BAND_PIXELS = 1 << 15
@@ -114,7 +114,8 @@ class ConvolutionStream:
         windows = [self.path.window(Window(y0, y1, 0, self.size[1])) for y0, y1 in cut]
         packing = Packing(tuple(cut), self.path.phases, self.size[1], tuple(window.stride for window in windows))
         shared = Accumulators(self.neurons, packing, wanted)
-        every, origins = np.arange(self.outputs), packing.origins
+        cells = self.path.cell
+        every, origins = np.lexsort((cells[:, 1], cells[:, 0])), packing.origins
 
         def work(i: int, own: tuple[Fold, tuple[Floats, Floats]]) -> None:
             neurons = np.stack([np.full(self.outputs, i), every, i * self.outputs + every], 1).astype(np.int64)
@@ -150,7 +151,7 @@ class ConvolutionStream:
 def buffers(windows: Sequence[WindowPath]) -> tuple[Floats, Floats]:
     """Scratch and line buffers that serve all of these windows."""
     scratch = np.max([window.scratch for window in windows], axis=0)
-    return np.zeros(scratch, np.float32), np.zeros((4, max(window.line for window in windows)), np.float32)
+    return np.zeros(scratch, np.float32), np.zeros((LINES, max(window.line for window in windows)), np.float32)
 
 
 @dataclass

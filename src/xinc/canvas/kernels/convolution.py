@@ -14,6 +14,12 @@ from xinc.canvas.kernels.options import OPTIONS
 BLOCK = 2048
 """Values of a grid that are worked on at a time: with what is made of them they stay in the first-level cache."""
 
+GROUP = 4
+"""Neurons whose maps are summed at once: the picture's heat, which only the second-level cache holds, moves once."""
+
+LINES = 5 + GROUP
+"""Buffers of a row or a block of rows."""
+
 
 class Chain(NamedTuple):
     """How a neuron's plane becomes its map: the convolution, then separable box filters with up-sampling.
@@ -184,12 +190,12 @@ def _interleave(phases: Any, apart: int, r: int, n: int, out: Any) -> None:
 
 
 @numba.njit(**OPTIONS)
-def _plane(c: Any, i: int, o: int, scratch: Any, line: Any) -> None:
-    """The neuron's plane ``φ(W_oi * v_i + b_o / C_in)``, less φ(0), into the first scratch buffer."""
+def _plane(c: Any, i: int, o: int, grid: Any, line: Any) -> None:
+    """The neuron's plane ``φ(W_oi * v_i + b_o / C_in)``, less φ(0), into the first grid."""
     m0, m1, n0, n1 = c.window
     sy, sx, pitch = c.start[0]
     rows, wide = m1 - m0, n1 - n0
-    out = scratch[0, (m0 + sy) * pitch + n0 + sx :]
+    out = grid[(m0 + sy) * pitch + n0 + sx :]
     n = (rows - 1) * pitch + wide
     _convolve(c.values[i], c.weight[i, o], pitch, n, c.shift[o], out)
     activate(out, n, c.code, c.parameter, line)
@@ -202,8 +208,8 @@ def _plane(c: Any, i: int, o: int, scratch: Any, line: Any) -> None:
 
 
 @numba.njit(**OPTIONS)
-def _advance(c: Any, s: int, py: int, px: int, scratch: Any, lines: Any) -> None:
-    """Step s that is not the last: box filter behind the up-sampling, activation, into the next scratch buffer.
+def _advance(c: Any, s: int, py: int, px: int, grid: Any, after: Any, lines: Any) -> None:
+    """Step s that is not the last: box filter behind the up-sampling, activation, into the grid after it.
 
     Some rows of cells at a time and phase by phase, so that every loop is long; the phases meet at the end.
     """
@@ -220,7 +226,7 @@ def _advance(c: Any, s: int, py: int, px: int, scratch: Any, lines: Any) -> None
             taps = c.taps_y[s, py, p, :ty]
             top, bottom = _used(taps)
             if bottom > 0:
-                source = scratch[s, (y0 + oy + sy + top) * stride + cx0 + ox + sx :]
+                source = grid[(y0 + oy + sy + top) * stride + cx0 + ox + sx :]
                 _weigh(source, stride, taps, top, bottom, n + tx, lines[0])
             for q in range(rx):
                 phase = lines[1, q * n :]
@@ -240,21 +246,70 @@ def _advance(c: Any, s: int, py: int, px: int, scratch: Any, lines: Any) -> None
                             phase[y * stride + x] += c.base_y[ry * (y0 + y - cy0) + p] * c.base_x[rx * x + q]
                 activate(phase, n, code, c.parameters[s], lines[2])
             for y in range(rows):
-                row = scratch[s + 1, (ry * (y0 + y) + p + ny) * pitch + rx * cx0 + nx :]
+                row = after[(ry * (y0 + y) + p + ny) * pitch + rx * cx0 + nx :]
                 _interleave(lines[1, y * stride :], n, rx, wide, row)
 
 
 @numba.njit(**OPTIONS)
-def _sum_last(c: Any, py: int, px: int, source: Any, lines: Any, k: int, f: Any) -> None:
-    """The last step folded into heat and totals at once: no row of the map is ever stored.
+def _bring(c: Any, i: int, o: int, scratch: Any, final: Any, lines: Any) -> None:
+    """A neuron's plane through every step but the last, into ``final``, the grid in front of it."""
+    last = c.steps.shape[0] - 1
+    _plane(c, i, o, scratch[0] if last > 0 else final, lines[2])
+    py, px = c.cell[o]
+    for s in range(last):
+        _advance(c, s, py, px, scratch[s], scratch[s + 1] if s + 1 < last else final, lines)
+        py, px = 0, 0
 
-    ``lines[3]`` is 1 inside rows and 0 in their padding.
+
+def _summing(count: int) -> Any:
+    """A loop over :data:`GROUP` rows at once: each weighed with ``count`` taps; heat is read and written once."""
+
+    @numba.njit(**OPTIONS)
+    def sum_rows(lines: Any, first: int, taps: Any, n: int, inside: Any, heat: Any, sums: Any) -> None:
+        a0, a1, a2, a3 = lines[0, first:], lines[1, first:], lines[2, first:], lines[3, first:]
+        b0, b1, b2, b3 = a0[1:], a1[1:], a2[1:], a3[1:]
+        c0, c1, c2, c3 = a0[2:], a1[2:], a2[2:], a3[2:]
+        w0, w1, w2 = taps[0], taps[min(1, count - 1)], taps[count - 1]
+        t0, t1, t2, t3 = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        s0, s1, s2, s3 = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        for x in range(n):
+            m = inside[x]
+            v0, v1, v2, v3 = w0 * a0[x], w0 * a1[x], w0 * a2[x], w0 * a3[x]
+            if count > 1:
+                v0, v1, v2, v3 = v0 + w1 * b0[x], v1 + w1 * b1[x], v2 + w1 * b2[x], v3 + w1 * b3[x]
+            if count > 2:
+                v0, v1, v2, v3 = v0 + w2 * c0[x], v1 + w2 * c1[x], v2 + w2 * c2[x], v3 + w2 * c3[x]
+            v0, v1, v2, v3 = v0 * m, v1 * m, v2 * m, v3 * m
+            heat[x] += (abs(v0) + abs(v1)) + (abs(v2) + abs(v3))
+            t0, t1, t2, t3 = t0 + abs(v0), t1 + abs(v1), t2 + abs(v2), t3 + abs(v3)
+            s0, s1, s2, s3 = s0 + v0, s1 + v1, s2 + v2, s3 + v3
+        sums[0, 0] += t0
+        sums[1, 0] += t1
+        sums[2, 0] += t2
+        sums[3, 0] += t3
+        sums[0, 1] += s0
+        sums[1, 1] += s1
+        sums[2, 1] += s2
+        sums[3, 1] += s3
+
+    return sum_rows
+
+
+_sum_1, _sum_2, _sum_3 = _summing(1), _summing(2), _summing(3)
+
+
+@numba.njit(**OPTIONS)
+def _sum_last(c: Any, py: int, px: int, grids: Any, lines: Any, sums: Any, heat: Any) -> None:
+    """The last step of :data:`GROUP` neurons folded into heat and sums at once: no row of a map is ever stored.
+
+    ``lines[4]`` is 1 inside rows and 0 in their padding; ``sums`` ``(GROUP, 2)`` gets |C| and C.
     """
     last = c.steps.shape[0] - 1
     ry, rx, ty, tx, oy, ox, cy0, cy1, cx0, _, _ = c.steps[last]
     sy, sx, stride = c.start[last]
     block = max(1, BLOCK // stride)
     whole = (cy1 - cy0) * stride
+    one = np.ones(1, np.float32)
     for y0 in range(cy0, cy1, block):
         n = min(block, cy1 - y0) * stride
         for p in range(ry):
@@ -263,64 +318,58 @@ def _sum_last(c: Any, py: int, px: int, source: Any, lines: Any, k: int, f: Any)
             if bottom == 0:
                 continue
             first = (y0 + oy + sy + top) * stride + cx0 + ox + sx
-            _weigh(source[first:], stride, taps, top, bottom, n + tx, lines[0])
+            for g in range(GROUP):
+                _weigh(grids[g, first:], stride, taps, top, bottom, n + tx, lines[g])
             for q in range(rx):
                 across = c.taps_x[last, px, q, :tx]
                 left, right = _used(across)
-                if right > 0:
-                    heat = f.heat[(p * rx + q) * whole + (y0 - cy0) * stride :]
-                    total, signed = _sum_line(lines[0, left:], across, left, right, n, lines[3], lines[2], heat)
-                    f.totals[k] += total
-                    f.signed[k] += signed
+                own = heat[(p * rx + q) * whole + (y0 - cy0) * stride :]
+                if right - left == 1:
+                    _sum_1(lines, left, across[left:], n, lines[4], own, sums)
+                elif right - left == 2:
+                    _sum_2(lines, left, across[left:], n, lines[4], own, sums)
+                elif right - left == 3:
+                    _sum_3(lines, left, across[left:], n, lines[4], own, sums)
+                elif right > 0:
+                    for g in range(GROUP):
+                        _weigh(lines[g, left:], 1, across, left, right, n, lines[5 + g])
+                    _sum_1(lines[5:], 0, one, n, lines[4], own, sums)
 
 
 @numba.njit(**OPTIONS)
-def _sum_line(
-    source: Any, taps: Any, lo: int, hi: int, n: int, inside: Any, line: Any, heat: Any
-) -> tuple[np.float32, np.float32]:
-    """Weigh as :func:`_weigh` does along a row; add |v| to heat, and give the sums of |v| and v."""
-    total, signed = np.float32(0.0), np.float32(0.0)
-    if hi - lo == 2:
-        b, w0, w1 = source[1:], taps[lo], taps[lo + 1]
-        for x in range(n):
-            v = (w0 * source[x] + w1 * b[x]) * inside[x]
-            heat[x] += abs(v)
-            total += abs(v)
-            signed += v
-    elif hi - lo == 3:
-        b, c, w0, w1, w2 = source[1:], source[2:], taps[lo], taps[lo + 1], taps[lo + 2]
-        for x in range(n):
-            v = (w0 * source[x] + w1 * b[x] + w2 * c[x]) * inside[x]
-            heat[x] += abs(v)
-            total += abs(v)
-            signed += v
-    else:
-        w0, single = taps[lo], source
-        if hi - lo > 3:
-            _weigh(source, 1, taps, lo, hi, n, line)
-            w0, single = np.float32(1.0), line
-        for x in range(n):
-            v = w0 * single[x] * inside[x]
-            heat[x] += abs(v)
-            total += abs(v)
-            signed += v
-    return total, signed
+def _stream_sums(c: Any, neurons: Any, scratch: Any, lines: Any, f: Any) -> None:
+    """Heat and totals of some neurons, a group of one cell at a time."""
+    last = c.steps.shape[0] - 1
+    wide, stride = c.steps[last, 9] - c.steps[last, 8], c.start[last, 2]
+    for x in range(max(1, BLOCK // stride) * stride):
+        lines[4, x] = x % stride < wide
+    grids = scratch[last:]
+    sums = np.zeros((GROUP, 2), np.float32)
+    begin = 0
+    while begin < neurons.shape[0]:
+        py, px = c.cell[neurons[begin, 1]]
+        end = begin
+        while end < min(begin + GROUP, neurons.shape[0]):
+            i, o, _ = neurons[end]
+            if last == 0 and (c.cell[o, 0] != py or c.cell[o, 1] != px):
+                break
+            _bring(c, i, o, scratch, grids[end - begin], lines)
+            end += 1
+        for g in range(end - begin, GROUP):  # a group that is not full
+            grids[g] = 0
+        if last > 0:
+            py, px = 0, 0
+        sums[:] = 0
+        _sum_last(c, py, px, grids, lines, sums, f.heat)
+        for g in range(end - begin):
+            f.totals[neurons[begin + g, 2]] += sums[g, 0]
+            f.signed[neurons[begin + g, 2]] += sums[g, 1]
+        begin = end
 
 
 @numba.njit(**OPTIONS)
-def stream_convolution(chain: Any, neurons: Any, scratch: Any, lines: Any, origin: int, f: Any) -> None:
-    """Compute and fold the maps of some neurons of a convolution over the chain's window.
-
-    Args:
-        chain: see :class:`Chain`.
-        neurons: ``(n, 3)``: input channel, output channel, index into the reductions.
-        scratch: ``(steps, values)``, any content.
-        lines: ``(4, values)``, any content.
-        origin: where the window's band begins in packed planes.
-        f: see :class:`Fold`.
-    """
-    c = chain
-    scratch[:] = 0
+def _stream_folds(c: Any, neurons: Any, scratch: Any, lines: Any, origin: int, f: Any) -> None:
+    """Any reductions of some neurons: the map's phases one after another, each folded as a whole."""
     last = c.steps.shape[0] - 1
     ry, rx, ty, tx, oy, ox, cy0, cy1, cx0, cx1, _ = c.steps[last]
     sy, sx, stride = c.start[last]
@@ -329,24 +378,12 @@ def stream_convolution(chain: Any, neurons: Any, scratch: Any, lines: Any, origi
     first = (cy0 + oy + sy) * stride + cx0 + ox + sx
     out = lines[3]
     every_zero = f.extremes.size > 0 or f.counts.size > 0 or f.dense.size > 0 or f.top.size > 0
-    only_sums = sums_alone(f) and not (c.has_base and last == 0)
-    if only_sums:
-        for x in range(max(1, BLOCK // stride) * stride):
-            out[x] = x % stride < wide
     for index in range(neurons.shape[0]):
         i, o, k = neurons[index]
+        _bring(c, i, o, scratch, scratch[last], lines)
         py, px = c.cell[o]
-        _plane(c, i, o, scratch, lines[2])
-        for s in range(last):
-            if s == 0:
-                _advance(c, s, py, px, scratch, lines)
-            else:
-                _advance(c, s, 0, 0, scratch, lines)
         if last > 0:
             py, px = 0, 0
-        if only_sums:
-            _sum_last(c, py, px, scratch[last], lines, k, f)
-            continue
         for p in range(ry):
             for q in range(rx):
                 some = _filter(
@@ -373,4 +410,26 @@ def stream_convolution(chain: Any, neurons: Any, scratch: Any, lines: Any, origi
                         out[y * stride + x] = 0
                 fold_chunk(out, rows, stride, wide, origin + (p * rx + q) * n, origin, k, f)
         close_neuron(k, f)
-    close_call(origin, ry * rx * n, f)
+
+
+@numba.njit(**OPTIONS)
+def stream_convolution(chain: Any, neurons: Any, scratch: Any, lines: Any, origin: int, f: Any) -> None:
+    """Compute and fold the maps of some neurons of a convolution over the chain's window.
+
+    Args:
+        chain: see :class:`Chain`.
+        neurons: ``(n, 3)``: input channel, output channel, index into the reductions; quickest where output channels of
+            one cell follow each other.
+        scratch: ``(steps - 1 + GROUP, values)``, any content.
+        lines: ``(LINES, values)``, any content.
+        origin: where the window's band begins in packed planes.
+        f: see :class:`Fold`.
+    """
+    scratch[:] = 0
+    last = chain.steps.shape[0] - 1
+    if sums_alone(f) and not (chain.has_base and last == 0):
+        _stream_sums(chain, neurons, scratch, lines, f)
+    else:
+        _stream_folds(chain, neurons, scratch, lines, origin, f)
+    ry, rx, _, _, _, _, cy0, cy1, _, _, _ = chain.steps[last]
+    close_call(origin, ry * rx * (cy1 - cy0) * chain.start[last, 2], f)
