@@ -51,6 +51,14 @@ FindingSettings = Annotated[
         "or areas=0.1,0.5; may be repeated.",
     ),
 ]
+Flows = Annotated[
+    str | None,
+    typer.Option(
+        metavar="raft|FILE|DIR",
+        help="Optical flow in place of DIS: raft or raft-small by torchvision, a file of their weights, or a folder of "
+        "flow made elsewhere: .flo or .npy files named as the later frame of each pair.",
+    ),
+]
 Method = Annotated[str, typer.Option(help="Definition of the maps: paper, official, exact or ablation.")]
 Frames = Annotated[
     str | None, typer.Option(metavar="0,5,10:20:2", help="Frames by number; a few that suit the analyses if not given.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import EVIDENCE, app, done, say, stage
-from xinc.cli.options import Frames, Layers, as_frames, as_names
+from xinc.cli.options import Flows, Frames, Layers, as_frames, as_names
 from xinc.cli.tables import Json, keep, show
 
 
@@ -28,6 +28,7 @@ def replicate(
     layers: Layers = None,
     frames: Frames = None,
     seed: Annotated[int, typer.Option(help="Of clusters, samples, displacements and resamples.")] = 0,
+    flows: Flows = None,
     json: Json = None,
     out: Annotated[
         Path | None,
@@ -46,6 +47,7 @@ def replicate(
     """
     from xinc.errors import TraceError
     from xinc.findings.analyses import Settings
+    from xinc.findings.flows import chosen_flows
     from xinc.findings.replication import Replication
     from xinc.findings.replication import replicate as measure
     from xinc.findings.verdicts import by_claim, cases, records
@@ -58,7 +60,8 @@ def replicate(
     if out is not None:
         check_form(out)
     loaded = [load(folder) for folder in runs]
-    plan = Replication(methods, as_names(layers), as_frames(frames), settings=Settings(seed=seed))
+    flows_of = chosen_flows(flows, [run.clip for run in loaded]) if flows else None
+    plan = Replication(methods, as_names(layers), as_frames(frames), settings=Settings(seed=seed), flows=flows_of)
     with stage("Measuring the claims") as progress:
         table = measure(loaded, plan, progress=progress)
     known = cases(table)

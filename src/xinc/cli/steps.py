@@ -14,6 +14,7 @@ from xinc.cli.options import (
     Epochs,
     Every,
     FindingSettings,
+    Flows,
     Frames,
     Layers,
     Method,
@@ -89,22 +90,17 @@ def analyse(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of clusters, samples and displacements.")] = 0,
     settings: FindingSettings = None,
-    flows: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Optical flow made elsewhere, as .flo or .npy files named as the later frame of each pair.",
-        ),
-    ] = None,
+    flows: Flows = None,
 ) -> None:
     """Compute the findings of section 4 of the paper into results.zarr; what is there already is kept."""
     from xinc.findings.analyse import analyse
     from xinc.findings.analyses import Settings
-    from xinc.findings.flows import read_flows
+    from xinc.findings.flows import chosen_flows
     from xinc.run import load
 
     chosen = Settings(seed=seed).change(as_options(settings))
     loaded = load(run)
+    flows_of = chosen_flows(flows, [loaded.clip]) if flows else None
     with stage("Analysing") as progress:
         analyse(
             loaded,
@@ -113,7 +109,7 @@ def analyse(
             frames=as_frames(frames),
             findings=as_names(findings),
             settings=chosen,
-            flows=read_flows(flows, loaded.clip.names, loaded.clip.size) if flows else None,
+            flows=flows_of(loaded.clip) if flows_of else None,
             progress=progress,
         )
     done(run / "results.zarr")

@@ -19,6 +19,7 @@ from xinc.canvas.layer import Layer
 from xinc.canvas.trace import Canvas, trace
 from xinc.errors import FindingError
 from xinc.findings.analyses import ANALYSES, Scene, Settings
+from xinc.findings.flows import key_of
 from xinc.findings.motion import Flow
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.signals.clip import Clip
@@ -148,7 +149,7 @@ class _Task:
             "network": fingerprint(self.run.model.state_dict().values()),
             "signal": fingerprint([clip[seen].frames]),
             "segments": fingerprint(planes[t] for t in frames if t in planes),
-            "flows": {t: fingerprint([self.flows[t].velocity]) for t in frames if t in self.flows},
+            "flows": {},  # a finding that looks at them says which
         }
 
     def canvas(self, frame: int, method: str) -> Canvas:
@@ -158,6 +159,8 @@ class _Task:
         analysis = ANALYSES[name]
         frames = analysis.frames(self.run.clip, self.frames)
         own = {"finding": name, "version": analysis.version, "method": method, "layer": layer, "frames": frames}
+        if analysis.flowing:
+            own["flows"] = {t: key_of(self.flows, t) for t in frames if t in self.flows}
         return _Job(name, method, layer, frames, {**self.shared, **own})
 
     def at_frame(self, jobs: Sequence[_Job], frame: int) -> Iterator[tuple[_Job, xr.Dataset]]:
@@ -230,12 +233,14 @@ def _joined(parts: Sequence[xr.Dataset], job: _Job) -> xr.Dataset:
     import xarray as xr
 
     index = pd.Index(list(job.frames), name="frame")
+    flows = list(dict.fromkeys(part.attrs["flow"] for part in parts if "flow" in part.attrs))
     for dimension in ("grouping", "region"):
         parts = _aligned(parts, dimension)
     joined = xr.concat(
         parts, dim=index, data_vars="all", coords="minimal", compat="override", join="exact", combine_attrs="override"
     )
-    return joined.assign_attrs(digest=job.key, made_with=json.dumps(job.described))
+    sources = {"flow": " and ".join(flows)} if flows else {}
+    return joined.assign_attrs(sources, digest=job.key, made_with=json.dumps(job.described))
 
 
 def _aligned(parts: Sequence[xr.Dataset], dimension: str) -> Sequence[xr.Dataset]:

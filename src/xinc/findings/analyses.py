@@ -142,6 +142,7 @@ class Analysis:
         compute: from a layer, the scene, and the same layer at the frame before where ``moving``.
         reductions: arguments of :meth:`Layer.reduce` that it will use; ``regions`` stands for all groupings.
         moving: whether it compares with the frame before; frames without one are left out.
+        flowing: whether it looks at :attr:`Scene.flow`, so that another flow changes its numbers.
         annotated: whether it needs segments; frames without are left out.
         once: whether the first frame is enough.
         default: whether it is made if nobody names it.
@@ -152,6 +153,7 @@ class Analysis:
     compute: Callable[[LayerLike, Scene, LayerLike | None], xr.Dataset]
     reductions: tuple[str, ...] = ()
     moving: bool = False
+    flowing: bool = False
     annotated: bool = False
     once: bool = False
     default: bool = True
@@ -231,8 +233,8 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
             ),
             ("neurons_per_pixel", "curve"),
         ),
-        "objects": Analysis(objects.FINDING, _objects, ("totals", "regions"), annotated=True),
-        "motion": Analysis(motion.FINDING, _motion, moving=True),
+        "objects": Analysis(objects.FINDING, _objects, ("totals", "regions"), flowing=True, annotated=True),
+        "motion": Analysis(motion.FINDING, _motion, moving=True, flowing=True),
         "clusters": Analysis(
             clusters.FINDING,
             lambda layer, scene, _: clusters.clusters(layer, scene.grouping("gabor")),
@@ -240,6 +242,6 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
         ),
         "embedding": Analysis(clusters.FINDING, _embedding, ("regions", "extremes"), once=True, default=False),
         "moments": Analysis(moments.FINDING, _moments, ("totals", "neurons_per_pixel"), default=False),
-        "moments_motion": Analysis(moments.FINDING, _moments_motion, moving=True, default=False),
+        "moments_motion": Analysis(moments.FINDING, _moments_motion, moving=True, flowing=True, default=False),
     }
 )

@@ -1,20 +1,98 @@
-"""Optical flow that was made elsewhere, by RAFT for instance, in place of the flow that is computed here (Fig. 9)."""
+"""Optical flow in place of DIS (Fig. 9): files that were made elsewhere, or RAFT's when a frame is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from xinc.errors import FindingError
+from xinc.findings import raft
 from xinc.findings.finding import Array
 from xinc.findings.motion import Flow, FlowField
+from xinc.findings.results import fingerprint
+from xinc.signals.clip import Clip
 from xinc.signals.segments import common_stem
+
+FlowsOf = Callable[[Clip], Mapping[int, Flow]]
+"""What moves in a clip, by frame."""
 
 SUFFIXES = (".flo", ".npy")
 _MAGIC = 202021.25
 """First number of a .flo file (Baker et al., Middlebury 2007)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Computed(Mapping[int, Flow]):
+    """Flow into every frame of a clip but the first, computed each time that it is asked for.
+
+    Attributes:
+        clip: the clip.
+        estimate: from the earlier and the later frame, ``(3, H, W)`` in [0, 1].
+        made_by: the estimator and what its flow depends on besides the frames.
+    """
+
+    clip: Clip
+    estimate: Callable[[Tensor, Tensor], Flow]
+    made_by: str
+
+    def __getitem__(self, frame: int) -> Flow:
+        if frame not in self:
+            raise KeyError(frame)
+        return self.estimate(self.clip.frame(frame - 1), self.clip.frame(frame))
+
+    def __contains__(self, frame: object) -> bool:
+        return frame in range(1, len(self.clip))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(1, len(self.clip)))
+
+    def __len__(self) -> int:
+        return len(self.clip) - 1
+
+
+def key_of(flows: Mapping[int, Flow], frame: int) -> str:
+    """A short name of a frame's flow, equal where it is the same.
+
+    Flow that is computed is named by what computes it: to look for kept results need not compute it, and the last bits
+    of one machine are not those of another.
+    """
+    if isinstance(flows, Computed):
+        return flows.made_by
+    flow = flows[frame]
+    return f"{flow.source} {fingerprint([flow.velocity, flow.uncovered])}"
+
+
+def chosen_flows(choice: str, clips: Sequence[Clip]) -> FlowsOf:
+    """Optical flow by a word or a path, as the command line takes it; a path that exists wins over a word.
+
+    Args:
+        choice: a folder for :func:`read_flows`; ``"raft"``, ``"raft-small"`` or a file of weights for
+            :func:`xinc.findings.raft.load`.
+        clips: whose flow will be asked for.
+
+    Raises:
+        FindingError: it is neither, no clip has two frames, a folder would serve clips of several sources, or RAFT is
+            not to be had.
+        CheckpointError: a file holds no weights of RAFT.
+    """
+    path = Path(choice)
+    moving = [clip for clip in clips if len(clip) > 1]
+    if not moving:
+        raise FindingError(f"{choice} finds no optical flow between frames where there is one frame; leave --flows out")
+    if path.is_dir():
+        if len({clip.source for clip in moving}) > 1:
+            raise FindingError(f"the flows in {path} belong to one clip; give runs of different clips one by one")
+        return lambda clip: read_flows(path, clip.names, clip.size) if len(clip) > 1 else {}
+    if choice not in raft.NAMES and not path.is_file():
+        raise FindingError(
+            f"there is no folder of flows {path}, nor a file of weights; RAFT goes by {' or '.join(raft.NAMES)}"
+        )
+    estimator = raft.load(path if path.is_file() else choice)
+    return lambda clip: Computed(clip, estimator, estimator.made_by)
 
 
 def read_flows(folder: Path, names: Sequence[str], size: tuple[int, int]) -> dict[int, Flow]:

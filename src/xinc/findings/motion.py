@@ -44,7 +44,7 @@ class Flow:
     Attributes:
         velocity: ``(2, H, W)`` float32, (x, y) pixels a frame: how what is seen here got here.
         uncovered: ``(H, W)`` bool: background that the earlier frame did not show here.
-        source: ``"DIS"``, ``"given"`` or ``"truth"``.
+        source: ``"DIS"``, ``"RAFT"``, ``"RAFT small"``, ``"given"`` or ``"truth"``.
     """
 
     velocity: FlowField
@@ -77,9 +77,6 @@ def known_flow(scene: Scene, frame: int) -> Flow:
 def dis_flow(previous: Tensor | Array, current: Tensor | Array) -> Flow:
     """Optical flow by OpenCV's DIS (dense inverse search, medium preset) on grey 8-bit frames.
 
-    Uncovered pixels are those whose way back to the earlier frame and forth again does not come home (Sundaram et al.,
-    ECCV 2010): ``|b + f(p + b)|^2 > 0.01 (|b|^2 + |f|^2) + 0.5``.
-
     Args:
         previous: ``(3, H, W)`` in [0, 1], the earlier frame.
         current: the later frame.
@@ -87,16 +84,31 @@ def dis_flow(previous: Tensor | Array, current: Tensor | Array) -> Flow:
     Returns:
         The flow; frames under 16 pixels a side are searched at a multiple of their size.
     """
-    import cv2
-
     height, width = numpy(current).shape[1:]
     factor = -(-SMALLEST // min(height, width))
     earlier, later = (_grey_bytes(frame, factor) for frame in (previous, current))
     back, forth = (_search(a, b, (height, width)) / factor for a, b in ((later, earlier), (earlier, later)))
+    return there_and_back(back, forth, "DIS")
+
+
+def there_and_back(back: FlowField, forth: FlowField, source: str) -> Flow:
+    """The flow of two searches, one from the later frame to the earlier one and one the other way.
+
+    Uncovered pixels are those whose way back to the earlier frame and forth again does not come home (Sundaram et al.,
+    ECCV 2010): ``|b + f(p + b)|^2 > 0.01 (|b|^2 + |f|^2) + 0.5``.
+
+    Args:
+        back: ``(H, W, 2)`` float32, (x, y) pixels: where each pixel of the later frame is in the earlier one.
+        forth: where each pixel of the earlier frame is in the later one.
+        source: what searched.
+    """
+    import cv2
+
+    height, width = back.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     home = cv2.remap(forth, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     gap, scale = ((back + home) ** 2).sum(axis=2), (back**2).sum(axis=2) + (home**2).sum(axis=2)
-    return Flow(np.ascontiguousarray(-back.transpose(2, 0, 1)), gap > 0.01 * scale + 0.5, "DIS")
+    return Flow(np.ascontiguousarray(-back.transpose(2, 0, 1)), gap > 0.01 * scale + 0.5, source)
 
 
 def _grey_bytes(frame: Tensor | Array, factor: int) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from xinc.findings.analyses import Settings
 from xinc.findings.claims import CLAIMS, MIXING, Claim
 from xinc.findings.clusters import mixing, stack
 from xinc.findings.evidence import Evidence, Measured
+from xinc.findings.flows import FlowsOf
 from xinc.findings.results import fingerprint
 from xinc.findings.statistics import Interval, interval, nanmean
 
@@ -50,6 +51,7 @@ class Replication:
             takes those that it has, or its last where it has none of them.
         draws: bootstrap resamples.
         settings: of the findings, their seed among them.
+        flows: what is known to move in a run's clip; optical flow where None, and for frames that have none.
     """
 
     methods: Sequence[str] = METHODS
@@ -57,6 +59,7 @@ class Replication:
     frames: Sequence[int] | None = None
     draws: int = 200
     settings: Settings = field(default_factory=Settings)
+    flows: FlowsOf | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +193,7 @@ def witnesses(run: Run, plan: Replication, progress: Progress | None = None) -> 
         frames=frames,
         findings=needs,
         settings=plan.settings,
+        flows=plan.flows(run.clip) if plan.flows is not None else None,
         progress=progress,
     )
     seed = plan.settings.seed

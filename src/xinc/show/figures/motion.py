@@ -53,7 +53,7 @@ def motion(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     rows = []
     for title, layers in panels.items():
         data = next(iter(layers.values()))
-        flow = Cell(flow_colours(data["velocity"].values, fastest), "flow")
+        flow = Cell(flow_colours(data["velocity"].values, fastest), f"flow · {data.attrs['flow']}")
         changes = [
             Cell(
                 stretched(d["fluctuation"].values), f"{spoken(n)} · r = {signed(float(d['correlation']))}", FLUCTUATION
