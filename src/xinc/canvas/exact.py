@@ -50,12 +50,8 @@ class TransportStream:
         self.plain = TailStream(plan, position, "tangent")
 
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
-        """Fold the maps of all neurons; signed totals come from a backward pass."""
-        folded = fold_transport(self.courses, wanted, progress)
-        if wanted.totals:
-            everywhere = np.zeros(self.size, np.int64)
-            folded.signed[:] = signed_region_sums(self.plan, self.position, everywhere)[:, 0].sum(1).numpy()
-        return folded
+        """Fold the maps of all neurons."""
+        return fold_transport(self.courses, wanted, progress)
 
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window, ``(n, h, w)``."""
@@ -108,10 +104,7 @@ class PixelStream:
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold the maps of all neurons."""
         values = np.concatenate([part.abs().sum(1).numpy() for part in self._bands()], 1)
-        folded = LinearStream(values, np.ones(self.neurons, np.float32), 0.0, False, self.size).fold(wanted, progress)
-        if wanted.totals:
-            folded.signed[:] = np.sum([part.sum((1, 2), dtype=torch.float64).numpy() for part in self._bands()], 0)
-        return folded
+        return LinearStream(values, np.ones(self.neurons, np.float32), 0.0, False, self.size).fold(wanted, progress)
 
     def _bands(self) -> Iterator[Tensor]:
         """Terms of all neurons, some rows of the picture at a time, ``(K, colours, pixels)``."""

@@ -52,7 +52,6 @@ class Folded:
 
     heatmap: NDArray[np.float64]
     totals: NDArray[np.float64]
-    signed: NDArray[np.float64]
     extremes: NDArray[np.float32]
     sums: dict[str, NDArray[np.float64]]
     histogram: NDArray[np.float64]
@@ -71,7 +70,6 @@ class Folded:
         return cls(
             heatmap=np.zeros(size),
             totals=np.zeros(neurons),
-            signed=np.zeros(neurons),
             extremes=extremes,
             sums={name: np.zeros((neurons, regions_of(labels))) for name, labels in wanted.regions.items()},
             histogram=np.zeros(COARSE_BINS),
@@ -215,7 +213,6 @@ class Accumulators:
             heat=np.zeros(max(self.packing.lengths) if sums else 0, np.float32),
             heatmap=np.zeros(length if sums else 0),
             totals=self.result.totals,
-            signed=self.result.signed,
             extremes=self.result.extremes if w.extremes else np.zeros((0, 2), np.float32),
             atoms=self.atoms,
             bins=np.zeros((len(self.joints), 4, self.columns.shape[2]), np.float32),
@@ -272,7 +269,6 @@ def dense_fold(maps: Tensor, neurons: Sequence[int], wanted: Pass, into: Folded)
     if wanted.heatmap or wanted.totals:
         into.heatmap += size.sum(0, dtype=torch.float64).cpu().numpy()
         into.totals[index] = flat.sum(1, dtype=torch.float64).cpu().numpy()
-        into.signed[index] = maps.flatten(1).sum(1, dtype=torch.float64).cpu().numpy()
     if wanted.extremes:
         into.extremes[index] = torch.stack(torch.aminmax(flat, dim=1), 1).cpu().numpy()
     for name, labels in wanted.regions.items():

@@ -32,7 +32,6 @@ class Reductions:
     Attributes:
         heatmap: sum over neurons of |C| ``(H, W)`` float32 (Fig. 5).
         totals: sum over pixels of |C| ``(K,)`` float32.
-        signed_totals: sum over pixels of C ``(K,)`` float32.
         extremes: least and greatest |C| of each neuron ``(K, 2)`` float32.
         regions: per grouping, sums of |C| over each region ``(K, G)`` float32 (Fig. 4, 8, 10).
         pixels_per_neuron: number of pixels whose share exceeds 1/K ``(K,)`` int64 (Fig. 6).
@@ -44,7 +43,6 @@ class Reductions:
 
     heatmap: Tensor | None = None
     totals: Tensor | None = None
-    signed_totals: Tensor | None = None
     extremes: Tensor | None = None
     regions: dict[str, Tensor] = field(default_factory=dict)
     pixels_per_neuron: Tensor | None = None
@@ -129,7 +127,6 @@ class Reducer:
         if wanted.heatmap:
             done.heatmap = _tensor(folded.heatmap)
             done.totals = _tensor(folded.totals)
-            done.signed_totals = _tensor(folded.signed)
         if wanted.extremes:
             done.extremes = torch.from_numpy(folded.extremes)
         for name, sums in folded.sums.items():

@@ -265,32 +265,26 @@ def _summing(count: int) -> Any:
     """A loop over :data:`GROUP` rows at once: each weighed with ``count`` taps; heat is read and written once."""
 
     @numba.njit(**OPTIONS)
-    def sum_rows(lines: Any, first: int, taps: Any, n: int, inside: Any, heat: Any, sums: Any) -> None:
+    def sum_rows(lines: Any, first: int, taps: Any, n: int, inside: Any, heat: Any, totals: Any) -> None:
         a0, a1, a2, a3 = lines[0, first:], lines[1, first:], lines[2, first:], lines[3, first:]
         b0, b1, b2, b3 = a0[1:], a1[1:], a2[1:], a3[1:]
         c0, c1, c2, c3 = a0[2:], a1[2:], a2[2:], a3[2:]
         w0, w1, w2 = taps[0], taps[min(1, count - 1)], taps[count - 1]
         t0, t1, t2, t3 = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
-        s0, s1, s2, s3 = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
         for x in range(n):
-            m = inside[x]
             v0, v1, v2, v3 = w0 * a0[x], w0 * a1[x], w0 * a2[x], w0 * a3[x]
             if count > 1:
                 v0, v1, v2, v3 = v0 + w1 * b0[x], v1 + w1 * b1[x], v2 + w1 * b2[x], v3 + w1 * b3[x]
             if count > 2:
                 v0, v1, v2, v3 = v0 + w2 * c0[x], v1 + w2 * c1[x], v2 + w2 * c2[x], v3 + w2 * c3[x]
-            v0, v1, v2, v3 = v0 * m, v1 * m, v2 * m, v3 * m
-            heat[x] += (abs(v0) + abs(v1)) + (abs(v2) + abs(v3))
-            t0, t1, t2, t3 = t0 + abs(v0), t1 + abs(v1), t2 + abs(v2), t3 + abs(v3)
-            s0, s1, s2, s3 = s0 + v0, s1 + v1, s2 + v2, s3 + v3
-        sums[0, 0] += t0
-        sums[1, 0] += t1
-        sums[2, 0] += t2
-        sums[3, 0] += t3
-        sums[0, 1] += s0
-        sums[1, 1] += s1
-        sums[2, 1] += s2
-        sums[3, 1] += s3
+            m = inside[x]
+            v0, v1, v2, v3 = abs(v0) * m, abs(v1) * m, abs(v2) * m, abs(v3) * m
+            heat[x] += (v0 + v1) + (v2 + v3)
+            t0, t1, t2, t3 = t0 + v0, t1 + v1, t2 + v2, t3 + v3
+        totals[0] += t0
+        totals[1] += t1
+        totals[2] += t2
+        totals[3] += t3
 
     return sum_rows
 
@@ -299,10 +293,10 @@ _sum_1, _sum_2, _sum_3 = _summing(1), _summing(2), _summing(3)
 
 
 @numba.njit(**OPTIONS)
-def _sum_last(c: Any, py: int, px: int, grids: Any, lines: Any, sums: Any, heat: Any) -> None:
-    """The last step of :data:`GROUP` neurons folded into heat and sums at once: no row of a map is ever stored.
+def _sum_last(c: Any, py: int, px: int, grids: Any, lines: Any, totals: Any, heat: Any) -> None:
+    """The last step of :data:`GROUP` neurons folded into heat and totals ``(GROUP,)`` at once: no row of a map is ever stored.
 
-    ``lines[4]`` is 1 inside rows and 0 in their padding; ``sums`` ``(GROUP, 2)`` gets |C| and C.
+    ``lines[4]`` is 1 inside rows and 0 in their padding.
     """
     last = c.steps.shape[0] - 1
     ry, rx, ty, tx, oy, ox, cy0, cy1, cx0, _, _ = c.steps[last]
@@ -325,15 +319,15 @@ def _sum_last(c: Any, py: int, px: int, grids: Any, lines: Any, sums: Any, heat:
                 left, right = _used(across)
                 own = heat[(p * rx + q) * whole + (y0 - cy0) * stride :]
                 if right - left == 1:
-                    _sum_1(lines, left, across[left:], n, lines[4], own, sums)
+                    _sum_1(lines, left, across[left:], n, lines[4], own, totals)
                 elif right - left == 2:
-                    _sum_2(lines, left, across[left:], n, lines[4], own, sums)
+                    _sum_2(lines, left, across[left:], n, lines[4], own, totals)
                 elif right - left == 3:
-                    _sum_3(lines, left, across[left:], n, lines[4], own, sums)
+                    _sum_3(lines, left, across[left:], n, lines[4], own, totals)
                 elif right > 0:
                     for g in range(GROUP):
                         _weigh(lines[g, left:], 1, across, left, right, n, lines[5 + g])
-                    _sum_1(lines[5:], 0, one, n, lines[4], own, sums)
+                    _sum_1(lines[5:], 0, one, n, lines[4], own, totals)
 
 
 @numba.njit(**OPTIONS)
@@ -344,7 +338,7 @@ def _stream_sums(c: Any, neurons: Any, scratch: Any, lines: Any, f: Any) -> None
     for x in range(max(1, BLOCK // stride) * stride):
         lines[4, x] = x % stride < wide
     grids = scratch[last:]
-    sums = np.zeros((GROUP, 2), np.float32)
+    totals = np.zeros(GROUP, np.float32)
     begin = 0
     while begin < neurons.shape[0]:
         py, px = c.cell[neurons[begin, 1]]
@@ -359,11 +353,10 @@ def _stream_sums(c: Any, neurons: Any, scratch: Any, lines: Any, f: Any) -> None
             grids[g] = 0
         if last > 0:
             py, px = 0, 0
-        sums[:] = 0
-        _sum_last(c, py, px, grids, lines, sums, f.heat)
+        totals[:] = 0
+        _sum_last(c, py, px, grids, lines, totals, f.heat)
         for g in range(end - begin):
-            f.totals[neurons[begin + g, 2]] += sums[g, 0]
-            f.signed[neurons[begin + g, 2]] += sums[g, 1]
+            f.totals[neurons[begin + g, 2]] += totals[g]
         begin = end
 
 

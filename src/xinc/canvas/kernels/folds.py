@@ -21,7 +21,7 @@ class Fold(NamedTuple):
     Attributes:
         heat: sum over neurons of |C| in float32, of this call; added to ``heatmap`` (float64) at its end.
         heatmap: ``(P,)``.
-        totals, signed: sums over pixels of |C| and C ``(K,)``.
+        totals: sum over pixels of |C| ``(K,)``.
         extremes: least and greatest |C| ``(K, 2)``.
         atoms: joint label maps, several groupings in one ``(J, P)``.
         bins: scratch of a neuron's sums per atom, four sets ``(J, 4, A)``.
@@ -39,7 +39,6 @@ class Fold(NamedTuple):
     heat: Any
     heatmap: Any
     totals: Any
-    signed: Any
     extremes: Any
     atoms: Any
     bins: Any
@@ -87,14 +86,11 @@ def fold_chunk(v: Any, rows: int, stride: int, width: int, at: int, origin: int,
     if f.heat.size:
         heat = f.heat[at - origin :]
         total = np.float32(0.0)
-        signed = np.float32(0.0)
         for x in range(n):
             a = abs(v[x])
             heat[x] += a
             total += a
-            signed += v[x]
         f.totals[k] += total
-        f.signed[k] += signed
     if f.extremes.size:
         least, greatest = f.extremes[k, 0], f.extremes[k, 1]
         for y in range(rows):
