@@ -197,6 +197,7 @@ def torchvision(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     def get_state_dict(**how: object) -> None:
         asked.how = how
+        print("Downloading")
         raise URLError("Name or service not known")
 
     published = SimpleNamespace(DEFAULT=SimpleNamespace(url="https://raft.pth", get_state_dict=get_state_dict))
@@ -278,7 +279,9 @@ def test_the_commands_share_what_raft_finds(tmp_path: Path, torchvision: SimpleN
 
 def test_weights_that_cannot_be_fetched_are_one_line(torchvision: SimpleNamespace) -> None:
     runs()
-    line = one_line(xinc(*analyse(folder() / "nerv", "raft")))
+    ran = xinc(*analyse(folder() / "nerv", "raft"))
+    assert (ran.out, ran.err.splitlines()[0]) == ("", "Downloading")
+    line = one_line(replace(ran, err=ran.err.removeprefix("Downloading\n")))
     assert "Name or service not known" in line
     assert "fetch https://raft.pth" in line
     assert "--flows FILE" in line

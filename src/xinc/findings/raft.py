@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,9 +110,10 @@ def _downloaded(name: str, models: Any) -> Mapping[str, Tensor]:
     """The weights that torchvision publishes."""
     published = models.get_model_weights(name).DEFAULT
     try:
-        found: Mapping[str, Tensor] = published.get_state_dict(
-            progress=False, check_hash=True, map_location="cpu", weights_only=True
-        )
+        with redirect_stdout(sys.stderr):  # torch says on standard output, which is for results, that it downloads
+            found: Mapping[str, Tensor] = published.get_state_dict(
+                progress=False, check_hash=True, map_location="cpu", weights_only=True
+            )
     except Exception as reason:  # the network, the cache and the file have errors of their own
         raise FindingError(
             f"the weights of RAFT cannot be had ({_first_line(reason)}); fetch {published.url} where there is a "
