@@ -208,6 +208,14 @@ def _plane(c: Any, i: int, o: int, grid: Any, line: Any) -> None:
 
 
 @numba.njit(**OPTIONS)
+def _block(rows: int, stride: int) -> int:
+    """Rows that are worked on at a time: as even a part as may be, of at most :data:`BLOCK` values."""
+    most = max(1, BLOCK // stride)
+    parts = -(-rows // most)
+    return -(-rows // parts)
+
+
+@numba.njit(**OPTIONS)
 def _advance(c: Any, s: int, py: int, px: int, grid: Any, after: Any, lines: Any) -> None:
     """Step s that is not the last: box filter behind the up-sampling, activation, into the grid after it.
 
@@ -218,7 +226,7 @@ def _advance(c: Any, s: int, py: int, px: int, grid: Any, after: Any, lines: Any
     sy, sx, stride = c.start[s]
     ny, nx, pitch = c.start[s + 1]
     has_base = c.has_base and s == 0
-    block = max(1, BLOCK // stride)
+    block = _block(cy1 - cy0, stride)
     for y0 in range(cy0, cy1, block):
         rows = min(block, cy1 - y0)
         n = rows * stride
@@ -301,7 +309,7 @@ def _sum_last(c: Any, py: int, px: int, grids: Any, lines: Any, totals: Any, hea
     last = c.steps.shape[0] - 1
     ry, rx, ty, tx, oy, ox, cy0, cy1, cx0, _, _ = c.steps[last]
     sy, sx, stride = c.start[last]
-    block = max(1, BLOCK // stride)
+    block = _block(cy1 - cy0, stride)
     whole = (cy1 - cy0) * stride
     one = np.ones(1, np.float32)
     for y0 in range(cy0, cy1, block):
