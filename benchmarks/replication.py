@@ -7,6 +7,8 @@ ids), ``vipseg_1001`` and ``davis_judo`` (``frames`` beside ``masks``). Big Buck
 the package. Every run is kept in ``--runs``, with its results: a study that was stopped goes on where it was, and parts
 of it (``--signals``, ``--families``) can be made side by side; only a whole study writes tables.
 
+Every network is fitted by its family's own recipe. What each run took is printed as it goes.
+
 The control is the same networks and the same statistics, with the frame, its segments and its flow rolled around its
 borders by a quarter to three quarters of each side: what a claim says of content must not be found there.
 """
@@ -16,7 +18,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
@@ -27,7 +31,6 @@ import numpy as np
 import torch
 
 import xinc
-from networks import STEEP
 from xinc.findings.replication import METHODS, Replication, remembered, witnesses
 from xinc.findings.results import FOLDER, Results
 from xinc.findings.verdicts import cases, records
@@ -37,14 +40,13 @@ from xinc.signals import datasets, synthetic
 from xinc.signals.clip import Clip, Segments
 
 SIZE, COUNT = (128, 256), 16
-EPOCHS = {"ffn": 150, "nerv": 60}
+FAMILIES = ("ffn", "nerv")
 OURS = ("paper", "exact")
-PASSES = {
-    "ffn": ((METHODS, ("layer1", "layer2", "layer3")),),
-    # In blocks, official is paper: they differ in the head and in linear layers.
-    "nerv": ((METHODS, ("head",)), (OURS, ("block3",)), (OURS, ("block2",))),
-}
-CONTROL = {"ffn": ((OURS, ("layer1", "layer2", "layer3")),), "nerv": ((OURS, ("head", "block3")),)}
+FFN = (METHODS, ("layer1", "layer2", "layer3"))
+# In blocks, official is paper: they differ in the head and in linear layers.
+HEAD, BLOCKS = (METHODS, ("head",)), tuple((OURS, (block,)) for block in ("block3", "block2"))
+PASSES = {"ffn": (FFN,), "nerv": (HEAD, *BLOCKS, (OURS, ("block1",)))}
+CONTROL = {"ffn": (FFN,), "nerv": (HEAD, *BLOCKS)}
 Passes = dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]]
 
 
@@ -86,14 +88,13 @@ SIGNALS = (
 )
 
 
-def fitted(signal: Signal, data: Path, folder: Path, families: list[str]) -> Iterator[tuple[str, Run]]:
-    """The runs of a signal, fitted or read back, with their names."""
-    clip = signal.open(data)
-    for family, seeds in signal.seeds.items():
-        for seed in seeds if family in families else ():
-            name = f"{signal.name}-{family}-{seed}"
-            how = {"recipe": STEEP if family == "nerv" else None, "epochs": EPOCHS[family], "seed": seed}
-            yield name, xinc.fit(family, clip, **how, out=folder / name, progress=True)
+@contextmanager
+def clocked(name: str) -> Iterator[Callable[[str], None]]:
+    """Lines about a run, each with the seconds since it began."""
+    begun = time.perf_counter()
+    print(name, flush=True)
+    yield lambda what: print(f"{time.perf_counter() - begun:6.0f} s  {what}", flush=True)
+    print(f"{time.perf_counter() - begun:6.0f} s  {name} in all", flush=True)
 
 
 def rolled(run: Run, folder: Path, seed: int) -> Run:
@@ -109,10 +110,10 @@ def rolled(run: Run, folder: Path, seed: int) -> Run:
     return replace(run, clip=clip, path=folder)
 
 
-def measure(run: Run, passes: Passes, frames: tuple[int, ...]) -> None:
-    """Make a run's results as far as they are missing."""
+def measure(run: Run, passes: Passes, frames: tuple[int, ...], say: Callable[[str], None] = print) -> None:
+    """Make a run's results as far as they are missing; says what comes next."""
     for methods, layers in passes[run.family]:
-        witnesses(run, Replication(methods, layers, frames), lambda what, done, total: print(f"  {what}", flush=True))
+        witnesses(run, Replication(methods, layers, frames), lambda what, done, total: say(what))
 
 
 def table_of(runs: list[Run]) -> Any:
@@ -173,7 +174,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--docs", type=Path, help="a page that shows the study between two marks")
-    parser.add_argument("--families", nargs="+", default=list(EPOCHS), choices=list(EPOCHS))
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     names = [signal.name for signal in SIGNALS]
     parser.add_argument("--signals", nargs="+", default=names, choices=names)
     given = parser.parse_args()
@@ -186,15 +187,20 @@ def main() -> None:
         if signal.folder and not (given.data / signal.folder).is_dir():
             print(f"no {signal.folder} in {given.data}: the study goes on without it", flush=True)
             continue
-        for name, run in fitted(signal, given.data, given.runs, given.families):
-            print(name, flush=True)
-            measure(run, PASSES, signal.frames)
-            control = rolled(run, given.runs / "control" / name, seed=place)
-            measure(control, CONTROL, signal.frames)
+        clip = signal.open(given.data)
+        for family, seed in [(f, s) for f, seeds in signal.seeds.items() if f in given.families for s in seeds]:
+            name = f"{signal.name}-{family}-{seed}"
+            with clocked(name) as say:
+                run = xinc.fit(family, clip, seed=seed, out=given.runs / name, progress=True)
+                say("fitted")
+                measure(run, PASSES, signal.frames, say)
+                say("the control")
+                control = rolled(run, given.runs / "control" / name, seed=place)
+                measure(control, CONTROL, signal.frames, say)
             runs.append(run)
             controls.append(control)
             described_.append(described(name, run, signal.frames))
-    if given.families != list(EPOCHS) or given.signals != names:
+    if set(given.families) != set(FAMILIES) or given.signals != names:
         return
     table, control_table = table_of(runs), table_of(controls)
     packages = ("xinc", "torch", "numpy", "scikit-learn", "opencv-python-headless")
