@@ -18,7 +18,7 @@ from torch import Tensor
 
 from xinc.canvas.fold import Accumulators, Folded, Packing, Pass, dense_fold, flat
 from xinc.canvas.geometry import Floats, Path, Window, WindowPath
-from xinc.canvas.kernels import LINES, Fold, stream_convolution, stream_linear
+from xinc.canvas.kernels import GROUP, LINES, Fold, stream_convolution, stream_linear
 from xinc.canvas.patch import LARGEST, patch_maps
 
 BAND_PIXELS = 1 << 15
@@ -114,15 +114,18 @@ class ConvolutionStream:
         windows = [self.path.window(Window(y0, y1, 0, self.size[1])) for y0, y1 in cut]
         packing = Packing(tuple(cut), self.path.phases, self.size[1], tuple(window.stride for window in windows))
         shared = Accumulators(self.neurons, packing, wanted)
-        cells = self.path.cell
-        every, origins = np.lexsort((cells[:, 1], cells[:, 0])), packing.origins
+        cell_of = self.path.cell[:, 0] * self.path.phases[1] + self.path.cell[:, 1]
 
-        def work(i: int, own: tuple[Fold, tuple[Floats, Floats]]) -> None:
-            neurons = np.stack([np.full(self.outputs, i), every, i * self.outputs + every], 1).astype(np.int64)
-            for origin, window in zip(origins, windows, strict=False):
+        def work(part: range, own: tuple[Fold, tuple[Floats, Floats]]) -> None:
+            index = np.arange(part.start * self.outputs, part.stop * self.outputs)
+            index = index[np.argsort(cell_of[index % self.outputs], kind="stable")]  # neurons of one cell together
+            neurons = np.stack([index // self.outputs, index % self.outputs, index], 1)
+            for origin, window in zip(packing.origins, windows, strict=False):
                 stream_convolution(window.chain, neurons, *own[1], origin, own[0])
 
-        states = in_threads(range(self.inputs), work, lambda: (shared.worker(), buffers(windows)), progress)
+        size = max(1, 4 * GROUP // self.outputs)  # a few groups of neurons at least
+        parts = [range(a, min(self.inputs, a + size)) for a in range(0, self.inputs, size)]
+        states = in_threads(parts, work, lambda: (shared.worker(), buffers(windows)), progress)
         return shared.finish([fold for fold, _ in states])
 
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:

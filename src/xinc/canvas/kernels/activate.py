@@ -43,7 +43,8 @@ def _below_two(row: Any, n: int) -> bool:
     seen = np.int32(0)
     for x in range(n):
         seen = np.int32(seen | bits[x])
-    return seen & 0x40000000 == 0
+    small: bool = seen & 0x40000000 == 0
+    return small
 
 
 @numba.njit(**OPTIONS)

@@ -302,7 +302,7 @@ _sum_1, _sum_2, _sum_3 = _summing(1), _summing(2), _summing(3)
 
 @numba.njit(**OPTIONS)
 def _sum_last(c: Any, py: int, px: int, grids: Any, lines: Any, totals: Any, heat: Any) -> None:
-    """The last step of :data:`GROUP` neurons folded into heat and totals ``(GROUP,)`` at once: no row of a map is ever stored.
+    """The last step of :data:`GROUP` neurons folded into heat and totals ``(GROUP,)``: no row of a map is ever stored.
 
     ``lines[4]`` is 1 inside rows and 0 in their padding.
     """

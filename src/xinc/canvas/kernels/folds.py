@@ -61,7 +61,8 @@ class Fold(NamedTuple):
 def sums_alone(f: Any) -> bool:
     """Whether heat and totals are all that was asked for."""
     others = f.dense.size + f.extremes.size + f.atoms.shape[0] + f.histogram.size + f.refined.size + f.limit.size
-    return f.heat.size > 0 and others + f.thresholds.size + f.top.size == 0
+    alone: bool = f.heat.size > 0 and others + f.thresholds.size + f.top.size == 0
+    return alone
 
 
 @numba.njit(**OPTIONS, inline="always")
