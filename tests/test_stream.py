@@ -72,7 +72,7 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, Tensor]:
     size = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     seed = draw(st.integers(0, 99))
     network = decoder(channels, strides, kernels, activation, last, seed, bias=draw(st.booleans()))
-    return network, torch.randn(1, channels[0], *size)
+    return network, draw(st.sampled_from([1, 8])) * torch.randn(1, channels[0], *size)
 
 
 def agree(found: Tensor, wanted: Tensor, tolerance: float = 2e-6) -> None:
@@ -96,6 +96,10 @@ def test_maps_and_reductions_equal_the_reference(
     agree(layer.at(y, x), wanted[:, y, x], 4e-6)
     rows, columns = (slice(a, data.draw(st.integers(a + 1, n))) for a, n in zip((y, x), layer.shape[1:], strict=True))
     agree(layer.line(rows, columns), wanted[:, rows, columns], 4e-6)
+    alone = layer.reduce(heatmap=True, totals=True)  # by loops of their own
+    agree(alone.heatmap, size.sum(0), 1e-5)
+    agree(alone.totals, size.sum((1, 2)), 1e-5)
+    layer = xinc.trace(network, values, method=method)[layer.name]
     labels = np.random.default_rng(0).integers(-1, 4, layer.shape[1:])
     found = layer.reduce(heatmap=True, extremes=True, regions={"a": labels, "b": labels[::-1].copy()}, top=2)
     agree(found.heatmap, size.sum(0), 1e-5)
