@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ import xinc
 from xinc.errors import FindingError, RunError, TraceError
 from xinc.findings.analyse import analyse, default_frames
 from xinc.findings.analyses import ANALYSES, Settings
+from xinc.findings.clusters import stack
+from xinc.findings.layouts import LAYOUTS, READS, drawn, of_layer, of_layers
 from xinc.findings.motion import Flow
 from xinc.findings.results import Results, digest, fingerprint
 from xinc.run import Run
@@ -121,8 +124,8 @@ def test_kept_results_are_read_back_and_not_made_again(fitted: Run, tmp_path: Pa
 def test_results_depend_on_weights_frames_segments_and_known_flow(fitted: Run):
     from xinc.findings.analyse import _Task
 
-    def key(run: Run = fitted, frames: tuple[int, ...] = (1,), flows=None) -> str:
-        return _Task(run, frames, QUICK, flows or {}).job("motion", "paper", "head").key
+    def key(run: Run = fitted, frames: tuple[int, ...] = (1,), flows=None, name: str = "objects") -> str:
+        return _Task(run, frames, QUICK, flows or {}).job(name, "paper", "head").key
 
     model = xinc.fit("nerv", clip(), epochs=1, fc_dim=6, strides=(2,), seed=1).model
     flow = Flow(np.zeros((2, *SIZE), np.float32), np.zeros(SIZE, bool), "truth")
@@ -130,12 +133,114 @@ def test_results_depend_on_weights_frames_segments_and_known_flow(fitted: Run):
         key(),
         key(frames=(1, 2)),
         key(replace(fitted, model=model)),
-        key(replace(fitted, clip=clip(annotated=()))),
+        key(replace(fitted, clip=clip(annotated=(1,)))),
         key(replace(fitted, clip=replace(fitted.clip, frames=fitted.clip.frames * 0.5))),
         key(flows={1: flow}),
     ]
     assert len(set(keys)) == len(keys)
     assert key() == keys[0]
+    assert key(flows={1: flow}, name="clusters") == key(name="clusters")
+    assert key(replace(fitted, clip=clip(annotated=())), name="clusters") == key(name="clusters")
+
+
+FIELDS = [one.name for one in fields(Settings)]
+
+
+@dataclass(frozen=True)
+class WatchedSettings(Settings):
+    """Settings that remember which of them were read."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in FIELDS:
+            WatchedSettings.read.add(name)
+        return super().__getattribute__(name)
+
+
+@dataclass(frozen=True)
+class WatchedClip(Clip):
+    """A clip that remembers whether its segments were read."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "segments":
+            WatchedClip.read.add(name)
+        return super().__getattribute__(name)
+
+
+class WatchedFlows(dict[int, Flow]):
+    """Flows that remember whether they were asked for."""
+
+    read: ClassVar[set[str]] = set()
+
+    def get(self, *key: Any) -> Any:
+        self.read.add("flows")
+        return super().get(*key)
+
+
+def watched(run: Run) -> tuple[Run, WatchedSettings]:
+    """A run and settings that remember what was read of them."""
+    same = {one.name: getattr(run.clip, one.name) for one in fields(Clip)}
+    return replace(run, clip=WatchedClip(**same)), WatchedSettings(**asdict(QUICK))
+
+
+def forgotten() -> list[set[str]]:
+    """What was read so far, forgotten."""
+    reads = [watch.read for watch in (WatchedSettings, WatchedClip, WatchedFlows)]
+    for read in reads:
+        read.clear()
+    return reads
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_a_finding_reads_what_it_states_and_nothing_else(name: str, fitted: Run):
+    """Its digest covers what it states: more would make it again for nothing, less would keep what is out of date."""
+    from xinc.findings.analyse import _Task
+
+    run, settings = watched(fitted)
+    task = _Task(run, (1, 3), settings, WatchedFlows())
+    job = task.job(name, "paper", "head")
+    # Which frames are annotated decides which are analysed, and is in every digest by their numbers.
+    task.layers, reads = task.layers, forgotten()
+    for t in job.frames:
+        assert len(list(task.at_frame([job], t))) == 1
+    assert set().union(*reads) == set(ANALYSES[name].reads)
+    assert set(job.described["settings"]) == set(ANALYSES[name].reads) & set(FIELDS)
+    assert {"segments", "flows"} & set(job.described) == {"segments", "flows"} & set(ANALYSES[name].reads)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_reads_what_it_states_and_nothing_else(name: str, fitted: Run):
+    _, settings = watched(fitted)
+    tree = analyse(fitted, frames=[1], findings=["clusters"], settings=QUICK)
+    vectors = {n: tree[f"clusters/paper/{n}"].ds.isel(frame=0) for n in ("block1", "head")}
+    layout = of_layers(vectors) if name == "embedding_layers" else of_layer(vectors["head"], list(vectors))
+    reads = forgotten()
+    drawn(stack(layout.members), settings.embedded, settings.seed)
+    layout.described(settings)
+    assert set().union(*reads) == set(READS)
+
+
+def test_a_setting_remakes_what_reads_it_and_leaves_the_rest(fitted: Run, tmp_path: Path):
+    run = replace(fitted, path=fitted.save(tmp_path / "run"))
+    ask = {"frames": [1], "layers": ["head"], "findings": ["clusters", "pixels_per_neuron"]}
+    group = tmp_path / "run/results.zarr"
+
+    def made() -> dict[str, int]:
+        names = ("clusters/paper/head", "pixels_per_neuron/paper/head", "regions")
+        return {name: (group / name / "zarr.json").stat().st_mtime_ns for name in names}
+
+    analyse(run, **ask, settings=QUICK)
+    before = made()
+    tree = analyse(run, **ask, settings=replace(QUICK, points=7))
+    assert [name for name, time in made().items() if time != before[name]] == ["pixels_per_neuron/paper/head"]
+    assert tree["pixels_per_neuron/paper/head"].ds.sizes["position"] == 7
+    assert "points" not in json.loads(tree["clusters/paper/head"].ds.attrs["made_with"])["settings"]
+    before = made()
+    analyse(run, **ask, settings=replace(QUICK, points=7, clusters=3))
+    assert {name for name, time in made().items() if time != before[name]} == {"clusters/paper/head", "regions"}
 
 
 def test_an_unfinished_group_is_made_again(tmp_path: Path):
@@ -217,3 +322,34 @@ def test_an_embedding_is_made_when_named(still: Run):
     assert found.position.shape == (1, 6, 2)
     assert found.attrs["neighbours"] == 5
     assert found["index"].values.tolist() == sorted(found["index"].values.tolist())
+    assert "mixing" not in found
+
+
+def test_layers_are_laid_out_together_from_kept_vectors(fitted: Run, tmp_path: Path, monkeypatch):
+    run = replace(fitted, path=fitted.save(tmp_path / "run"))
+    ask = {"frames": [1, 3], "settings": replace(QUICK, embedded=60)}
+    kept = analyse(run, **ask, findings=["clusters"])
+    monkeypatch.setattr("xinc.findings.analyse._Task.at_frame", None)  # no map is computed again
+    tree = analyse(run, **ask, findings=["embedding_layers"])
+    found = tree["embedding_layers/paper"].ds
+    assert found.position.dims == ("frame", "neuron", "dimension")
+    assert found.frame.values.tolist() == [1]
+    counts = {name: int((found.layer == name).sum()) for name in ("block1", "head")}
+    alive = {n: int(np.isfinite(kept[f"clusters/paper/{n}"].ds.vector[0]).any("region").sum()) for n in counts}
+    assert sum(alive.values()) > 60
+    assert counts == {name: min(30, count) for name, count in alive.items()}
+    assert 0 <= found.mixing.item() < 1.2
+    assert 0 < found.mixing_p.item() <= 1
+    assert found.attrs["question"].startswith("Do the layers of a network have kinds")
+    assert [key for key, variable in found.data_vars.items() if "units" not in variable.attrs] == []
+
+    monkeypatch.setattr("xinc.findings.layouts.Layout.make", None)  # nor is UMAP
+    analyse(run, **ask, findings=["embedding_layers"])
+    changed = {**ask, "settings": replace(ask["settings"], embedded=50)}
+    with pytest.raises(TypeError, match="NoneType"):
+        analyse(run, **changed, findings=["embedding_layers"])
+
+
+def test_one_layer_is_not_laid_out_with_others(still: Run):
+    with pytest.raises(FindingError, match="give at least two"):
+        analyse(still, findings=["embedding_layers"], layers=["layer2"], settings=QUICK)

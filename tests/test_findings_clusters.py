@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import xarray as xr
 
 from fake_layer import FakeLayer
 from xinc.errors import FindingError
+from xinc.findings.analyses import Settings
 from xinc.findings.clusters import Embedding, clusters, embed, mixing, neighbour_entropy, neighbours_of, stack
+from xinc.findings.layouts import drawn, of_layer, of_layers, of_networks
 from xinc.findings.regions import Regions
 
 RNG = np.random.default_rng(0)
@@ -87,3 +92,76 @@ def test_embedding_separates_kinds_of_neurons_and_is_reproducible():
 def test_too_few_neurons_are_refused():
     with pytest.raises(FindingError, match="there are 2"):
         embed(stack({"one": clusters(FakeLayer(RNG.random((2, 8, 16))), GABOR)}))
+
+
+def kept(layer: FakeLayer, frame: int = 3, key: str = "a") -> xr.Dataset:
+    """Vectors as results keep them, at one of their frames."""
+    return clusters(layer, GABOR).assign_coords(frame=frame).assign_attrs(digest=key)
+
+
+def two_layers(apart: bool = True) -> dict[str, xr.Dataset]:
+    """Two layers whose maps are bright on different sides, or on the same."""
+    return {
+        name: kept(FakeLayer((bright + 0.2 * RNG.random((30, 8, 16))).astype(np.float32), name))
+        for name, bright in (("block1", LABELS < 2), ("head", (LABELS < 2) ^ apart))
+    }
+
+
+def test_layers_are_laid_out_apart_where_their_vectors_are():
+    found = of_layers(two_layers()).make(replace(Settings(), embedded=40))
+    assert found.position.shape == (1, 40, 2)
+    assert found.frame.values.tolist() == [3]
+    assert found.member.values.tolist() == ["block1"] * 20 + ["head"] * 20
+    assert found.mixing.item() < 0.1
+    assert found.mixing_p.item() == pytest.approx(1 / 201)
+    assert found.attrs["neighbours"] == 25
+    assert "layer" not in found.attrs
+    position = found.position.values[0]
+    centres = position[:20].mean(0), position[20:].mean(0)
+    assert np.linalg.norm(centres[0] - centres[1]) > position[:20].std() + position[20:].std()
+
+
+def test_layers_of_one_kind_mix():
+    found = of_layers(two_layers(apart=False)).make()
+    assert found.mixing.item() > 0.8
+    assert found.mixing_p.item() > 0.01
+
+
+@pytest.mark.parametrize(("most", "counts"), [(100, (30, 8, 20)), (58, (30, 8, 20)), (57, (19, 8, 19)), (4, (1, 1, 1))])
+def test_beyond_a_number_each_member_gets_at_most_its_share(most: int, counts: tuple[int, ...]):
+    names = np.repeat(["a", "b", "c"], [30, 8, 20])
+    vectors = xr.Dataset({"vector": (("neuron", "region"), RNG.random((58, 4)))}, coords={"member": ("neuron", names)})
+    found = drawn(vectors, most, 0)
+    assert tuple(int((found["member"] == name).sum()) for name in "abc") == counts
+    assert found.identical(drawn(vectors, most, 0))
+    if most == 57:
+        assert not found["vector"].equals(drawn(vectors, most, 1)["vector"])
+
+
+def test_a_layout_fits_the_vectors_that_it_was_made_of():
+    members = two_layers()
+    layout = of_layers(members)
+    few, all_ = Settings(embedded=4), Settings()
+    attrs = layout.make(few).attrs
+    assert layout.fits(attrs)
+    assert layout.key(few) == attrs["digest"] != layout.key(all_)
+    assert not layout.fits({})
+    for other in (
+        of_layers(dict(reversed(members.items()))),
+        of_layers({**members, "head": members["head"].assign_attrs(digest="b")}),
+        of_layers({name: data.assign_coords(frame=4) for name, data in members.items()}),
+        of_networks(members, ["block1", "head"]),
+    ):
+        assert not other.fits(attrs)
+
+
+def test_layouts_lie_where_their_members_say():
+    members = two_layers()
+    order = ["block1", "head"]
+    assert of_layer(members["head"], order).group == "embedding/paper/head"
+    assert of_networks({"seed 0": members["head"], "seed 1": members["head"]}, order).group == (
+        "embedding_networks/paper/head"
+    )
+    assert of_layers(members).group == "embedding_layers/paper"
+    with pytest.raises(FindingError, match="give at least two"):
+        of_layers({"head": members["head"]})

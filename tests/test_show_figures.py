@@ -85,6 +85,15 @@ def positions() -> xr.Dataset:
     )
 
 
+def layered(sizes: dict[str, int] | None = None) -> xr.Dataset:
+    """Positions of neurons of several layers, in the order of the forward pass."""
+    counts = sizes or {"block1": 40, "block2": 30, "head": 6}
+    names = np.repeat(list(counts), list(counts.values()))
+    position = np.random.default_rng(0).normal(size=(len(names), 2))
+    coords = {"member": ("neuron", names), "layer": ("neuron", names)}
+    return xr.Dataset({"position": (("neuron", "dimension"), position)}, coords=coords)
+
+
 def over_time(one: FakeLayer) -> xr.Dataset:
     parts = [objects(one, SEGMENTS, t, frame()) for t in SEGMENTS.frames]
     index = pd.Index(list(SEGMENTS.frames), name="frame")
@@ -111,6 +120,7 @@ FIGURES = {
         {"NeRV\n4 to 5": {n.name: moved(n) for n in NETWORKS["NeRV"]}}, {"NeRV\n4 to 5": IMAGE}
     ),
     "umap": lambda: figures.umap(positions(), dict.fromkeys((("a", 0), ("b", 1), ("a", 2), ("b", 3)), IMAGE[..., 0])),
+    "umap_layers": lambda: figures.umap_layers({"NeRV": {"all layers": layered()}, "FFN": {"all layers": layered()}}),
     "psnr": lambda: figures.psnr_by_frame({"NeRV": [27.0, 28.0, 26.5]}),
 }
 
@@ -260,6 +270,20 @@ def test_categories_of_several_instances_come_first_and_colours_run_out_late() -
     assert len(set(looks[:10])) == 10
     assert set(looks[10:]) == {REST}
     assert [mark.filled for mark in looks[:10]] == [True] * 5 + [False] * 5
+
+
+def test_every_layer_has_its_points_its_colour_and_its_count() -> None:
+    data = layered()
+    axes = FIGURES["umap_layers"]().axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["head (6)", "block 2 (30)", "block 1 (40)"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("UMAP 1", "UMAP 2")
+    drawn_ = {points.get_label(): points for points in axes.collections}
+    for name, points in drawn_.items():
+        own = data["position"].values[data["member"].values == name]
+        np.testing.assert_array_equal(np.asarray(points.get_offsets()), own)
+    assert len({tuple(points.get_facecolor()[0]) for points in drawn_.values()}) == 3
+    above = sorted(drawn_, key=lambda name: drawn_[name].get_zorder())
+    assert above == ["block1", "block2", "head"], "many points would hide a few"
 
 
 def test_every_rule_shows_another_neuron_where_there_is_one() -> None:

@@ -166,3 +166,24 @@ def test_strength(r: float, word: str) -> None:
 )
 def test_parts(count: int, whole: int, text: str) -> None:
     assert story.parts(count, whole) == text
+
+
+@pytest.mark.parametrize(("share", "verb"), [(0.9, "mix"), (0.5, "overlap"), (0.1, "keep apart")])
+def test_layers_mix_or_keep_apart(share: float, verb: str) -> None:
+    data = xr.Dataset(
+        {"entropy": ("neuron", [0.2, 0.2, 0.1, 0.1]), "mixing": share, "mixing_p": 0.005},
+        coords={"layer": ("neuron", ["block1", "block1", "head", "head"])},
+    )
+    (said,) = story.over_layers({"NeRV": {"all layers": data}})
+    most, least = (story.percent(share * ratio) for ratio in (4 / 3, 2 / 3))
+    assert said == (
+        f"In the NeRV, layers {verb}: the neighbours of a neuron are {story.percent(share)} as mixed over layers as at "
+        f"random (p = 0.005), least around neurons of head ({least}), most around those of block 1 ({most})."
+    )
+
+
+def test_layers_that_never_meet_are_no_fault() -> None:
+    data = xr.Dataset(
+        {"entropy": ("neuron", [0.0, 0.0]), "mixing": 0.0}, coords={"layer": ("neuron", ["block1", "head"])}
+    )
+    assert story.mixing_by_layer(data) == {"block1": 0, "head": 0}

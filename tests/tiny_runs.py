@@ -70,4 +70,4 @@ def page_of_runs() -> Path:
     """The report on them."""
     from xinc.show.report import report
 
-    return report(runs(), folder() / "page" / "report.html")
+    return report(runs(), folder() / "page" / "report.html", embed=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,9 @@ import numpy as np
 from xinc.canvas.layer import Layer
 from xinc.canvas.trace import Canvas, trace
 from xinc.errors import FindingError
-from xinc.findings.analyses import ANALYSES, Scene, Settings
+from xinc.findings.analyses import ANALYSES, CLUSTERING, CUTS, Scene, Settings
 from xinc.findings.flows import key_of
+from xinc.findings.layouts import LAYER, LAYOUTS, of_layer, of_layers
 from xinc.findings.motion import Flow
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.signals.clip import Clip
@@ -59,8 +61,9 @@ def analyse(
         methods: definitions of the maps.
         layers: names; all where None.
         frames: indices; :func:`default_frames` where None.
-        findings: keys of :data:`~xinc.findings.analyses.ANALYSES`; the paper's where None. Frames for which one has
-            no data (no segments, no frame before) are left out; where none is left, so is the finding.
+        findings: keys of :data:`~xinc.findings.analyses.ANALYSES` and of :data:`~xinc.findings.layouts.LAYOUTS`; the
+            paper's where None, without layouts, which take UMAP some seconds. Frames for which one has no data (no
+            segments, no frame before) are left out; where none is left, so is the finding.
         settings: of all findings.
         flows: what is known to move, by frame; optical flow where a frame has none.
         progress: told of each step.
@@ -70,33 +73,40 @@ def analyse(
         ``tree["regions"].ds`` with the label maps ``labels (frame, grouping, y, x)``.
 
     Raises:
-        FindingError: there is no such finding or frame.
+        FindingError: there is no such finding or frame; too few layers or neurons are to be laid out.
         TraceError: there is no such method or layer.
     """
     names = _known_findings(findings)
     task = _Task(run, known_frames(run.clip, frames), settings, flows or {})
     results = Results(run.path / FOLDER if run.path is not None else None)
     known = layers or task.layers
+    layouts = [name for name in LAYOUTS if name in names]
     jobs = [
         job
         for method in methods
         for layer in known
-        for name in names
-        if (job := task.job(name, method, layer)).frames and not results.holds(job.group, job.key)
+        for name in ANALYSES
+        if (name in names or (name == "clusters" and layouts))
+        and (job := task.job(name, method, layer)).frames
+        and not results.holds(job.group, job.key)
     ]
     report = progress or (lambda text, done, total: None)
     steps = list(dict.fromkeys((job.method, job.layer) for job in jobs))
+    total = len(steps) + len(layouts) * len(methods)
     for number, (method, layer) in enumerate(steps):
         step = [job for job in jobs if (job.method, job.layer) == (method, layer)]
         parts: dict[str, list[xr.Dataset]] = {job.name: [] for job in step}
         for t in sorted({t for job in step for t in job.frames}):
-            report(f"{method} maps of {layer}, frame {t}", number, len(steps))
+            report(f"{method} maps of {layer}, frame {t}", number, total)
             for job, found in task.at_frame([job for job in step if t in job.frames], t):
                 parts[job.name].append(found)
         for job in step:
             results.put(job.group, _joined(parts[job.name], job))
-    task.keep_regions(results, any("regions" in ANALYSES[job.name].reductions for job in jobs))
-    report("findings are complete", len(steps), len(steps))
+    task.keep_regions(results, any(ANALYSES[job.name].cuts for job in jobs))
+    for number, (method, name) in enumerate(product(methods, layouts), len(steps)):
+        report(f"neurons by {method} in two dimensions", number, total)
+        task.keep_layouts(results, name, method, known)
+    report("findings are complete", total, total)
     return results.tree()
 
 
@@ -130,7 +140,7 @@ class _Task:
 
     @cached_property
     def scenes(self) -> dict[int, Scene]:
-        return {t: Scene(self.run.clip, t, self.settings, self.flows, self.layers) for t in self.frames}
+        return {t: Scene(self.run.clip, t, self.settings, self.flows) for t in self.frames}
 
     @cached_property
     def layers(self) -> list[str]:
@@ -140,17 +150,30 @@ class _Task:
     @cached_property
     def shared(self) -> dict[str, Any]:
         """What every group depends on."""
-        clip, frames = self.run.clip, self.frames
-        planes = clip.segments.labels if clip.segments is not None else {}
-        seen = sorted({*frames, *(max(t - 1, 0) for t in frames)})
+        seen = sorted({*self.frames, *(max(t - 1, 0) for t in self.frames)})
         return {
             "xinc": version("xinc"),
-            "settings": asdict(self.settings),
             "network": fingerprint(self.run.model.state_dict().values()),
-            "signal": fingerprint([clip[seen].frames]),
-            "segments": fingerprint(planes[t] for t in frames if t in planes),
-            "flows": {},  # a finding that looks at them says which
+            "signal": fingerprint([self.run.clip[seen].frames]),
         }
+
+    @cached_property
+    def segments(self) -> str:
+        """A short name of all segments of the clip: cells are as many as its frames have on average."""
+        known = self.run.clip.segments
+        if known is None:
+            return ""
+        planes = fingerprint(known.labels[t] for t in sorted(known.labels))
+        return digest({"planes": planes, "table": [asdict(segment) for segment in known.table]})
+
+    def read(self, reads: Sequence[str], frames: Sequence[int]) -> dict[str, Any]:
+        """What is read, of settings, segments and flows of some frames: nothing else may change a finding's digest."""
+        found: dict[str, Any] = {"settings": {k: v for k, v in asdict(self.settings).items() if k in reads}}
+        if "segments" in reads:
+            found["segments"] = self.segments
+        if "flows" in reads:
+            found["flows"] = {t: key_of(self.flows, t) for t in frames if t in self.flows}
+        return found
 
     def canvas(self, frame: int, method: str) -> Canvas:
         return trace(self.run.model, self.run.input(frame), method=method, size=self.run.clip.size)
@@ -159,9 +182,7 @@ class _Task:
         analysis = ANALYSES[name]
         frames = analysis.frames(self.run.clip, self.frames)
         own = {"finding": name, "version": analysis.version, "method": method, "layer": layer, "frames": frames}
-        if analysis.flowing:
-            own["flows"] = {t: key_of(self.flows, t) for t in frames if t in self.flows}
-        return _Job(name, method, layer, frames, {**self.shared, **own})
+        return _Job(name, method, layer, frames, {**self.shared, **self.read(analysis.reads, frames), **own})
 
     def at_frame(self, jobs: Sequence[_Job], frame: int) -> Iterator[tuple[_Job, xr.Dataset]]:
         """The Datasets of one layer's jobs at one frame, from one set of reductions."""
@@ -175,19 +196,21 @@ class _Task:
             yield job, ANALYSES[job.name].compute(layer, scene, before)
 
     def _reduce(self, layer: Layer, scene: Scene, wanted: set[str]) -> None:
+        cuts = scene.regions if "regions" in wanted else [scene.grouping(name) for name in CUTS if name in wanted]
         layer.reduce(
             heatmap="heatmap" in wanted,
             totals="totals" in wanted,
             extremes="extremes" in wanted,
             pixels_per_neuron="pixels_per_neuron" in wanted,
-            regions={r.grouping: r.labels for r in scene.regions} if "regions" in wanted else None,
+            regions={r.grouping: r.labels for r in cuts},
             neurons_per_pixel=self.settings.areas if "neurons_per_pixel" in wanted else (),
             curve=self.settings.points if "curve" in wanted else 0,
         )
 
     def keep_regions(self, results: Results, made: bool) -> None:
         """Write the label maps beside the findings that were made with them."""
-        key = digest({k: v for k, v in self.shared.items() if k != "network"})
+        signal = {k: v for k, v in self.shared.items() if k != "network"}
+        key = digest({**signal, **self.read((*CLUSTERING, "segments"), self.frames), "frames": self.frames})
         if not made or results.holds("regions", key):
             return
         import xarray as xr
@@ -206,6 +229,18 @@ class _Task:
         )
         results.put("regions", dataset)
 
+    def keep_layouts(self, results: Results, name: str, method: str, known: Sequence[str]) -> None:
+        """Lay out the neurons of each layer, or of all together, by the vectors that were kept before."""
+        vectors = {
+            layer: data.isel(frame=0)
+            for layer in self.layers
+            if layer in known and (data := results.get(f"clusters/{method}/{layer}")) is not None
+        }
+        alone = name == LAYER.name
+        for layout in [of_layer(v, self.layers) for v in vectors.values()] if alone else [of_layers(vectors)]:
+            if not results.holds(layout.group, layout.key(self.settings)):
+                results.put(layout.group, layout.make(self.settings))
+
 
 def known_frames(clip: Clip, frames: Sequence[int] | None) -> tuple[int, ...]:
     """Frames in order, negative ones counted from the end; :func:`default_frames` where None.
@@ -221,9 +256,10 @@ def known_frames(clip: Clip, frames: Sequence[int] | None) -> tuple[int, ...]:
 
 
 def _known_findings(findings: Sequence[str] | None) -> Sequence[str]:
-    wrong = [name for name in findings or () if name not in ANALYSES]
+    known = (*ANALYSES, *LAYOUTS)
+    wrong = [name for name in findings or () if name not in known]
     if wrong:
-        raise FindingError(f"no finding {wrong[0]!r}; the findings are {', '.join(ANALYSES)}")
+        raise FindingError(f"no finding {wrong[0]!r}; the findings are {', '.join(known)}")
     return [name for name, row in ANALYSES.items() if row.default] if findings is None else findings
 
 

@@ -97,7 +97,7 @@ class Scene:
     frame: int
     settings: Settings
     flows: Mapping[int, Flow] = field(default_factory=dict)
-    layers: Sequence[str] = ()
+    made: dict[str, Regions] = field(default_factory=dict)
 
     @property
     def image(self) -> Tensor:
@@ -109,28 +109,54 @@ class Scene:
         """Whether the frame has segments."""
         return self.clip.segments is not None and self.frame in self.clip.segments.labels
 
-    @cached_property
+    @property
     def regions(self) -> tuple[Regions, ...]:
         """RGB and Gabor clusters and as many grid cells; where annotated, instances and as many cells as instances."""
-        s = self.settings
-        how = Clustering(s.clusters, s.restarts, s.seed)
-        found = [rgb(self.image, how), gabor(self.image, how), grid_like(self.clip.size, s.clusters)]
-        segments = self.clip.segments
-        if segments is not None and self.annotated:
-            # One number for the whole clip, so that cells keep their places from frame to frame.
-            seen = np.mean([len(np.unique(plane)) for plane in segments.labels.values()])
-            cells = replace(grid_like(self.clip.size, max(1, round(float(seen)))), grouping="grid_matched")
-            found = [instances(segments, self.frame), *found, cells]
-        return tuple(found)
+        return tuple(self.grouping(name) for name in CUTS if self.annotated or name not in ANNOTATED)
 
     def grouping(self, name: str) -> Regions:
-        """The regions of one grouping."""
-        return next(r for r in self.regions if r.grouping == name)
+        """The regions of one grouping, made when first asked for."""
+        if name not in self.made:
+            self.made[name] = replace(CUTS[name](self), grouping=name)
+        return self.made[name]
+
+    def clustering(self) -> Clustering:
+        """How colours and textures are clustered."""
+        s = self.settings
+        return Clustering(s.clusters, s.restarts, s.seed)
 
     @cached_property
     def flow(self) -> Flow:
         """What moved since the frame before."""
         return self.flows.get(self.frame) or motion.dis_flow(self.clip.frame(self.frame - 1), self.image)
+
+
+def _instances(scene: Scene) -> Regions:
+    assert scene.clip.segments is not None  # annotated frames only
+    return instances(scene.clip.segments, scene.frame)
+
+
+def _matched_cells(scene: Scene) -> Regions:
+    assert scene.clip.segments is not None
+    # One number for the whole clip, so that cells keep their places from frame to frame.
+    seen = np.mean([len(np.unique(plane)) for plane in scene.clip.segments.labels.values()])
+    return grid_like(scene.clip.size, max(1, round(float(seen))))
+
+
+CUTS: Mapping[str, Callable[[Scene], Regions]] = MappingProxyType(
+    {
+        "instances": _instances,
+        "rgb": lambda scene: rgb(scene.image, scene.clustering()),
+        "gabor": lambda scene: gabor(scene.image, scene.clustering()),
+        "grid": lambda scene: grid_like(scene.clip.size, scene.settings.clusters),
+        "grid_matched": _matched_cells,
+    }
+)
+"""Grouping to how a frame is cut."""
+CLUSTERING = ("clusters", "restarts", "seed")
+"""Settings that decide colour and texture clusters."""
+ANNOTATED = frozenset({"instances", "grid_matched"})
+"""Groupings of frames with segments."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +166,10 @@ class Analysis:
     Attributes:
         finding: what it asks.
         compute: from a layer, the scene, and the same layer at the frame before where ``moving``.
-        reductions: arguments of :meth:`Layer.reduce` that it will use; ``regions`` stands for all groupings.
+        reads: what its numbers depend on besides network and frames: settings by name, ``segments``, ``flows``.
+        reductions: arguments of :meth:`Layer.reduce` that it will use; a grouping's name stands for sums over its
+            regions, ``regions`` for those of all groupings.
         moving: whether it compares with the frame before; frames without one are left out.
-        flowing: whether it looks at :attr:`Scene.flow`, so that another flow changes its numbers.
         annotated: whether it needs segments; frames without are left out.
         once: whether the first frame is enough.
         default: whether it is made if nobody names it.
@@ -151,13 +178,18 @@ class Analysis:
 
     finding: Finding
     compute: Callable[[LayerLike, Scene, LayerLike | None], xr.Dataset]
+    reads: tuple[str, ...] = ()
     reductions: tuple[str, ...] = ()
     moving: bool = False
-    flowing: bool = False
     annotated: bool = False
     once: bool = False
     default: bool = True
     version: int = 1
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it looks at regions."""
+        return not {"regions", *CUTS}.isdisjoint(self.reductions)
 
     def frames(self, clip: Clip, frames: Sequence[int]) -> list[int]:
         """Which of the frames it can be computed for."""
@@ -192,16 +224,6 @@ def _motion(layer: LayerLike, scene: Scene, before: LayerLike | None) -> xr.Data
     )
 
 
-def _embedding(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
-    s = scene.settings
-    vectors = clusters.stack({layer.name: clusters.clusters(layer, scene.grouping("gabor"))})
-    count = vectors.sizes["neuron"]
-    chosen = np.sort(np.random.default_rng(s.seed).permutation(count)[: s.embedded])
-    pixelwise = bool((layer.neurons["output"] < 0).all())
-    neighbours = clusters.neighbours_of(scene.layers, layer.name, pixelwise=pixelwise)
-    return clusters.embed(vectors.isel(neuron=chosen), clusters.Embedding(neighbours))
-
-
 def _moments(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
     s = scene.settings
     return moments.moments(layer, scene.image, areas=s.areas, seed=s.seed)
@@ -213,17 +235,25 @@ def _moments_motion(layer: LayerLike, scene: Scene, before: LayerLike | None) ->
 
 ANALYSES: Mapping[str, Analysis] = MappingProxyType(
     {
-        "gallery": Analysis(choose.FINDING, _gallery, ("totals", "regions"), once=True),
+        "gallery": Analysis(choose.FINDING, _gallery, (*CLUSTERING, "rule", "count"), ("totals", "rgb"), once=True),
         "grouping": Analysis(
-            grouping.FINDING, lambda layer, scene, _: grouping.grouping(layer, scene.regions), ("totals", "regions")
+            grouping.FINDING,
+            lambda layer, scene, _: grouping.grouping(layer, scene.regions),
+            (*CLUSTERING, "segments"),
+            ("totals", "regions"),
         ),
-        "grouping_baseline": Analysis(grouping.FINDING, _baseline),
+        "grouping_baseline": Analysis(
+            grouping.FINDING, _baseline, (*CLUSTERING, "segments", "shifts", "shuffles", "sample")
+        ),
         "intensity": Analysis(
-            intensity.FINDING, lambda layer, scene, _: intensity.intensity(layer, scene.image), ("heatmap",)
+            intensity.FINDING,
+            lambda layer, scene, _: intensity.intensity(layer, scene.image),
+            reductions=("heatmap",),
         ),
         "pixels_per_neuron": Analysis(
             distribution.PIXELS_PER_NEURON,
             lambda layer, scene, _: distribution.pixels_per_neuron(layer, points=scene.settings.points),
+            ("points",),
             ("totals", "pixels_per_neuron"),
         ),
         "neurons_per_pixel": Analysis(
@@ -231,17 +261,22 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
             lambda layer, scene, _: distribution.neurons_per_pixel(
                 layer, scene.image, areas=scene.settings.areas, points=scene.settings.points
             ),
+            ("areas", "points"),
             ("neurons_per_pixel", "curve"),
         ),
-        "objects": Analysis(objects.FINDING, _objects, ("totals", "regions"), flowing=True, annotated=True),
-        "motion": Analysis(motion.FINDING, _motion, moving=True, flowing=True),
+        "objects": Analysis(
+            objects.FINDING, _objects, ("seed", "segments", "flows"), ("totals", "instances"), annotated=True
+        ),
+        "motion": Analysis(motion.FINDING, _motion, ("seed", "flows"), moving=True),
         "clusters": Analysis(
             clusters.FINDING,
             lambda layer, scene, _: clusters.clusters(layer, scene.grouping("gabor")),
-            ("regions", "extremes"),
+            CLUSTERING,
+            ("gabor", "extremes"),
         ),
-        "embedding": Analysis(clusters.FINDING, _embedding, ("regions", "extremes"), once=True, default=False),
-        "moments": Analysis(moments.FINDING, _moments, ("totals", "neurons_per_pixel"), default=False),
-        "moments_motion": Analysis(moments.FINDING, _moments_motion, moving=True, flowing=True, default=False),
+        "moments": Analysis(
+            moments.FINDING, _moments, ("areas", "seed"), ("totals", "neurons_per_pixel"), default=False
+        ),
+        "moments_motion": Analysis(moments.FINDING, _moments_motion, ("seed", "flows"), moving=True, default=False),
     }
 )

@@ -70,6 +70,16 @@ class Results:
         except ValueError as damage:
             raise RunError(f"{path} is damaged ({damage}); delete {self.folder} and analyse again") from None
 
+    def get(self, group: str) -> xr.Dataset | None:
+        """A group, lazily; None where there is none."""
+        import xarray as xr
+
+        if self.folder is None:
+            return self.kept.get(group)
+        if not self.attrs(group):
+            return None
+        return _plain(xr.open_dataset(self.folder, engine="zarr", group=group, consolidated=False, chunks=None))
+
     def put(self, group: str, dataset: xr.Dataset) -> None:
         """Write a group over what it held; its attributes go last, so that a broken write is never taken for done."""
         if self.folder is None:

@@ -17,6 +17,7 @@ from xinc.show.gather import (
     embedded,
     first_frame,
     moving,
+    over_layers,
     over_time,
     shown,
     whole,
@@ -199,6 +200,16 @@ def _motion_row(data: xr.Dataset) -> dict[str, Any]:
     return {title: float(data[name]) for title, name in names.items()}
 
 
+def _layers_row(data: xr.Dataset) -> dict[str, Any]:
+    own = {f"{spoken(name)}": ratio for name, ratio in story.mixing_by_layer(data).items()}
+    return {
+        "neurons": data.sizes["neuron"],
+        "mixing": float(data["mixing"]),
+        "p": float(data["mixing_p"]),
+        "around neurons of": story.listing(f"{name} {ratio:.2f}" for name, ratio in own.items()),
+    }
+
+
 KINDS: tuple[Kind, ...] = (
     Kind(
         "gallery",
@@ -361,5 +372,25 @@ KINDS: tuple[Kind, ...] = (
         ),
         embedded,
         story.alike,
+    ),
+    Kind(
+        "embedding_layers",
+        "Layers",
+        "Have layers kinds of neurons of their own?",
+        (
+            Plate(
+                lambda panels, frames: figures.umap_layers(panels),
+                "Neurons of all layers as points, coloured by layer, like ones near each other",
+                "Each point is a neuron of any layer, placed by UMAP so that neurons that serve the same textures come "
+                "near each other. Where colours mix, layers serve the same textures; a colour by itself is a layer "
+                "with kinds of its own.",
+            ),
+        ),
+        over_layers,
+        story.over_layers,
+        _layers_row,
+        "Mixing: how varied the layers of a neuron’s nearest neighbours by vector are (entropy), over that of "
+        "layers dealt at random: 1 where layers mix fully, 0 where each keeps to itself; p: how often random deals mix "
+        "as little.",
     ),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xinc.findings import clusters
+from xinc.errors import FindingError
+from xinc.findings.layouts import Layout, of_layer, of_layers, of_networks
 from xinc.findings.results import fingerprint
 from xinc.show.figures.sheet import Array, Panels
 from xinc.show.subjects import Subject, panels
@@ -67,34 +69,68 @@ def embedded(found: Sequence[Subject], finding: str, count: int = 8) -> Gathered
     Networks whose vectors are over the same regions of the same frame (seeds of one network, say) share one picture.
     """
     layers = {}
-    for name, together in comparable(found, finding):
-        titles = {s.title: s for s in together}
-        data = together[0].panels(finding)[name] if len(together) == 1 else _laid_out(together, name)
+    for name, together in comparable(found):
+        first, titles = together[0], {s.title: s for s in together}
+        vectors, order = {s.title: s.panels("clusters")[name] for s in together}, first.canvas(0).layers
+        alone = len(together) == 1
+        data = laid_out(first, of_layer(vectors[first.title], order) if alone else of_networks(vectors, order))
+        if data is None:
+            continue
         maps, chosen = [], pairs(data["position"].values, count // 2)
         for i in chosen:
-            subject = titles.get(str(data["member"].values[i]), together[0])
-            layer = subject.canvas(subject.frame)[name]
+            subject = titles.get(str(data["member"].values[i]), first)
+            layer = subject.canvas(int(vectors[subject.title]["frame"]))[name]
             maps.append(layer.maps([int(data["index"].values[i])])[0].cpu().numpy())
-        title = together[0].title if len(together) == 1 else f"{len(together)} networks,"
+        title = first.title if alone else f"{len(together)} networks,"
         layers[title] = {name: data.assign(map=(("shown", "y", "x"), np.stack(maps)), pick=("shown", chosen))}
     return layers, {s.title: s.image for s in found}
 
 
-def comparable(found: Sequence[Subject], finding: str) -> list[tuple[str, list[Subject]]]:
-    """Outermost layers with a finding, and the networks that have it, over the same texture clusters of one frame."""
+def over_layers(found: Sequence[Subject], finding: str) -> Gathered:
+    """The neurons of all layers of each network in two dimensions, at the frame of the outermost layer's vectors."""
+    layers = {}
+    for subject in found:
+        known = subject.panels("clusters")
+        frames = {name: int(data["frame"]) for name, data in known.items()}
+        vectors = {name: known[name] for name in reversed(known) if frames[name] == next(iter(frames.values()))}
+        data = laid_out(subject, of_layers(vectors)) if len(vectors) > 1 else None
+        if data is not None and "mixing" in data:  # maps of all layers but one may be constant
+            layers[subject.title] = {"all layers": data}
+    return layers, {s.title: s.image for s in found}
+
+
+def laid_out(subject: Subject, layout: Layout) -> xr.Dataset | None:
+    """Neurons in two dimensions, as the results hold them for the same vectors; else made now, and kept.
+
+    Returns:
+        One frame; None where the report makes none, or, with a warning, where there are too few neurons.
+    """
+    found = subject.group(layout.group)
+    if found is None or not layout.fits(found.attrs):
+        if not subject.embed:
+            return None
+        try:
+            found = layout.make()
+        except FindingError as reason:
+            warnings.warn(f"{subject.title} has no picture of neurons that are alike: {reason}", stacklevel=2)
+            return None
+        subject.keep(layout.group, found)
+    return found.isel(frame=0)
+
+
+def comparable(found: Sequence[Subject]) -> list[tuple[str, list[Subject]]]:
+    """Layers to lay out, and the networks that have their vectors over the same texture clusters of one frame.
+
+    Of each network one layer: the outermost that was laid out already, else the outermost with vectors.
+    """
     groups: dict[tuple[str, str], list[Subject]] = {}
     for subject in found:
-        for name in list(subject.panels(finding))[:1]:
-            vectors = subject.panels("clusters").get(name)
-            cut = subject.title if vectors is None else fingerprint([subject.image, vectors["area"].values])
+        known, done = subject.panels("clusters"), subject.panels("embedding")
+        for name in ([name for name in known if name in done] or list(known))[:1]:
+            vectors = known[name]
+            cut = fingerprint([subject.picture(int(vectors["frame"])), vectors["area"].values])
             groups.setdefault((name, cut), []).append(subject)
     return [(name, together) for (name, _), together in groups.items()]
-
-
-def _laid_out(together: Sequence[Subject], name: str) -> xr.Dataset:
-    vectors = clusters.stack({s.title: s.panels("clusters")[name] for s in together})
-    neighbours = int(together[0].panels("embedding")[name].attrs["neighbours"])
-    return clusters.embed(vectors, clusters.Embedding(neighbours))
 
 
 def pairs(positions: Array, count: int) -> list[int]:

@@ -6,12 +6,14 @@ import datetime
 import os
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xinc.errors import RunError
+from xinc.findings.analyses import Settings
 from xinc.run import Run
 from xinc.show import figures, story, style
 from xinc.show.exhibits import KINDS, Exhibitor
@@ -45,6 +47,7 @@ def report(
     out: str | Path | None = None,
     *,
     method: str = "paper",
+    embed: bool = True,
     progress: Progress | None = None,
 ) -> Path:
     """Write a report on runs that were analysed, and its figures as PNG and SVG files beside it.
@@ -53,6 +56,8 @@ def report(
         runs: one or several; networks of the same frame are best compared.
         out: the file; ``report.html`` in the folder of the only run where None.
         method: definition of the maps that it shows.
+        embed: whether UMAP lays out neurons that nobody laid out yet, by their kept vectors; it is kept for the next
+            report, for several runs in the results of the first.
         progress: told of each part.
 
     Returns:
@@ -65,7 +70,7 @@ def report(
     if out is None and (len(runs) != 1 or runs[0].path is None):
         raise RunError("say where the report goes: several runs, or one without a folder, have no place of their own")
     path = Path(out) if out is not None else Path(str(runs[0].path)) / "report.html"
-    page = compose(subjects(runs, method), progress)
+    page = compose(subjects(runs, method, embed=embed), progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     _save_figures(page, path.parent / "figures")
     part = path.with_name(path.name + ".partial")
@@ -278,12 +283,12 @@ def _run_settings(run: Run) -> dict[str, Any]:
 
 
 def _analysis_settings(found: Sequence[Subject]) -> dict[str, Any]:
+    """Settings of all findings that are shown; each of them says which it reads."""
     import json
 
-    for subject in found:
-        for layer in subject.layers:
-            data = subject.dataset("grouping", layer)
-            if data is not None and "made_with" in data.attrs:
-                kept = json.loads(data.attrs["made_with"])
-                return {"method": subject.method, **kept["settings"]}
-    return {}
+    known = [s.tree[path].attrs for s in found for path in s.paths if f"/{s.method}/" in path]
+    read: dict[str, Any] = {}
+    for attrs in known:
+        read |= json.loads(attrs.get("made_with", "{}")).get("settings", {})
+    ordered = {one.name: read[one.name] for one in fields(Settings) if one.name in read}
+    return {"method": found[0].method, **ordered} if ordered else {}

@@ -265,18 +265,35 @@ def motion(panels: Panels) -> list[str]:
 
 def alike(panels: Panels) -> list[str]:
     """Fig. 10: whether the neurons of several networks mix; nothing to say of a single one."""
-    from xinc.findings.clusters import mixing
+    return [
+        f"The neighbours of a neuron are {percent(float(data['mixing']))} as mixed as neurons dealt at random "
+        f"({f'{network} {spoken(name)}'.replace(',', '')}); at 0 % each network would have kinds of its own."
+        for network, layers in panels.items()
+        for name, data in layers.items()
+        if "mixing" in data
+    ]
 
+
+def mixing_by_layer(data: xr.Dataset) -> dict[str, float]:
+    """How mixed over layers the neighbours of each layer's neurons are, as a share of layers dealt at random."""
+    entropy, layers = data["entropy"].values.astype(np.float64), data["layer"].values.astype(str)
+    null = entropy.mean() / float(data["mixing"]) if float(data["mixing"]) else 1.0
+    return {name: float(entropy[layers == name].mean() / null) for name in dict.fromkeys(layers.tolist())}
+
+
+def over_layers(panels: Panels) -> list[str]:
+    """Fig. 10 over layers: whether layers have neurons of their own kinds, and which keeps to itself most."""
     sentences = []
     for network, layers in panels.items():
-        for name, data in layers.items():
-            found = mixing(data["vector"].values, data["member"].values)
-            if found is not None:
-                among = f"{network} {spoken(name)}".replace(",", "")
-                sentences.append(
-                    f"The neighbours of a neuron are {percent(found.ratio)} as mixed as neurons dealt at random "
-                    f"({among}); at 0 % each network would have kinds of its own."
-                )
+        for data in layers.values():
+            ratio, p = float(data["mixing"]), float(data["mixing_p"])
+            verb = "mix" if ratio >= 0.8 else "overlap" if ratio >= 0.2 else "keep apart"
+            ends = Extremes.of(mixing_by_layer(data))
+            least, most = (f"{spoken(ends.low)} ({percent(ends.least)})", f"{spoken(ends.high)} ({percent(ends.most)})")
+            sentences.append(
+                f"In the {network}, layers {verb}: the neighbours of a neuron are {percent(ratio)} as mixed over "
+                f"layers as at random (p = {p:.2g}), least around neurons of {least}, most around those of {most}."
+            )
     return sentences
 
 

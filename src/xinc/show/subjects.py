@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -49,12 +50,14 @@ class Subject:
         run: the run.
         tree: its results.
         method: definition of the maps that are shown.
+        embed: whether neurons that nobody laid out yet are laid out for the report, which takes UMAP some seconds.
     """
 
     title: str
     run: Run
     tree: xr.DataTree
     method: str
+    embed: bool = True
 
     @cached_property
     def layers(self) -> list[str]:
@@ -73,11 +76,18 @@ class Subject:
 
     def dataset(self, finding: str, layer: str) -> xr.Dataset | None:
         """Results of a finding for a layer, all its frames; None where there are none."""
-        path = f"{finding}/{self.method}/{layer}"
-        if path not in self.paths:
-            return None
-        node = self.tree[path]
-        return node.to_dataset()
+        return self.group(f"{finding}/{self.method}/{layer}")
+
+    def group(self, path: str) -> xr.Dataset | None:
+        """A group of the results; None where there is none."""
+        return self.tree[path].to_dataset() if path in self.paths else None
+
+    def keep(self, path: str, data: xr.Dataset) -> None:
+        """Write a group into the run's results, where there is a place for it."""
+        # A run that may only be read is reported on all the same; the group is then made again the next time.
+        with suppress(OSError):
+            if self.run.path is not None:
+                Results(self.run.path / FOLDER).put(path, data)
 
     @cached_property
     def frame(self) -> int:
@@ -116,7 +126,7 @@ def at_frame(data: xr.Dataset, frame: int) -> xr.Dataset:
     return data.isel(frame=known.index(frame) if frame in known else 0)
 
 
-def subjects(runs: Sequence[Run], method: str = "paper") -> list[Subject]:
+def subjects(runs: Sequence[Run], method: str = "paper", *, embed: bool = True) -> list[Subject]:
     """Runs with their results, under titles that tell them apart.
 
     Raises:
@@ -128,7 +138,7 @@ def subjects(runs: Sequence[Run], method: str = "paper") -> list[Subject]:
         if not any(f"/{method}/" in node.path for node in tree.subtree):
             where = run.path or "this run"
             raise RunError(f"{where} has no results of method {method!r}; run `xinc analyse {where} --method {method}`")
-        found.append(Subject(FAMILIES.get(run.family, run.family), run, tree, method))
+        found.append(Subject(FAMILIES.get(run.family, run.family), run, tree, method, embed))
     return _told_apart(found)
 
 

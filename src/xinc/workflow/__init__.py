@@ -130,7 +130,7 @@ class Analysing:
         method: definition of the maps.
         frames: indices; None for those that the findings choose.
         options: changes of :class:`xinc.findings.analyses.Settings`.
-        embed: whether UMAP lays out the neurons of the outermost layer (Fig. 10).
+        embed: whether UMAP lays out the neurons of the outermost layer, and those of all layers together (Fig. 10).
 
     Raises:
         FindingError: there is no such setting, or it cannot have that value.
@@ -208,10 +208,12 @@ def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
     with stage(f"Analysing {name}") as progress:
         analyse(run, **how, progress=progress)
     if analysing.embed:
-        outermost = trace(run.model, run.input(0), size=run.clip.size).layers[-1]
+        layers = trace(run.model, run.input(0), size=run.clip.size).layers
         try:
             with stage(f"Comparing neurons of {name}") as progress:
-                analyse(run, **how, findings=("embedding",), layers=(outermost,), progress=progress)
+                analyse(run, **how, findings=("embedding",), layers=layers[-1:], progress=progress)
+            with stage(f"Comparing layers of {name}") as progress:
+                analyse(run, **how, findings=("embedding_layers",), progress=progress)
         except FindingError as reason:
             warnings.warn(f"{name} has no picture of neurons that are alike: {reason}", stacklevel=2)
 
@@ -239,8 +241,9 @@ def explain(tasks: Sequence[Task], out: Path, *, stage: Stage = silent, progress
         runs.append(run)
     from xinc.show.report import report
 
+    analysing = tasks[0].analysing
     with stage("Writing the report") as said:
-        return report(runs, out / "report.html", method=tasks[0].analysing.method, progress=said)
+        return report(runs, out / "report.html", method=analysing.method, embed=analysing.embed, progress=said)
 
 
 def demo_tasks(quick: bool = False) -> list[Task]:

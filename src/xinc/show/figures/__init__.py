@@ -9,7 +9,7 @@ from xinc.show.figures.curves import (
 )
 from xinc.show.figures.maps import gallery, intensity, neurons_per_pixel
 from xinc.show.figures.motion import motion
-from xinc.show.figures.neurons import instances, instances_over_time, umap
+from xinc.show.figures.neurons import instances, instances_over_time, umap, umap_layers
 from xinc.show.figures.sheet import Panels
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "sorted_contributions",
     "training",
     "umap",
+    "umap_layers",
 ]

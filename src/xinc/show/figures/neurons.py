@@ -178,21 +178,59 @@ def umap(data: xr.Dataset, maps: Mapping[tuple[str, int], Array], title: str = "
     figure = style.new_figure(4.6)
     figure.set_layout_engine("none")
     centre = figure.add_axes((0.26, 0.1, 0.48, 0.82))
-    members = list(dict.fromkeys(str(m) for m in data["member"].values))
-    position = data["position"].values
-    for i, member in enumerate(members):
-        own = data["member"].values.astype(str) == member
-        look: dict[str, Any] = {"color": style.CATEGORICAL[i % len(style.CATEGORICAL)].light, "label": member}
-        centre.scatter(
-            position[own, 0], position[own, 1], s=9, alpha=0.75, linewidths=0, marker=style.MARKERS[i % 10], **look
-        )
+    members = list(dict.fromkeys(data["member"].values.astype(str).tolist()))
+    _points(centre, data, members, size=9)
     centre.set(xlabel="the two dimensions of UMAP have no unit", title=title)
     centre.spines["left"].set_visible(False)
-    centre.set_xticks([])
-    centre.set_yticks([])
     if len(members) > 1:
         centre.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04), ncols=min(4, len(members)), handletextpad=0.1)
     _thumbnails(figure, centre, data, maps)
+    return figure
+
+
+def _points(axes: Axes, data: xr.Dataset, members: Sequence[str], size: float) -> None:
+    """A colour and a shape a member, in the order of ``members``; those with few neurons lie on top."""
+    names, position = data["member"].values.astype(str), data["position"].values
+    for i, member in enumerate(members):
+        own = names == member
+        look: dict[str, Any] = {"color": style.CATEGORICAL[i % len(style.CATEGORICAL)].light, "zorder": 3 - own.mean()}
+        look |= {"marker": style.MARKERS[i % len(style.MARKERS)], "label": member, "alpha": 0.75, "linewidths": 0}
+        axes.scatter(position[own, 0], position[own, 1], s=size, **look)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+@style.styled
+def umap_layers(panels: Panels) -> Figure:
+    """Neurons of all layers of each network as points, coloured by layer (Fig. 10, over layers).
+
+    Args:
+        panels: network to the one Dataset of its layers, as :meth:`xinc.findings.layouts.Layout.make` returns it, at
+            one frame.
+    """
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure = style.new_figure(4.4 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (network, layers) in zip(grid.flat, panels.items(), strict=False):
+        (data,) = layers.values()
+        names = data["member"].values.astype(str)
+        outermost_first = list(dict.fromkeys(names[::-1].tolist()))
+        _points(axes, data, outermost_first, size=6)
+        axes.set(xlabel="UMAP 1", ylabel="UMAP 2", title=f"{network}, {len(names)} neurons")
+        handles, _ = axes.get_legend_handles_labels()
+        labels = [f"{spoken(name)} ({(names == name).sum()})" for name in outermost_first]
+        axes.legend(
+            handles,
+            labels,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.07),
+            ncols=min(4, len(labels)),
+            handletextpad=0.1,
+            markerscale=2,
+        )
     return figure
 
 
