@@ -11,7 +11,7 @@ from xinc.canvas.kernels.activate import activate
 from xinc.canvas.kernels.folds import close_call, close_neuron, fold_chunk, sums_alone
 from xinc.canvas.kernels.options import OPTIONS
 
-BLOCK = 2048
+BLOCK = 4096
 """Values of a grid that are worked on at a time: with what is made of them they stay in the first-level cache."""
 
 GROUP = 4
@@ -227,6 +227,9 @@ def _advance(c: Any, s: int, py: int, px: int, grid: Any, after: Any, lines: Any
     ny, nx, pitch = c.start[s + 1]
     has_base = c.has_base and s == 0
     block = _block(cy1 - cy0, stride)
+    if rx == 2 and tx == 3 and not has_base:
+        _advance_pairs(c, s, py, px, grid, after, lines)
+        return
     for y0 in range(cy0, cy1, block):
         rows = min(block, cy1 - y0)
         n = rows * stride
@@ -256,6 +259,39 @@ def _advance(c: Any, s: int, py: int, px: int, grid: Any, after: Any, lines: Any
             for y in range(rows):
                 row = after[(ry * (y0 + y) + p + ny) * pitch + rx * cx0 + nx :]
                 _interleave(lines[1, y * stride :], n, rx, wide, row)
+
+
+@numba.njit(**OPTIONS)
+def _advance_pairs(c: Any, s: int, py: int, px: int, grid: Any, after: Any, lines: Any) -> None:
+    """:func:`_advance` for three taps and two phases, the usual case: both are made at once, and never apart."""
+    ry, rx, ty, tx, oy, ox, cy0, cy1, cx0, cx1, code = c.steps[s]
+    wide = cx1 - cx0
+    sy, sx, stride = c.start[s]
+    ny, nx, pitch = c.start[s + 1]
+    block = _block(cy1 - cy0, stride)
+    even, odd = c.taps_x[s, px, 0], c.taps_x[s, px, 1]
+    a0, a1, a2, b0, b1, b2 = even[0], even[1], even[2], odd[0], odd[1], odd[2]
+    for y0 in range(cy0, cy1, block):
+        rows = min(block, cy1 - y0)
+        begin = (ry * y0 + ny) * pitch + rx * cx0 + nx
+        for p in range(ry):
+            taps = c.taps_y[s, py, p, :ty]
+            top, bottom = _used(taps)
+            if bottom > 0:
+                source = grid[(y0 + oy + sy + top) * stride + cx0 + ox + sx :]
+                _weigh(source, stride, taps, top, bottom, rows * stride + tx, lines[0])
+            else:
+                lines[0, : rows * stride + tx] = 0
+            for y in range(rows):
+                line, row = lines[0, y * stride :], after[begin + (ry * y + p) * pitch :]
+                for x in range(wide):
+                    row[2 * x] = a0 * line[x] + a1 * line[x + 1] + a2 * line[x + 2]
+                    row[2 * x + 1] = b0 * line[x] + b1 * line[x + 1] + b2 * line[x + 2]
+        activate(after[begin:], (ry * rows - 1) * pitch + rx * wide, code, c.parameters[s], lines[2])
+        if c.parameters[s, 2] != 0:
+            for y in range(ry * rows - 1):
+                for x in range(rx * wide, pitch):
+                    after[begin + y * pitch + x] = 0
 
 
 @numba.njit(**OPTIONS)
