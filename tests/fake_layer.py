@@ -41,6 +41,9 @@ class FakeLayer:
     def maps(self, neurons) -> Tensor:
         return self._tensor(self.dense[np.asarray(neurons)])
 
+    def chunks(self, values: int) -> list[list[int]]:
+        return [[k] for k in reversed(range(len(self.dense)))]
+
     def heatmap(self) -> Tensor:
         return self._tensor(np.abs(self.dense).sum(0))
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Labels = Mapping[str, ArrayLike] | ArrayLike
 
+CHUNK = 1 << 24
+"""Map values of a layer that are held at once where two layers are compared (64 MB): what leads from an output channel
+to the picture is made anew for each chunk."""
+
 
 class Layer:
     """The contribution maps of one layer under one method, K neurons on H x W pixels.
@@ -206,12 +210,20 @@ class Layer:
         if (previous.name, previous.method, previous.shape) != (self.name, self.method, self.shape):
             raise TraceError(f"{self!r} cannot be compared with {previous!r}; trace the same layer of another frame")
         total = torch.zeros(self.shape[1:], dtype=torch.float64)
-        chunk = max(1, (1 << 22) // (self.shape[1] * self.shape[2]))
-        for first in range(0, self.shape[0], chunk):
-            some = range(first, min(self.shape[0], first + chunk))
+        for some in self.chunks(CHUNK):
             now, then = self._stream.maps(some), previous._stream.maps(some)
             total += (now.abs() - then.abs()).abs().sum(0, dtype=torch.float64).cpu()
         return total.float()
+
+    def chunks(self, values: int) -> list[list[int]]:
+        """All neurons, kernels of one output channel together: they share what leads from it to the picture.
+
+        Args:
+            values: map values of a chunk, at most (one map at least).
+        """
+        order = np.argsort(self._stage.pairs()[1].cpu().numpy(), kind="stable").tolist()
+        size = max(1, values // (self.shape[1] * self.shape[2]))
+        return [order[first : first + size] for first in range(0, len(order), size)]
 
     def to_xarray(self, chunk: int | None = None) -> xr.DataArray:
         """All maps as a lazy array with dimensions neuron, y, x, backed by Dask; any expression of it streams.

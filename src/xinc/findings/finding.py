@@ -69,6 +69,9 @@ class LayerLike(Protocol):
     def maps(self, neurons: Any) -> Tensor:
         """Maps of chosen neurons, ``(n, H, W)``."""
 
+    def chunks(self, values: int) -> list[list[int]]:
+        """All neurons in chunks of so many map values, in the order in which maps come quickest."""
+
     def heatmap(self) -> Tensor:
         """Sum over neurons, ``(H, W)``."""
 

@@ -35,7 +35,7 @@ FINDING = Finding(
     null="none",
 )
 Values = NDArray[np.float64]
-CHUNK = 1 << 23
+CHUNK = 1 << 24
 """Map values that are held at once."""
 STEP = 0.1
 """How far resampled weights are moved from 1; see :class:`Resampled`."""
@@ -109,12 +109,10 @@ def _group_planes(
     layer: LayerLike, dealt: NDArray[np.int64], thresholds: Mapping[str, float], before: LayerLike | None
 ) -> dict[str, Tensor]:
     """Pictures of each group, ``(group, N)``, from one pass over the maps."""
-    count, pixels = len(dealt), layer.shape[1] * layer.shape[2]
+    pixels = layer.shape[1] * layer.shape[2]
     names = ["heatmap", *thresholds, *(["fluctuation"] if before is not None else [])]
     planes = {name: torch.zeros(int(dealt.max()) + 1, pixels) for name in names}
-    chunk = max(1, CHUNK // pixels)
-    for first in range(0, count, chunk):
-        some = list(range(first, min(count, first + chunk)))
+    for some in layer.chunks(CHUNK):
         group = torch.from_numpy(dealt[some])
         maps = layer.maps(some).flatten(1).cpu().float().abs()
         planes["heatmap"].index_add_(0, group, maps)
