@@ -218,12 +218,13 @@ def neurons_per_pixel(panels: Panels) -> list[str]:
 def objects(panels: Panels) -> list[str]:
     """Fig. 8: whether instances of a category are treated alike, and whether shares stay over time."""
     from xinc.findings.objects import category_grouping, stability
+    from xinc.findings.statistics import median
 
     def ratio(data: xr.Dataset) -> float:
         return category_grouping(data["share"].values[0], [str(c) for c in data["category"].values])[0]
 
     def stable(data: xr.Dataset) -> float:
-        return float(np.nanmedian(stability(data["share"].values))) if data.sizes["frame"] > 1 else float("nan")
+        return median(stability(data["share"].values)) if data.sizes["frame"] > 1 else float("nan")
 
     sentences = []
     if ratios := numbers(panels, ratio):
