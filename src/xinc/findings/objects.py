@@ -109,14 +109,18 @@ def category_ratio(share: Array, categories: Sequence[str] | Array) -> NDArray[n
         ``(K,)``: 0 where instances of a category share one value, 1 where category says nothing; NaN where no category
         has two instances, or all have the same.
     """
-    share, names = np.asarray(share, dtype=np.float64), np.asarray(categories)
+    return _ratios(np.asarray(share, dtype=np.float64), np.asarray(categories)[None])[:, 0]
+
+
+def _ratios(share: Array, deals: Array) -> NDArray[np.float64]:
+    """:func:`category_ratio` for several deals of the categories ``(n, G)``, which share the gaps; ``(K, n)``."""
     first, second = np.triu_indices(share.shape[1], 1)
     gaps = np.abs(share[:, first] - share[:, second])
-    alike = names[first] == names[second]
-    if not alike.any() or alike.all():
-        return np.full(len(share), np.nan)
+    alike = deals[:, first] == deals[:, second]
+    known, filled = np.isfinite(gaps).astype(np.float64), np.nan_to_num(gaps)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return nanmean(gaps[:, alike], axis=1) / nanmean(gaps[:, ~alike], axis=1)
+        within, between = (filled @ mask.T / (known @ mask.T) for mask in (alike.astype(float), (~alike).astype(float)))
+        return np.asarray(within / between)
 
 
 def category_grouping(
@@ -134,8 +138,8 @@ def category_grouping(
     if not np.isfinite(value):
         return value, float("nan")
     rng = np.random.default_rng(seed)
-    null = [median(category_ratio(share, rng.permutation(names))) for _ in range(permutations)]
-    return value, permutation_p(-value, -np.asarray(null))
+    null = _ratios(share, np.stack([rng.permutation(names) for _ in range(permutations)]))
+    return value, permutation_p(-value, -np.array([median(deal) for deal in null.T]))
 
 
 def stability(share: Array) -> NDArray[np.float64]:

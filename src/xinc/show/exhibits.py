@@ -176,6 +176,7 @@ def _neurons_row(data: xr.Dataset) -> dict[str, Any]:
 
 def _objects_row(data: xr.Dataset) -> dict[str, Any]:
     from xinc.findings.objects import category_grouping, stability
+    from xinc.findings.statistics import median
 
     share = data["share"].values
     ratio, p = category_grouping(share[0], [str(c) for c in data["category"].values])
@@ -185,7 +186,7 @@ def _objects_row(data: xr.Dataset) -> dict[str, Any]:
         "instances": int((data["area"].isel(frame=0).values > 0).sum()),
         "category ratio": ratio,
         "p of category": p,
-        "stability over time": float(np.nanmedian(stability(share))) if len(share) > 1 else float("nan"),
+        "stability over time": median(stability(share)) if len(share) > 1 else float("nan"),
     }
 
 

@@ -217,11 +217,11 @@ def neurons_per_pixel(panels: Panels) -> list[str]:
 
 def objects(panels: Panels) -> list[str]:
     """Fig. 8: whether instances of a category are treated alike, and whether shares stay over time."""
-    from xinc.findings.objects import category_grouping, stability
+    from xinc.findings.objects import category_ratio, stability
     from xinc.findings.statistics import median
 
     def ratio(data: xr.Dataset) -> float:
-        return category_grouping(data["share"].values[0], [str(c) for c in data["category"].values])[0]
+        return median(category_ratio(data["share"].values[0], [str(c) for c in data["category"].values]))
 
     def stable(data: xr.Dataset) -> float:
         return median(stability(data["share"].values)) if data.sizes["frame"] > 1 else float("nan")
