@@ -7,8 +7,9 @@ ids), ``vipseg_1001`` and ``davis_judo`` (``frames`` beside ``masks``). Big Buck
 the package. Every run is kept in ``--runs``, with its results: a study that was stopped goes on where it was, and parts
 of it (``--signals``, ``--families``) can be made side by side; only a whole study writes tables.
 
-Every network is fitted by its family's own recipe. What each run took is printed as it goes. Where other programs share
-the processors, set ``OMP_WAIT_POLICY=passive``: threads that spin while they wait made block 1 take eight times as long.
+Every network is fitted by its family's own recipe. What each run took is printed as it goes. Where other programs
+share the processors, set ``OMP_WAIT_POLICY=passive``: threads that spin while they wait made block 1 take eight times
+as long.
 
 The control is the same networks and the same statistics, with the frame, its segments and its flow rolled around its
 borders by a quarter to three quarters of each side: what a claim says of content must not be found there.
