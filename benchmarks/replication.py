@@ -9,7 +9,7 @@ of it (``--signals``, ``--families``) can be made side by side; only a whole stu
 
 Every network is fitted by its family's own recipe. What each run took is printed as it goes. Where other programs
 share the processors, set ``OMP_WAIT_POLICY=passive``: threads that spin while they wait made block 1 take eight times
-as long.
+as long as one thread does.
 
 The control is the same networks and the same statistics, with the frame, its segments and its flow rolled around its
 borders by a quarter to three quarters of each side: what a claim says of content must not be found there.

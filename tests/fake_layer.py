@@ -41,7 +41,7 @@ class FakeLayer:
     def maps(self, neurons) -> Tensor:
         return self._tensor(self.dense[np.asarray(neurons)])
 
-    def chunks(self, values: int) -> list[list[int]]:
+    def chunks(self) -> list[list[int]]:
         return [[k] for k in reversed(range(len(self.dense)))]
 
     def heatmap(self) -> Tensor:

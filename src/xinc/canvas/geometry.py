@@ -210,7 +210,8 @@ class Path:
         """What the convolution reads for some of its rows and columns ``(C_in, values)``, rows ``stride`` apart."""
         ky, kx = self.weight.shape[2:]
         seen = self.values[:, rows[0] : rows[1] + ky - 1, columns[0] : columns[1] + kx - 1]
-        spaced = np.pad(seen, ((0, 0), (0, 0), (0, stride - seen.shape[2])))
+        room = stride - seen.shape[2]
+        spaced = np.pad(seen, ((0, 0), (0, 0), (0, room))) if room else seen  # a whole picture is often read as it is
         return np.ascontiguousarray(spaced.reshape(len(seen), -1))
 
     def _base(self, cells_y: tuple[int, int], cells_x: tuple[int, int]) -> tuple[Floats, Floats]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from xinc.canvas.geometry import Window
 from xinc.canvas.plan import Branch, Stage
 from xinc.canvas.reduce import Progress, Reducer, Reductions, Request
-from xinc.canvas.stream import Stream
+from xinc.canvas.stream import CHUNK_VALUES, Stream
 from xinc.errors import TraceError
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Labels = Mapping[str, ArrayLike] | ArrayLike
-
-CHUNK = 1 << 24
-"""Map values of a layer that are held at once where two layers are compared (64 MB): what leads from an output channel
-to the picture is made anew for each chunk."""
 
 
 class Layer:
@@ -210,19 +206,19 @@ class Layer:
         if (previous.name, previous.method, previous.shape) != (self.name, self.method, self.shape):
             raise TraceError(f"{self!r} cannot be compared with {previous!r}; trace the same layer of another frame")
         total = torch.zeros(self.shape[1:], dtype=torch.float64)
-        for some in self.chunks(CHUNK):
+        for some in self.chunks():
             now, then = self._stream.maps(some), previous._stream.maps(some)
             total += (now.abs() - then.abs()).abs().sum(0, dtype=torch.float64).cpu()
         return total.float()
 
-    def chunks(self, values: int) -> list[list[int]]:
-        """All neurons, kernels of one output channel together: they share what leads from it to the picture.
+    def chunks(self) -> list[list[int]]:
+        """All neurons in chunks whose maps take 64 MB at most (one map at least).
 
-        Args:
-            values: map values of a chunk, at most (one map at least).
+        Kernels of one output channel are together: they share what leads from it to the picture, which is made anew
+        for each chunk.
         """
         order = np.argsort(self._stage.pairs()[1].cpu().numpy(), kind="stable").tolist()
-        size = max(1, values // (self.shape[1] * self.shape[2]))
+        size = max(1, CHUNK_VALUES // (self.shape[1] * self.shape[2]))
         return [order[first : first + size] for first in range(0, len(order), size)]
 
     def to_xarray(self, chunk: int | None = None) -> xr.DataArray:
@@ -235,7 +231,7 @@ class Layer:
         import xarray as xr
 
         neurons, height, width = self.shape
-        size = chunk or max(1, (1 << 24) // (height * width))
+        size = chunk or max(1, CHUNK_VALUES // (height * width))
         sizes = tuple(min(size, neurons - first) for first in range(0, neurons, size))
 
         def block(block_info: dict[Any, Any]) -> NDArray[np.float32]:

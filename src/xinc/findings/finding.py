@@ -69,8 +69,8 @@ class LayerLike(Protocol):
     def maps(self, neurons: Any) -> Tensor:
         """Maps of chosen neurons, ``(n, H, W)``."""
 
-    def chunks(self, values: int) -> list[list[int]]:
-        """All neurons in chunks of so many map values, in the order in which maps come quickest."""
+    def chunks(self) -> list[list[int]]:
+        """All neurons in chunks whose maps may be held at once, in the order in which they come quickest."""
 
     def heatmap(self) -> Tensor:
         """Sum over neurons, ``(H, W)``."""

@@ -35,8 +35,6 @@ FINDING = Finding(
     null="none",
 )
 Values = NDArray[np.float64]
-CHUNK = 1 << 24
-"""Map values that are held at once."""
 STEP = 0.1
 """How far resampled weights are moved from 1; see :class:`Resampled`."""
 
@@ -112,7 +110,7 @@ def _group_planes(
     pixels = layer.shape[1] * layer.shape[2]
     names = ["heatmap", *thresholds, *(["fluctuation"] if before is not None else [])]
     planes = {name: torch.zeros(int(dealt.max()) + 1, pixels) for name in names}
-    for some in layer.chunks(CHUNK):
+    for some in layer.chunks():
         group = torch.from_numpy(dealt[some])
         maps = layer.maps(some).flatten(1).cpu().float().abs()
         planes["heatmap"].index_add_(0, group, maps)
