@@ -9,8 +9,8 @@ from torch import Tensor
 
 import tiny_networks as tiny
 from xinc.canvas.ablation import ablation, removed
-from xinc.canvas.geometry import Window
-from xinc.canvas.plan import Plan
+from xinc.canvas.network.plan import Plan
+from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.trace import trace
 
 NETWORKS = {

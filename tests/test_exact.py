@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import tiny_networks as tiny
-from xinc.canvas import transport
-from xinc.canvas.exact import (
+from xinc.canvas.exact import bands as transport
+from xinc.canvas.exact.exact import (
     PixelStream,
     TransportStream,
     bias_row,
@@ -20,13 +20,13 @@ from xinc.canvas.exact import (
     residual,
     signed_region_sums,
 )
-from xinc.canvas.fold import Pass
-from xinc.canvas.geometry import Window
-from xinc.canvas.jacobian import Jacobian
-from xinc.canvas.plan import Plan, shuffle
-from xinc.canvas.read import read_plan
-from xinc.canvas.record import record
-from xinc.canvas.tail import TailStream
+from xinc.canvas.exact.jacobian import Jacobian
+from xinc.canvas.exact.tail import TailStream
+from xinc.canvas.network.chain import read_plan
+from xinc.canvas.network.plan import Plan, shuffle
+from xinc.canvas.network.recorder import record
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.reductions.fold import Pass
 from xinc.errors import TraceError
 
 Network = tuple[torch.nn.Module, Tensor, Plan]

@@ -22,9 +22,9 @@ import tiny_networks as tiny
 import xinc as package
 from click_free import xinc
 from tiny_runs import clip
-from xinc.canvas import tail
+from xinc.canvas.exact import tail
 from xinc.canvas.layer import Layer
-from xinc.canvas.plan import Plan
+from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError, TraceError
 from xinc.findings import deletion, fidelity

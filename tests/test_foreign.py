@@ -14,16 +14,16 @@ from torch.overrides import TorchFunctionMode
 
 import xinc
 from foreign_models import ZOO, Specimen, one_thread, specimen
-from xinc.canvas import foreign
 from xinc.canvas.ablation import ablation
-from xinc.canvas.exact import exact
-from xinc.canvas.fold import Pass
-from xinc.canvas.foreign import AblationStream, ExactStream, removed, residual, signed_region_sums
-from xinc.canvas.geometry import Window
-from xinc.canvas.local import build_table
-from xinc.canvas.plan import Branch, Plan
-from xinc.canvas.read import read_plan
-from xinc.canvas.record import record
+from xinc.canvas.exact import replay as foreign
+from xinc.canvas.exact.exact import exact
+from xinc.canvas.exact.probed import build_table
+from xinc.canvas.exact.replay import AblationStream, ExactStream, removed, residual, signed_region_sums
+from xinc.canvas.network.chain import read_plan
+from xinc.canvas.network.plan import Branch, Plan
+from xinc.canvas.network.recorder import record
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.reductions.fold import Pass
 from xinc.canvas.trace import Canvas
 from xinc.errors import TraceError
 

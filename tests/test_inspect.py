@@ -16,7 +16,7 @@ from careless import Touch
 from click_free import Ran, one_line, xinc
 from foreign_models import ZOO, one_thread, specimen
 from xinc import models
-from xinc.canvas.record import record
+from xinc.canvas.network.recorder import record
 from xinc.canvas.survey import recording_bytes
 from xinc.cli.inspect import in_bytes
 from xinc.run import Run

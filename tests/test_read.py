@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foreign_models import ZOO, coordinates, one_thread, specimen
-from xinc.canvas.plan import Plan
-from xinc.canvas.read import read_plan
-from xinc.canvas.record import record
+from xinc.canvas.network.chain import read_plan
+from xinc.canvas.network.plan import Plan
+from xinc.canvas.network.recorder import record
 from xinc.errors import TraceError
 from xinc.models.families import build
 

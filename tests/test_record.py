@@ -15,9 +15,9 @@ from torch.func import jvp, vmap
 from torch.nn.modules import module as module_internals
 
 from foreign_models import one_thread
-from xinc.canvas.read import read_plan
-from xinc.canvas.record import record, unwrapped
-from xinc.canvas.recording import Recording, Value
+from xinc.canvas.network.chain import read_plan
+from xinc.canvas.network.recorder import record, unwrapped
+from xinc.canvas.network.recording import Recording, Value
 from xinc.errors import TraceError
 
 __all__ = ["one_thread"]  # a fixture

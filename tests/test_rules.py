@@ -13,14 +13,14 @@ from torch import Tensor, nn
 import xinc
 from foreign_models import ZOO, coordinates, one_thread, specimen
 from tiny_networks import decoder, mlp
-from xinc.canvas.norms import frozen
-from xinc.canvas.picture import find_picture
-from xinc.canvas.plan import Branch, Plan
-from xinc.canvas.record import record
-from xinc.canvas.recording import Recording
+from xinc.canvas.network.linear_ops import find_sites
+from xinc.canvas.network.output import find_picture
+from xinc.canvas.network.plan import Branch, Plan
+from xinc.canvas.network.recorder import record
+from xinc.canvas.network.recording import Recording
+from xinc.canvas.paper.norms import frozen
+from xinc.canvas.paper.rules import rule_stream
 from xinc.canvas.reference import reference_maps
-from xinc.canvas.rules import rule_stream
-from xinc.canvas.sites import find_sites
 from xinc.errors import TraceError
 
 __all__ = ["one_thread"]  # a fixture

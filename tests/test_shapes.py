@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from shapes import checked
-from xinc.canvas.plan import shuffle
+from xinc.canvas.network.plan import shuffle
 from xinc.notation import Plane
 
 

@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from xinc.canvas.plan import Plan, Stage
-from xinc.canvas.read import read_plan
-from xinc.canvas.record import record
+from xinc.canvas.network.chain import read_plan
+from xinc.canvas.network.plan import Plan, Stage
+from xinc.canvas.network.recorder import record
 
 
 class TinyDecoder(nn.Module):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from xinc.canvas.plan import Plan
-from xinc.canvas.tail import ConvolutionTail, LinearTail, TailStream, bands, pixels_of, tail_of
+from xinc.canvas.exact.tail import ConvolutionTail, LinearTail, TailStream, bands, pixels_of, tail_of
+from xinc.canvas.network.plan import Plan
 
 
 def ablation(plan: Plan, position: int) -> TailStream:

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from xinc.canvas.geometry import Window
-from xinc.canvas.plan import Branch, Stage
-from xinc.canvas.reduce import Progress, Reducer, Reductions, Request
-from xinc.canvas.stream import CHUNK_VALUES, Stream
+from xinc.canvas.network.plan import Branch, Stage
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.reductions.passes import Progress, Reducer, Reductions, Request
+from xinc.canvas.reductions.stream import CHUNK_VALUES, Stream
 from xinc.errors import TraceError
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ class Layer:
         top: int = 0,
         progress: Progress | None = None,
     ) -> Reductions:
-        """Compute several reductions in the fewest passes over the maps; see :class:`~xinc.canvas.reduce.Reductions`.
+        """Compute several reductions in the fewest passes over the maps.
+
+        See :class:`~xinc.canvas.reductions.passes.Reductions` for what they are.
 
         Args:
             heatmap: whether to compute it.

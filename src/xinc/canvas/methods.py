@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xinc.canvas.ablation import ablation
-from xinc.canvas.exact import exact
-from xinc.canvas.foreign import AblationStream, ExactStream
-from xinc.canvas.geometry import Window, path_of
+from xinc.canvas.exact.exact import exact
+from xinc.canvas.exact.replay import AblationStream, ExactStream
 from xinc.canvas.kernels import CODES
-from xinc.canvas.plan import Branch, Plan, shuffle
-from xinc.canvas.rules import rule_stream
-from xinc.canvas.stream import ConvolutionStream, DenseStream, LinearStream, Stream
+from xinc.canvas.network.plan import Branch, Plan, shuffle
+from xinc.canvas.paper.box_filters import Window, path_of
+from xinc.canvas.paper.rules import rule_stream
+from xinc.canvas.reductions.stream import ConvolutionStream, DenseStream, LinearStream, Stream
 from xinc.errors import TraceError
 
 

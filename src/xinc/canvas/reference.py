@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.plan import Plan, Stage
+from xinc.canvas.network.plan import Plan, Stage
 
 
 def reference_maps(plan: Plan, layer: str, neurons: Iterable[int], method: str = "paper") -> Tensor:

@@ -12,8 +12,8 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xinc.canvas.methods import METHODS
-from xinc.canvas.plan import Plan
-from xinc.canvas.trees import map_tree, tensors_in
+from xinc.canvas.network.plan import Plan
+from xinc.canvas.network.trees import map_tree, tensors_in
 from xinc.errors import TraceError
 
 VALUE_BYTES = 4
@@ -90,7 +90,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def recording_bytes(module: nn.Module, *inputs: Any, **keywords: Any) -> int | None:
-    """About what :func:`~xinc.canvas.record.record` would hold: all values of a forward pass, which is not computed.
+    """About what :func:`~xinc.canvas.network.recorder.record` would hold: all values of a pass that is not computed.
 
     None where the network cannot be run without numbers, because its way depends on them.
     """

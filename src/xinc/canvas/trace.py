@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from xinc.canvas import exact, foreign
+from xinc.canvas.exact import exact
+from xinc.canvas.exact import replay as foreign
 from xinc.canvas.layer import Layer
 from xinc.canvas.methods import method_named
-from xinc.canvas.picture import Output
-from xinc.canvas.plan import Branch, Plan, Stage
-from xinc.canvas.read import read_plan
-from xinc.canvas.record import record
+from xinc.canvas.network.chain import read_plan
+from xinc.canvas.network.output import Output
+from xinc.canvas.network.plan import Branch, Plan, Stage
+from xinc.canvas.network.recorder import record
 from xinc.canvas.survey import LayerSurvey, survey
 from xinc.errors import TraceError
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xinc.canvas.plan import Branch, Stage
+from xinc.canvas.network.plan import Branch, Stage
 from xinc.canvas.trace import trace
 from xinc.errors import FindingError, RunError
 from xinc.findings.results import fingerprint

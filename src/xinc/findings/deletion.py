@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas import ablation, foreign
-from xinc.canvas.plan import Branch, Plan
+from xinc.canvas import ablation
+from xinc.canvas.exact import replay as foreign
+from xinc.canvas.network.plan import Branch, Plan
 
 Values = NDArray[np.float64]
 Indices = Sequence[int] | NDArray[np.int64]

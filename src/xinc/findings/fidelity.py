@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinc.canvas.methods import method_named
-from xinc.canvas.plan import Plan
+from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import Canvas, trace
 from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, default_frames, known_frames

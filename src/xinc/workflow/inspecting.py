@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xinc.canvas.read import read_plan
-from xinc.canvas.record import record, unwrapped
+from xinc.canvas.network.chain import read_plan
+from xinc.canvas.network.recorder import record, unwrapped
 from xinc.canvas.survey import LayerSurvey, recording_bytes, survey
 from xinc.errors import CheckpointError, ModelError, TraceError
 from xinc.models.base import INR, count_parameters

@@ -1,10 +1,10 @@
 """The inner loops: one neuron's map after the other, folded into every reduction while it is in cache.
 
 Compiled by Numba. Everything that is decided once a layer (windows, taps, where a plane is placed) is decided in
-:mod:`xinc.canvas.geometry`; here are only loops.
+:mod:`xinc.canvas.paper.box_filters`; here are only loops.
 
-A band of the picture is kept *packed* (:class:`xinc.canvas.fold.Packing`): one plane for each phase of the last
-up-sampling, so that a phase is the coarse plane filtered with fixed taps, row behind row with the few zeros of its
+A band of the picture is kept *packed* (:class:`xinc.canvas.reductions.fold.Packing`): one plane for each phase of the
+last up-sampling, so that a phase is the coarse plane filtered with fixed taps, row behind row with the few zeros of its
 padding in between. A phase is then one loop over contiguous memory; what it writes into the padding is zeroed again.
 """
 

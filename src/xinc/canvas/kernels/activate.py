@@ -29,7 +29,7 @@ CODES = {
         )
     )
 }
-"""Activations that the kernels know, by the names of :mod:`xinc.canvas.activations`."""
+"""Activations that the kernels know, by the names of :mod:`xinc.canvas.network.activations`."""
 
 
 PIECE = 1024

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xinc.canvas.geometry import Window
-from xinc.canvas.plan import Branch
-from xinc.canvas.sites import Site
+from xinc.canvas.network.linear_ops import Site
+from xinc.canvas.network.plan import Branch
+from xinc.canvas.paper.box_filters import Window
 
 TABLE_VALUES = 1 << 27
 """Numbers that a table may hold (512 MB in float32)."""

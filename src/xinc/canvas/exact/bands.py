@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xinc.canvas.fold import Accumulators, Folded, Packing, Pass
-from xinc.canvas.geometry import Floats, Integers, Window
-from xinc.canvas.jacobian import Jacobian, Reach, Space
+from xinc.canvas.exact.jacobian import Jacobian, Reach, Space
+from xinc.canvas.exact.tail import crop, derivative, widened
 from xinc.canvas.kernels.folds import Fold
 from xinc.canvas.kernels.transport import LANES, Course, stream_transport
-from xinc.canvas.plan import Plan
-from xinc.canvas.stream import in_threads, workers
-from xinc.canvas.tail import crop, derivative, widened
+from xinc.canvas.network.plan import Plan
+from xinc.canvas.paper.box_filters import Floats, Integers, Window
+from xinc.canvas.reductions.fold import Accumulators, Folded, Packing, Pass
+from xinc.canvas.reductions.stream import in_threads, workers
 
 TABLE_VALUES = 1 << 26
 """Values that the table of a band, and the one it is made from, may hold; also those kept between passes (256 MB)."""

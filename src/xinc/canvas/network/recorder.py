@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from xinc.canvas.overwriting import Overwritten, overwritten_by, without_overwriting
-from xinc.canvas.recording import Operation, Recording, Value
-from xinc.canvas.trees import map_tree, tensors_in
-from xinc.canvas.vocabulary import LEAVES_TORCH, NOT_COMPUTED
+from xinc.canvas.network.in_place import Overwritten, overwritten_by, without_overwriting
+from xinc.canvas.network.operations import LEAVES_TORCH, NOT_COMPUTED
+from xinc.canvas.network.recording import Operation, Recording, Value
+from xinc.canvas.network.trees import map_tree, tensors_in
 from xinc.errors import TraceError
 
 _DIFFERS_IN_TRAINING = (

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.fold import Folded, Pass, dense_fold
-from xinc.canvas.geometry import Window
-from xinc.canvas.plan import Activation, Plan, Stage, shuffle
+from xinc.canvas.network.plan import Activation, Plan, Stage, shuffle
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 
 Order = Literal["tangent", "secant"]
 

@@ -2,7 +2,7 @@
 
 The compiled loops run along the rows of one map after the other; over a patch of a few pixels, calling them costs more
 than what they compute. Here a step is a small matrix from the left and one from the right of all neurons' patches at
-once. Same numbers, same taps (:mod:`xinc.canvas.geometry`).
+once. Same numbers, same taps (:mod:`xinc.canvas.paper.box_filters`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas.geometry import Axis, Path, Window
+from xinc.canvas.paper.box_filters import Axis, Path, Window
 
 LARGEST = 256
 """Pixels of a patch up to which this is the faster way."""

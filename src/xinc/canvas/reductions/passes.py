@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas.fold import COARSE_BINS, FINE_BINS, Folded, Pass
 from xinc.canvas.kernels import FINE_BITS
-from xinc.canvas.stream import Stream
+from xinc.canvas.reductions.fold import COARSE_BINS, FINE_BINS, Folded, Pass
+from xinc.canvas.reductions.stream import Stream
 from xinc.errors import TraceError
 
 Progress = Callable[[str, float], None]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.plan import Activation
+from xinc.canvas.network.plan import Activation
 
 _KNOWN: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,

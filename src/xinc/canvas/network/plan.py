@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from xinc.canvas.picture import Picture
-from xinc.canvas.recording import Recording, Tail
-from xinc.canvas.sites import Site
+from xinc.canvas.network.linear_ops import Site
+from xinc.canvas.network.output import Picture
+from xinc.canvas.network.recording import Recording, Tail
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Nothing here knows a model. What lies between two sites is read by *replaying* it: on indices, to see where an index
 permutation sends each value (rule D2: any way of writing a shuffle is the same shuffle), and on probes, to see which
 elementwise function it applies (D4). What cannot be read so is not guessed at: the chain then begins after it, and the
-sites before it become layers that are replayed instead (:class:`~xinc.canvas.plan.Branch`).
+sites before it become layers that are replayed instead (:class:`~xinc.canvas.network.plan.Branch`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xinc.canvas.activations import recognise
-from xinc.canvas.picture import Output, Picture, find_picture
-from xinc.canvas.plan import IDENTITY, Activation, Branch, Plan, Stage, shuffle
-from xinc.canvas.recording import Operation, Recording, Value, apply, check_repeats
-from xinc.canvas.sites import Site, find_sites
-from xinc.canvas.vocabulary import ELEMENTWISE, INDEXING, NOT_READ
+from xinc.canvas.network.activations import recognise
+from xinc.canvas.network.linear_ops import Site, find_sites
+from xinc.canvas.network.operations import ELEMENTWISE, INDEXING, NOT_READ
+from xinc.canvas.network.output import Output, Picture, find_picture
+from xinc.canvas.network.plan import IDENTITY, Activation, Branch, Plan, Stage, shuffle
+from xinc.canvas.network.recording import Operation, Recording, Value, apply, check_repeats
 from xinc.errors import TraceError
 
 
@@ -39,7 +39,7 @@ def read_plan(recording: Recording, size: Sequence[int] | None = None, output: O
     Args:
         recording: of the network.
         size: (H, W), where a pixel-wise network returns pixels in a row and no grid of coordinates tells it.
-        output: which part of the output is the picture, see :func:`~xinc.canvas.picture.find_picture`.
+        output: which part of the output is the picture, see :func:`~xinc.canvas.network.output.find_picture`.
 
     Raises:
         TraceError: The output is not an image, depends on no convolution or linear layer, or cannot be repeated.

@@ -2,7 +2,7 @@
 
 Neither needs to understand what lies between a layer and the picture. The recording is replayed from the layer's
 output, differentiated (``exact``) or with the neuron's term taken away (``ablation``). Where every pixel sees a small
-window of the layer only, the Jacobian is a table (:mod:`xinc.canvas.local`) that few products with vectors make.
+window of the layer only, the Jacobian is a table (:mod:`xinc.canvas.exact.probed`) that few products with vectors make.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from xinc.canvas.fold import Folded, Pass, dense_fold
-from xinc.canvas.geometry import Window
-from xinc.canvas.local import Reach, Table, build_table, reach_of
-from xinc.canvas.plan import Branch
-from xinc.canvas.recording import Tail
+from xinc.canvas.exact.probed import Reach, Table, build_table, reach_of
+from xinc.canvas.network.plan import Branch
+from xinc.canvas.network.recording import Tail
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 from xinc.errors import TraceError
 
 HELD_VALUES = 1 << 25

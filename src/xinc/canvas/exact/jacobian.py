@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xinc.canvas.geometry import Floats, Integers, Window
+from xinc.canvas.exact.tail import derivative, pixels_of
 from xinc.canvas.kernels.windows import gather_class, scatter_class
-from xinc.canvas.plan import Plan, Stage
-from xinc.canvas.stream import workers
-from xinc.canvas.tail import derivative, pixels_of
+from xinc.canvas.network.plan import Plan, Stage
+from xinc.canvas.paper.box_filters import Floats, Integers, Window
+from xinc.canvas.reductions.stream import workers
 
 TILE = 1536
 """Columns of a matrix product: what it makes stays in cache until it is put in place."""

@@ -15,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas import vocabulary
-from xinc.canvas.geometry import Window
-from xinc.canvas.local import reach_of
-from xinc.canvas.norms import frozen
-from xinc.canvas.plan import Branch
-from xinc.canvas.recording import Operation
-from xinc.canvas.sites import Site
-from xinc.canvas.stream import DenseStream
-from xinc.canvas.walk import Moved, Rule, State, Walk, combined
+from xinc.canvas.exact.probed import reach_of
+from xinc.canvas.network import operations as vocabulary
+from xinc.canvas.network.linear_ops import Site
+from xinc.canvas.network.plan import Branch
+from xinc.canvas.network.recording import Operation
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.paper.norms import frozen
+from xinc.canvas.paper.walk import Moved, Rule, State, Walk, combined
+from xinc.canvas.reductions.stream import DenseStream
 
 
 def rule_stream(branch: Branch, *, official: bool) -> DenseStream:

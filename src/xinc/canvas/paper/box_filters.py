@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.kernels import BLOCK, CODES, GROUP, Chain
-from xinc.canvas.plan import IDENTITY, Activation, Plan
+from xinc.canvas.network.plan import IDENTITY, Activation, Plan
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

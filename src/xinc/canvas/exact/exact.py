@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from xinc.canvas.fold import Folded, Pass
-from xinc.canvas.geometry import Window
-from xinc.canvas.jacobian import pixel_jacobian
-from xinc.canvas.plan import Plan, Stage, shuffle
-from xinc.canvas.stream import LinearStream, Stream
-from xinc.canvas.tail import HELD_VALUES, ConvolutionTail, TailStream, pixels_of, planes, seen_by, tail_of
-from xinc.canvas.transport import Courses, fold_transport, maps_by_transport, terms_at
+from xinc.canvas.exact.bands import Courses, fold_transport, maps_by_transport, terms_at
+from xinc.canvas.exact.jacobian import pixel_jacobian
+from xinc.canvas.exact.tail import HELD_VALUES, ConvolutionTail, TailStream, pixels_of, planes, seen_by, tail_of
+from xinc.canvas.network.plan import Plan, Stage, shuffle
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.reductions.fold import Folded, Pass
+from xinc.canvas.reductions.stream import LinearStream, Stream
 from xinc.errors import TraceError
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xinc.canvas.fold import Accumulators, Folded, Packing, Pass, dense_fold, flat
-from xinc.canvas.geometry import Floats, Path, Window, WindowPath
 from xinc.canvas.kernels import GROUP, LINES, Fold, stream_convolution, stream_linear
-from xinc.canvas.patch import LARGEST, patch_maps
+from xinc.canvas.paper.box_filters import Floats, Path, Window, WindowPath
+from xinc.canvas.paper.patch import LARGEST, patch_maps
+from xinc.canvas.reductions.fold import Accumulators, Folded, Packing, Pass, dense_fold, flat
 
 BAND_PIXELS = 1 << 15
 """Pixels of one band: its heat, limits and labels stay in the second-level cache while neurons pass by."""

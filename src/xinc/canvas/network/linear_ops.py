@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.contractions import Contraction, contraction_of
-from xinc.canvas.recording import Operation, Recording, Value
-from xinc.canvas.vocabulary import ADDITIONS
+from xinc.canvas.network.contractions import Contraction, contraction_of
+from xinc.canvas.network.operations import ADDITIONS
+from xinc.canvas.network.recording import Operation, Recording, Value
 
 _CONVOLUTION_ARGUMENTS = {
     "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),

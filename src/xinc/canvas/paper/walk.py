@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from xinc.canvas.plan import Branch
-from xinc.canvas.recording import Operation, Recording, apply
-from xinc.canvas.sites import Site, find_sites
-from xinc.canvas.vocabulary import KEEPING, POOLING, WEIGHTINGS
+from xinc.canvas.network.linear_ops import Site, find_sites
+from xinc.canvas.network.operations import KEEPING, POOLING, WEIGHTINGS
+from xinc.canvas.network.plan import Branch
+from xinc.canvas.network.recording import Operation, Recording, apply
 from xinc.errors import TraceError
 
 

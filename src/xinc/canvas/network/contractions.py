@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from xinc.canvas.recording import Operation, Recording, Value
+from xinc.canvas.network.recording import Operation, Recording, Value
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xinc.canvas.trees import Leaf, leaves, map_tree, tensors_in
-from xinc.canvas.vocabulary import SHAPE_ONLY
+from xinc.canvas.network.operations import SHAPE_ONLY
+from xinc.canvas.network.trees import Leaf, leaves, map_tree, tensors_in
 from xinc.errors import TraceError
 
 Substitutes = Mapping[str, Callable[..., Any]]

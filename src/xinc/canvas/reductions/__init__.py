@@ -1,0 +1,1 @@
+"""Statistics of a layer's maps that never hold the maps."""
