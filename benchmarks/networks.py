@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xinc.models.checkpoints import open_checkpoint
-from xinc.models.ffn import FFN, FFNConfig
+from xinc.models.checkpoints.importing import open_checkpoint
+from xinc.models.networks.ffn import FFN, FFNConfig
 from xinc.models.recipe import Recipe
 from xinc.run import Run
 from xinc.signals.clip import Clip

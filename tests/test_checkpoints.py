@@ -22,10 +22,10 @@ from careless import Touch
 from xinc import models
 from xinc.errors import CheckpointError, ModelError
 from xinc.models.base import INR, OUTPUTS, coordinates
-from xinc.models.checkpoints import import_network, open_checkpoint
-from xinc.models.convnext import ConvNeXt
-from xinc.models.siren import Sine
-from xinc.models.tensors import read_file
+from xinc.models.checkpoints.convnext import ConvNeXt
+from xinc.models.checkpoints.importing import import_network, open_checkpoint
+from xinc.models.checkpoints.tensors import read_file
+from xinc.models.networks.siren import Sine
 from xinc.run import import_checkpoint, load
 from xinc.signals.clip import Clip
 

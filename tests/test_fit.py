@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xinc import models
 from xinc.errors import ModelError, RunError
-from xinc.models.fit import CHECKPOINT, Epoch, Fitted, Task, run_task
+from xinc.models.fitting.fit import CHECKPOINT, Epoch, Fitted, Task, run_task
 from xinc.models.recipe import SCHEDULES, Recipe
 
 OPTIONS = {

@@ -16,7 +16,7 @@ from careless import Touch
 from click_free import one_line, xinc
 from xinc import models
 from xinc.models.base import INR
-from xinc.models.convnext import ConvNeXt
+from xinc.models.checkpoints.convnext import ConvNeXt
 
 SIZE, FRAMES = (16, 32), 4
 

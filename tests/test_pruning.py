@@ -228,7 +228,7 @@ def test_fine_tuning_keeps_the_mask_and_improves(fitted: Path) -> None:
 
 
 def test_fine_tuning_is_never_worse(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xinc.models import tune
+    from xinc.models.fitting import tune
 
     monkeypatch.setattr(tune, "CAUTION", 200.0)
     run = package.load(fitted)

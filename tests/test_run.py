@@ -15,7 +15,7 @@ import xinc
 from test_fit import scene
 from xinc import models
 from xinc.errors import ModelError, RunError, SignalError
-from xinc.models.fit import CHECKPOINT
+from xinc.models.fitting.fit import CHECKPOINT
 from xinc.run import Run
 from xinc.signals.clip import Clip
 

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from xinc.errors import ModelError, RunError, SignalError
 from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
-from xinc.models.checkpoints import Checkpoint, import_network, open_checkpoint
+from xinc.models.checkpoints.importing import Checkpoint, import_network, open_checkpoint
 from xinc.models.families import configure, family
-from xinc.models.fit import CHECKPOINT, Epoch, Task, run_task
+from xinc.models.fitting.fit import CHECKPOINT, Epoch, Task, run_task
 from xinc.models.recipe import Recipe
 from xinc.signals.clip import Clip
 

@@ -27,7 +27,7 @@ from xinc.errors import FindingError, RunError
 from xinc.findings.results import fingerprint
 from xinc.models.base import INR
 from xinc.models.families import family
-from xinc.models.tune import tune
+from xinc.models.fitting.tune import tune
 from xinc.run import Run
 
 Indices = NDArray[np.int64]
@@ -221,7 +221,7 @@ def _sentence(settings: Mapping[str, Any]) -> str:
 
 
 def fine_tune(pruned: Run, steps: int, seed: int = 0, watch: Callable[[int], None] | None = None) -> Run:
-    """Train on with every weight that is zero held at zero; see :func:`xinc.models.tune.tune`.
+    """Train on with every weight that is zero held at zero; see :func:`xinc.models.fitting.tune.tune`.
 
     Args:
         pruned: the run.

@@ -19,7 +19,7 @@ from xinc.errors import CheckpointError, FindingError
 from xinc.findings.finding import Array
 from xinc.findings.motion import Flow, there_and_back
 from xinc.findings.results import fingerprint
-from xinc.models.tensors import read_file, weights_in
+from xinc.models.checkpoints.tensors import read_file, weights_in
 
 NAMES: Mapping[str, str] = MappingProxyType({"raft": "raft_large", "raft-small": "raft_small"})
 """How a user calls a network, and how torchvision does."""

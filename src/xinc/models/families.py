@@ -11,11 +11,11 @@ import torch
 
 from xinc.errors import ModelError
 from xinc.models.base import INR, Config, bits_per_pixel, choice, count_parameters
-from xinc.models.ffn import FFN, FFNConfig
-from xinc.models.hnerv import HNeRV, HNeRVConfig
-from xinc.models.nerv import NeRV, NeRVConfig
+from xinc.models.networks.ffn import FFN, FFNConfig
+from xinc.models.networks.hnerv import HNeRV, HNeRVConfig
+from xinc.models.networks.nerv import NeRV, NeRVConfig
+from xinc.models.networks.siren import Siren, SirenConfig
 from xinc.models.recipe import Recipe
-from xinc.models.siren import Siren, SirenConfig
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xinc.errors import RunError
-from xinc.models.checkpoints import open_checkpoint
+from xinc.models.checkpoints.importing import open_checkpoint
 from xinc.models.families import family
 from xinc.run import Run, import_checkpoint
 from xinc.workflow import Source
@@ -30,7 +30,7 @@ def import_run(
     """Make a run of a checkpoint; nothing that is in its file is executed, and nothing in ``out`` is overwritten.
 
     Args:
-        path: the weights; see :func:`xinc.models.checkpoints.open_checkpoint`.
+        path: the weights; see :func:`xinc.models.checkpoints.importing.open_checkpoint`.
         name: family, a key of :data:`xinc.models.FAMILIES`.
         source: the signal that the network represents. Decoders decide its size; for networks that make any, it is
             reduced as for a fit where no size is given.

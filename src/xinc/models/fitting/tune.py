@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xinc.errors import ModelError
 from xinc.models.base import INR, Items
-from xinc.models.fit import batches_of, deterministic, squared_errors
+from xinc.models.fitting.fit import batches_of, deterministic, squared_errors
 from xinc.models.recipe import SCHEDULES, Recipe
 
 CAUTION = 0.2

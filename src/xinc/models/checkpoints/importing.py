@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from xinc.errors import CheckpointError, ModelError
 from xinc.models.base import INR, OUTPUTS, Config, Pixelwise, decibels
+from xinc.models.checkpoints.architectures import READERS, Reading, decoder_shape, guess_family, listing, picture_size
+from xinc.models.checkpoints.tensors import EMBEDDINGS, dequantise, is_quantised, read_file, weights_in
 from xinc.models.families import family
-from xinc.models.foreign import READERS, Reading, decoder_shape, guess_family, listing, picture_size
-from xinc.models.tensors import EMBEDDINGS, dequantise, is_quantised, read_file, weights_in
 
 PROBES = 32_768
 """Pixels of a coordinate network that decide between what shapes leave open."""
@@ -64,7 +64,7 @@ class Checkpoint:
         return guess_family(self.weights)
 
     def picture_size(self, name: str, aspect: float) -> tuple[int, int] | None:
-        """Size of the frames that the network makes; see :func:`xinc.models.foreign.picture_size`.
+        """Size of the frames that the network makes; see :func:`xinc.models.checkpoints.architectures.picture_size`.
 
         Raises:
             CheckpointError: the weights are not of that family.

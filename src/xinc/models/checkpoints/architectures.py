@@ -14,12 +14,12 @@ from torch import Tensor
 
 from xinc.errors import CheckpointError
 from xinc.models.base import ACTIVATIONS, LAYOUTS, Config
-from xinc.models.convnext import encoder_from
-from xinc.models.ffn import FFNConfig
-from xinc.models.hnerv import HNeRVConfig
-from xinc.models.nerv import ENCODINGS, NeRVConfig
-from xinc.models.siren import SirenConfig
-from xinc.models.tensors import EMBEDDINGS, dequantise
+from xinc.models.checkpoints.convnext import encoder_from
+from xinc.models.checkpoints.tensors import EMBEDDINGS, dequantise
+from xinc.models.networks.ffn import FFNConfig
+from xinc.models.networks.hnerv import HNeRVConfig
+from xinc.models.networks.nerv import ENCODINGS, NeRVConfig
+from xinc.models.networks.siren import SirenConfig
 
 Weights = dict[str, Tensor]
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from xinc.models.decoder import Decoder, DecoderConfig, block_widths, divide_size
+from xinc.models.networks.decoder import Decoder, DecoderConfig, block_widths, divide_size
 
 SPREAD = 2.7
 """Standard deviation of new embeddings: that of the published ones. Near zero they hardly tell frames apart, and a fit

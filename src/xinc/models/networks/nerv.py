@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xinc.models.base import ACTIVATIONS, choice
-from xinc.models.decoder import Decoder, DecoderConfig, block_widths, divide_size
+from xinc.models.networks.decoder import Decoder, DecoderConfig, block_widths, divide_size
 
 
 @dataclass(frozen=True)
