@@ -412,7 +412,7 @@ def test_known_settings_are_taken_not_guessed(tmp_path: Path) -> None:
     run = import_checkpoint(tmp_path / "m.pth", "siren", clip, **known)
     assert run.config == model.config
     assert "chosen" not in run.settings["notes"][-1]
-    with pytest.raises(ModelError, match="siren has no setting 'activation'; it has"):
+    with pytest.raises(ModelError, match="siren has no option 'activation'; it has"):
         import_checkpoint(tmp_path / "m.pth", "siren", clip, activation="relu")
 
 

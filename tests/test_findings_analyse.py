@@ -289,14 +289,14 @@ def test_settings_are_changed_by_name():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"rul": "random"}, "no setting 'rul' of the findings; the settings are clusters, restarts, seed"),
-        ({"rule": "best"}, "no rule 'best' to choose neurons; the rules are strongest, typical, different, random"),
-        ({"clusters": "many"}, "the setting clusters is 'many'; give a whole number"),
-        ({"clusters": 2.5}, "the setting clusters is 2.5; give a whole number"),
-        ({"clusters": 0}, "the setting clusters is 0; give at least 1"),
-        ({"areas": (0.1, "x")}, "the setting areas is .*; give numbers such as"),
-        ({"areas": (0.1, 1.5)}, "give shares between 0 and 1"),
-        ({"rule": 3}, "the setting rule is 3; give a word"),
+        ({"rul": "random"}, "an analysis has no option 'rul'; did you mean rule. it has clusters, restarts"),
+        ({"rule": "best"}, "the option rule cannot be 'best'; give one of strongest, typical, different, random"),
+        ({"clusters": "many"}, "the option clusters cannot be 'many'; give a whole number"),
+        ({"clusters": 2.5}, "the option clusters cannot be 2.5; give a whole number"),
+        ({"clusters": 0}, "the option clusters cannot be 0; give a whole number from 1"),
+        ({"areas": (0.1, "x")}, "the option areas cannot be .*; give numbers above 0 and below 1"),
+        ({"areas": (0.1, 1.5)}, "above 0 and below 1, separated by commas"),
+        ({"rule": 3}, "the option rule cannot be 3; give one of"),
     ],
 )
 def test_wrong_settings_are_said(options: dict[str, object], words: str):

@@ -179,8 +179,8 @@ def test_an_import_never_overwrites(checkpoint: Path, frames: Path, tmp_path: Pa
         ({"--signal": "/no/clip.mp4"}, "no file or folder /no/clip.mp4"),
         ({"--size": "32x32"}, "makes frames of 16×32, not 32×32"),
         ({"--size": "large"}, "--size large is not a size"),
-        ({"--set": "width=3"}, "nerv has no setting 'width'"),
-        ({"--set": "activation=wavy"}, "no activation is called 'wavy'"),
+        ({"--set": "width=3"}, "nerv has no option 'width'"),
+        ({"--set": "activation=wavy"}, "the option activation cannot be 'wavy'"),
     ],
 )
 def test_bad_input_gets_one_line_and_leaves_nothing(

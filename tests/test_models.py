@@ -177,14 +177,23 @@ def test_decoder_blocks_read_their_kernels_and_strides() -> None:
         (lambda: models.build("nerv", (100, 256), 3), "multiples of 16 and 16; resize the clip, e.g. to 96×256"),
         (lambda: models.build("nerv", (16, 16), 3, kernels=(3, 4, 3)), "kernel size 4"),
         (lambda: models.build("nerv", (16, 16), 3, kernels=(3, 3)), "needs 3 kernels and 4 widths"),
-        (lambda: models.build("nerv", (16, 16), 3, activation="sinc"), "no activation is called 'sinc'"),
+        (
+            lambda: models.build("nerv", (16, 16), 3, activation="sinc"),
+            "the option activation cannot be 'sinc'; give one of gelu, relu, ",
+        ),
         (lambda: models.build("nerv", (16, 16), 3, width=3), "nerv has no option 'width'"),
         (lambda: models.build("nerv", (16, 16), 3, params=1e5, fc_dim=8), "give one of params, bpp and fc_dim"),
         (lambda: models.build("nerv", (16, 16), 3, params=10), "has at least"),
         (lambda: models.build("ffn", (16, 16), 2), "represents one frame, not 2"),
-        (lambda: models.build("siren", (16, 16), layers=1), "needs two layers"),
+        (
+            lambda: models.build("siren", (16, 16), layers=1),
+            "the option layers cannot be 1; give a whole number from 2 to 256",
+        ),
         (lambda: models.build("nerv", (16, 16), 3).render(3), "frame 3 does not exist: the network has frames 0 to 2"),
-        (lambda: FFNConfig.from_dict({"size": [4, 4], "frames": 1, "depth": 3}), "no setting 'depth'"),
+        (
+            lambda: FFNConfig.from_dict({"size": [4, 4], "frames": 1, "depth": 3}),
+            "the description of a network (ffn) has no option 'depth'; it has size, frames,",
+        ),
         (lambda: FFNConfig.from_dict({"size": [4, 4]}), "lacks frames"),
     ],
 )

@@ -130,7 +130,7 @@ def _edit(folder: Path, **changes: object) -> None:
         (lambda f: (f / "config.json").write_text("[]"), "does not describe a run"),
         (lambda f: _edit(f, format=99), "format 99; this version reads 1"),
         (lambda f: _edit(f, family="nerf"), "no family of networks is called 'nerf'"),
-        (lambda f: _edit(f, config={"size": [32, 32]}), "NeRVConfig lacks"),
+        (lambda f: _edit(f, config={"size": [32, 32]}), "lacks embedding, frames"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 50), "model.safetensors is damaged"),
         (lambda f: (f / "signal" / "clip.json").unlink(), "signal is damaged"),

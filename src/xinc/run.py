@@ -30,6 +30,7 @@ from xinc.models.checkpoints.importing import Checkpoint, import_network, open_c
 from xinc.models.families import configure, family
 from xinc.models.fitting.fit import CHECKPOINT, Epoch, Task, run_task
 from xinc.models.recipe import Recipe
+from xinc.options.tables import FIT, RECIPE
 from xinc.signals.clip import Clip
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ def fit(
         checkpoint_every: seconds between checkpoints.
         params: wanted number of parameters, or ``bpp`` bits a pixel; see :func:`xinc.models.families.configure`.
         bpp: see ``params``.
-        **options: the family's own, such as ``fc_dim`` or ``width``.
+        **options: the family's own, such as ``fc_dim`` or ``width``, and the recipe's (``schedule``, ``parts``,
+            ``betas``); :mod:`xinc.options.tables` lists them.
 
     Raises:
         ModelError: unknown family or option, a size that the family cannot make, or settings that do not converge.
@@ -206,12 +208,16 @@ def fit(
         RunError: ``out`` holds a fit with other settings.
     """
     row = family(name)
+    checked = FIT.check({"seed": seed, "frame": frame, "checkpoint_every": checkpoint_every})
+    seed, frame = checked["seed"], checked["frame"]
+    changes = {key: options.pop(key) for key in RECIPE if key in options}
+    changes |= {"epochs": epochs, "learning_rate": learning_rate, "batch": batch}
     if row.still:
         if not -len(clip) <= frame < len(clip):
             raise SignalError(f"frame {frame} does not exist: the clip has frames 0 to {len(clip) - 1}")
         clip = clip[frame]
     config = configure(name, clip.size, len(clip), params=params, bpp=bpp, **options)
-    recipe = (recipe or row.recipe).change(epochs=epochs, learning_rate=learning_rate, batch=batch)
+    recipe = (recipe or row.recipe).change(**changes)
     task = Task(row, config, recipe, clip.frames, seed)
     folder = Path(out) if out is not None else None
     settings = task.describe()

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import STEPS, app, done, say, stage
-from xinc.cli.options import Annotations, Count, Every, Size, Start, as_options, as_size
+from xinc.cli.options import Annotations, Count, Every, Size, Start, as_options, as_size, within
+from xinc.options.page import import_help
+from xinc.options.tables import CHECKS
 
 
-@app.command("import", rich_help_panel=STEPS)
+@app.command("import", rich_help_panel=STEPS, epilog=import_help())
 def import_(
     checkpoint: Annotated[
         Path,
@@ -45,7 +47,12 @@ def import_(
         ),
     ] = None,
     check: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Compare so many frames, spread over the clip, with the signal.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="Compare so many frames, spread over the clip, with the signal.",
+            callback=within(CHECKS, "check"),
+        ),
     ] = 12,
 ) -> None:
     """Turn somebody else's checkpoint into a run. It is read as data: nothing that is in the file is executed."""

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xinc.cli.app import LOOK, app, console
-from xinc.cli.options import Size, as_size
+from xinc.cli.options import Size, as_size, within
 from xinc.cli.tables import Json, keep, show
 from xinc.errors import ModelError
+from xinc.options.tables import CHECKS
 
 if TYPE_CHECKING:
     from xinc.canvas.survey import LayerSurvey
@@ -26,7 +27,7 @@ def inspect(
         ),
     ],
     file: Json = None,
-    frame: Annotated[int, typer.Option(help="Which frame of a run is traced.")] = 0,
+    frame: Annotated[int, typer.Option(help="Which frame of a run is traced.", callback=within(CHECKS, "frame"))] = 0,
     size: Size = None,
     shapes: Annotated[
         list[str] | None,

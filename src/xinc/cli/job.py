@@ -25,6 +25,8 @@ from xinc.cli.options import (
     as_size,
 )
 from xinc.errors import SignalError
+from xinc.options.page import explain_help
+from xinc.options.tables import NETWORKS, settable
 
 
 @app.command(rich_help_panel=JOB)
@@ -40,7 +42,7 @@ def demo(
     done(explain(demo_tasks(quick), out, stage=stage, progress=True))
 
 
-@app.command(rich_help_panel=JOB)
+@app.command(rich_help_panel=JOB, epilog=explain_help())
 def explain(
     signals: Annotated[
         list[str],
@@ -70,7 +72,10 @@ def explain(
     if annotations is not None and len(signals) > 1:
         raise SignalError("--annotations belong to one signal; explain signals with annotations one by one")
     sources = [Source(signal, as_size(size), every, start, count, annotations) for signal in signals]
-    network, settings = divided(as_options(options))
+    given = as_options(options)
+    for name in given:
+        settable(model if model in NETWORKS else None, findings=True).option(name)
+    network, settings = divided(given)
     fitting = Fitting(model, seed, epochs, options=network)
     tasks = explain_tasks(sources, fitting, Analysing(method, as_frames(frames), settings))
     done(explain(tasks, out, stage=stage, progress=True))

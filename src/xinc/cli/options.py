@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from xinc.errors import ModelError, SignalError
+from xinc.options.schema import SHOWN, Schema, parsed, shortened
+from xinc.options.tables import FIT, RECIPE, SIZE, SOURCE
+
+MOST_FRAMES = 99_999
+"""The greatest number of a frame that can be asked for."""
+
+
+def within(schema: Schema, name: str) -> Callable[[Any], Any]:
+    """Refuses a value of an option in the words of its schema, before any work; None passes."""
+    return lambda value: None if value is None else schema.option(name).check(value, schema.error)
+
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is made.")]
 Size = Annotated[
@@ -17,14 +29,23 @@ Size = Annotated[
         help="Height and width in pixels, such as 128x256; kept in aspect at about that many pixels if not given.",
     ),
 ]
-Every = Annotated[int, typer.Option(help="Take every n-th frame.")]
-Start = Annotated[int, typer.Option(help="First frame, from 0.")]
-Count = Annotated[int | None, typer.Option(help="Number of frames; all if not given.")]
+Every = Annotated[int, typer.Option(help="Take every n-th frame.", callback=within(SOURCE, "every"))]
+Start = Annotated[int, typer.Option(help="First frame, from 0.", callback=within(SOURCE, "start"))]
+Count = Annotated[
+    int | None, typer.Option(help="Number of frames; all if not given.", callback=within(SOURCE, "count"))
+]
 Annotations = Annotated[
     str | None, typer.Option(metavar="PATH", help="Label image, or folder of them: the frames' objects.")
 ]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the frames; the family's own number if not given.")]
-Seed = Annotated[int, typer.Option(help="Of the fit: the same seed gives the same network.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        help="Passes over the frames; the family's own number if not given.", callback=within(RECIPE, "epochs")
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(help="Of the fit: the same seed gives the same network.", callback=within(FIT, "seed"))
+]
 Options = Annotated[
     list[str] | None,
     typer.Option(
@@ -71,10 +92,13 @@ def as_size(text: str | None) -> tuple[int, int] | None:
     """``"128x256"`` as height and width."""
     if text is None:
         return None
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) for part in parts):
-        raise SignalError(f"--size {text} is not a size; give height and width in pixels, such as 128x256")
-    return int(parts[0]), int(parts[1])
+    try:
+        height, width = SIZE.check(text.lower().replace("×", "x").split("x"), SignalError)
+    except SignalError:
+        raise SignalError(
+            f"--size {text[:SHOWN]} is not a size; give height and width in pixels, such as 128x256"
+        ) from None
+    return height, width
 
 
 def as_frames(text: str | None) -> tuple[int, ...] | None:
@@ -85,11 +109,17 @@ def as_frames(text: str | None) -> tuple[int, ...] | None:
     for part in text.split(","):
         try:
             numbers = [int(n) for n in part.split(":")]
-            found += range(*numbers) if len(numbers) in (2, 3) else [numbers[0]] if len(numbers) == 1 else []
+            chosen = range(*numbers) if len(numbers) in (2, 3) else range(numbers[0], numbers[0] + 1)
+            if len(numbers) > 3 or min(numbers) < 0 or max(numbers) > MOST_FRAMES:
+                raise ValueError
         except ValueError:
-            raise SignalError(f"--frames {text}: {part!r} is not a frame; give numbers such as 0,5 or 0:30:6") from None
+            raise SignalError(
+                f"--frames {text[:SHOWN]}: {shortened(part)} is not a frame; give numbers from 0 to "
+                f"{MOST_FRAMES:,}, such as 0,5 or 0:30:6"
+            ) from None
+        found += chosen
     if not found:
-        raise SignalError(f"--frames {text} chooses no frame; give numbers such as 0,5 or 0:30:6")
+        raise SignalError(f"--frames {text[:SHOWN]} chooses no frame; give numbers such as 0,5 or 0:30:6")
     return tuple(found)
 
 
@@ -99,20 +129,5 @@ def as_names(text: str | None) -> tuple[str, ...] | None:
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:
-    """``["width=64", "strides=4,2,2"]`` as options: numbers, tuples of numbers, words."""
-
-    def value(text: str) -> Any:
-        for kind in (int, float):
-            try:
-                return kind(text)
-            except ValueError:
-                continue
-        return text
-
-    options: dict[str, Any] = {}
-    for pair in pairs or ():
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise ModelError(f"--set {pair} is not an option; write it as name=value, such as width=64")
-        options[name] = tuple(value(part) for part in text.split(",")) if "," in text else value(text)
-    return options
+    """``["width=64", "strides=4,2,2"]`` as text by name; what may stand there is in :mod:`xinc.options.tables`."""
+    return parsed(pairs or (), ModelError)

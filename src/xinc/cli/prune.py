@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xinc.cli.app import EVIDENCE, app, done, say, stage
-from xinc.cli.options import Frames, RunFolder, as_frames
+from xinc.cli.options import Frames, RunFolder, as_frames, within
 from xinc.cli.tables import Json, Row, keep, show
+from xinc.options.tables import CHECKS
 
 if TYPE_CHECKING:
     from xinc.run import Run
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 def prune(
     run: RunFolder,
     layer: Annotated[str, typer.Option(metavar="NAME", help="Layer whose neurons go.", show_default=False)],
-    fraction: Annotated[float, typer.Option(help="Share of the layer's neurons that goes, between 0 and 1.")] = 0.1,
+    fraction: Annotated[
+        float,
+        typer.Option(
+            help="Share of the layer's neurons that goes, between 0 and 1.", callback=within(CHECKS, "fraction")
+        ),
+    ] = 0.1,
     by: Annotated[
         str, typer.Option(help="What decides which go: exact, paper, official, magnitude or random.")
     ] = "exact",
@@ -32,13 +38,20 @@ def prune(
         str, typer.Option(help="With --whole: channels that the layer reads (input) or makes (output).")
     ] = "input",
     finetune: Annotated[
-        int, typer.Option(metavar="STEPS", help="Train on afterwards, with what was removed held at zero.")
+        int,
+        typer.Option(
+            metavar="STEPS",
+            help="Train on afterwards, with what was removed held at zero.",
+            callback=within(CHECKS, "finetune"),
+        ),
     ] = 0,
     frames: Frames = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Compare all five scores in one table and figure.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the score random, and of fine-tuning.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the score random, and of fine-tuning.", callback=within(CHECKS, "seed"))
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Keep the pruned network as a run of its own.")
     ] = None,
@@ -55,8 +68,6 @@ def prune(
 
     if side not in ("input", "output"):
         raise FindingError(f"--side {side} is no side of a layer; choose input or output")
-    if finetune < 0:
-        raise FindingError(f"--finetune {finetune} is no number of steps; give 1 or more, or leave it out")
     if out is not None:
         check_free(out)
     loaded = load(run)

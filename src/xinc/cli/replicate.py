@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import EVIDENCE, app, done, say, stage
-from xinc.cli.options import Flows, Frames, Layers, as_frames, as_names
+from xinc.cli.options import Flows, Frames, Layers, as_frames, as_names, within
 from xinc.cli.tables import Json, keep, show
+from xinc.options.tables import CHECKS
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -27,7 +28,9 @@ def replicate(
     ] = "paper,official,exact",
     layers: Layers = None,
     frames: Frames = None,
-    seed: Annotated[int, typer.Option(help="Of clusters, samples, displacements and resamples.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of clusters, samples, displacements and resamples.", callback=within(CHECKS, "seed"))
+    ] = 0,
     flows: Flows = None,
     json: Json = None,
     out: Annotated[

@@ -27,10 +27,13 @@ from xinc.cli.options import (
     as_names,
     as_options,
     as_size,
+    within,
 )
+from xinc.options.page import analyse_help, fit_help
+from xinc.options.tables import CHECKS, FIT, RECIPE, SET_FINDINGS
 
 
-@app.command(rich_help_panel=STEPS)
+@app.command(rich_help_panel=STEPS, epilog=fit_help())
 def fit(
     signal: Annotated[
         str,
@@ -46,9 +49,17 @@ def fit(
     start: Start = 0,
     count: Count = None,
     epochs: Epochs = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's; the family's own if not given.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Frames in a step; the family's own number if not given.")] = None,
-    frame: Annotated[int | None, typer.Option(help="Which frame a network of one frame represents.")] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Adam's; the family's own if not given.", callback=within(RECIPE, "learning_rate")),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Frames in a step; the family's own number if not given.", callback=within(RECIPE, "batch")),
+    ] = None,
+    frame: Annotated[
+        int | None, typer.Option(help="Which frame a network of one frame represents.", callback=within(FIT, "frame"))
+    ] = None,
     seed: Seed = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one if not given.")] = None,
     options: Options = None,
@@ -79,7 +90,7 @@ def trace(
     done(trace_run(load(run), tracing, save_maps=save_maps, stage=stage))
 
 
-@app.command(rich_help_panel=STEPS)
+@app.command(rich_help_panel=STEPS, epilog=analyse_help())
 def analyse(
     run: RunFolder,
     method: Method = "paper",
@@ -88,7 +99,9 @@ def analyse(
     findings: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Findings by name; all if not given.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of clusters, samples and displacements.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of clusters, samples and displacements.", callback=within(CHECKS, "seed"))
+    ] = 0,
     settings: FindingSettings = None,
     flows: Flows = None,
 ) -> None:
@@ -98,7 +111,7 @@ def analyse(
     from xinc.findings.flows import chosen_flows
     from xinc.run import load
 
-    chosen = Settings(seed=seed).change(as_options(settings))
+    chosen = Settings(seed=seed).change(SET_FINDINGS.check(as_options(settings)))
     loaded = load(run)
     flows_of = chosen_flows(flows, [loaded.clip]) if flows else None
     with stage("Analysing") as progress:

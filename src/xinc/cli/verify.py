@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from xinc.cli.app import EVIDENCE, app, console, done, stage
-from xinc.cli.options import Frames, Layers, RunFolder, as_frames, as_names
+from xinc.cli.options import Frames, Layers, RunFolder, as_frames, as_names, within
 from xinc.cli.tables import Json, Row, keep, show
+from xinc.options.tables import CHECKS
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -18,9 +19,11 @@ def verify(
         str, typer.Option(metavar="NAME,NAME", help="Definitions of the maps to judge.")
     ] = "paper,official,exact",
     layers: Layers = None,
-    neurons: Annotated[int, typer.Option(help="Neurons of each layer that are ablated one by one.")] = 64,
+    neurons: Annotated[
+        int, typer.Option(help="Neurons of each layer that are ablated one by one.", callback=within(CHECKS, "neurons"))
+    ] = 64,
     frames: Frames = None,
-    seed: Annotated[int, typer.Option(help="Of the sample of neurons.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the sample of neurons.", callback=within(CHECKS, "seed"))] = 0,
     curves: Annotated[
         bool,
         typer.Option(

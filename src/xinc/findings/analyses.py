@@ -11,23 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from xinc.errors import FindingError
 from xinc.findings import choose, clusters, distribution, grouping, intensity, moments, motion, objects
 from xinc.findings.finding import Finding, LayerLike
 from xinc.findings.motion import Flow
 from xinc.findings.regions import Clustering, Regions, gabor, grid_like, instances, rgb
+from xinc.options.tables import FINDINGS
 from xinc.signals.clip import Clip
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-LEAST: Mapping[str, int] = MappingProxyType(
-    {"seed": 0, "points": 2, "embedded": 4}
-    | dict.fromkeys(("clusters", "restarts", "count", "shifts", "shuffles", "sample"), 1)
-)
-"""What a setting must be at least."""
-KINDS: Mapping[type, str] = MappingProxyType({int: "a whole number", str: "a word", tuple: "numbers such as 0.1,0.5"})
 
 
 @dataclass(frozen=True)
@@ -62,13 +54,8 @@ class Settings:
     embedded: int = 3000
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise FindingError(f"the setting {name} is {getattr(self, name)}; give at least {least}")
-        if not self.areas or not all(0 < area < 1 for area in self.areas):
-            raise FindingError(f"the setting areas is {self.areas}; give shares between 0 and 1, such as 0.1,0.5")
-        if self.rule not in choose.RULES:
-            raise FindingError(f"no rule {self.rule!r} to choose neurons; the rules are {', '.join(choose.RULES)}")
+        for name, value in FINDINGS.check({one.name: getattr(self, one.name) for one in fields(self)}).items():
+            object.__setattr__(self, name, value)
 
     def change(self, options: Mapping[str, Any]) -> Settings:
         """These settings with some of them replaced; a single number will do for ``areas``.
@@ -76,17 +63,7 @@ class Settings:
         Raises:
             FindingError: there is no such setting, or it cannot have that value.
         """
-        known = {one.name: getattr(self, one.name) for one in fields(self)}
-        changed: dict[str, Any] = {}
-        for name, value in options.items():
-            if name not in known:
-                raise FindingError(f"no setting {name!r} of the findings; the settings are {', '.join(known)}")
-            wanted = type(known[name])
-            found = (value,) if wanted is tuple and not isinstance(value, tuple) else value
-            if type(found) is not wanted or (wanted is tuple and not all(isinstance(x, int | float) for x in found)):
-                raise FindingError(f"the setting {name} is {value!r}; give {KINDS[wanted]}")
-            changed[name] = found
-        return replace(self, **changed)
+        return replace(self, **FINDINGS.check(options))
 
 
 @dataclass(eq=False)

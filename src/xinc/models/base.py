@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
+from xinc.options.schema import closest
+from xinc.options.tables import CONFIGS
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ class Config:
     size: tuple[int, int]
     frames: int
 
+    FAMILY: ClassVar[str]
+    """The family that it describes."""
     SCALED_BY: ClassVar[str]
     """The option of :meth:`make` that a parameter target changes."""
 
@@ -57,10 +61,8 @@ class Config:
         raise NotImplementedError
 
     def __post_init__(self) -> None:
-        if min(self.size) < 1 or self.frames < 1:
-            raise ModelError(
-                f"a network needs at least one pixel and one frame, not size {self.size} and {self.frames} frames"
-            )
+        for name, value in CONFIGS[self.FAMILY].check(self.to_dict()).items():
+            object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` reads them back."""
@@ -73,22 +75,15 @@ class Config:
         Raises:
             ModelError: a value is missing or unknown.
         """
-        names = {field.name for field in dataclasses.fields(cls)}
         required = {
             field.name
             for field in dataclasses.fields(cls)
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         }
-        if unknown := sorted(set(values) - names):
-            raise ModelError(f"{cls.__name__} has no setting {unknown[0]!r}; it has {', '.join(sorted(names))}")
+        checked = CONFIGS[cls.FAMILY].check(values)
         if missing := sorted(required - set(values)):
-            raise ModelError(f"{cls.__name__} lacks {', '.join(missing)}")
-        return cls(**{name: _tuples(value) for name, value in values.items()})
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists as tuples, so that a configuration read from a file equals the one that was written."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+            raise ModelError(f"the description of a network ({cls.FAMILY}) lacks {', '.join(missing)}")
+        return cls(**checked)
 
 
 @dataclass(frozen=True)
@@ -180,7 +175,9 @@ def choice(table: Mapping[str, T], name: str, what: str) -> T:
     try:
         return table[name]
     except KeyError:
-        raise ModelError(f"no {what} is called {name!r}; choose from {', '.join(table)}") from None
+        near = closest(name, table)
+        hint = f"did you mean {near}? " if near else ""
+        raise ModelError(f"no {what} is called {name!r}; {hint}choose from {', '.join(table)}") from None
 
 
 def coordinates(size: tuple[int, int], layout: str = "longest_yx") -> Tensor:

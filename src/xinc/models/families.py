@@ -16,6 +16,7 @@ from xinc.models.networks.hnerv import HNeRV, HNeRVConfig
 from xinc.models.networks.nerv import NeRV, NeRVConfig
 from xinc.models.networks.siren import Siren, SirenConfig
 from xinc.models.recipe import Recipe
+from xinc.options.tables import NETWORKS
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,9 @@ def configure(
         ModelError: an unknown family or option, a size that the family cannot make, or a target out of reach.
     """
     row = family(name)
-    known = row.options()
-    if unknown := sorted(set(options) - set(known)):
-        raise ModelError(f"{name} has no option {unknown[0]!r}; it has params, bpp, {', '.join(known)}")
+    targets = {key: value for key, value in {"params": params, "bpp": bpp}.items() if value is not None}
+    options = NETWORKS[name].check({**options, **targets})
+    params, bpp = options.pop("params", None), options.pop("bpp", None)
     if params is None and bpp is None:
         return row.config.make(size, frames, **options)
     scaled = row.config.SCALED_BY
@@ -139,9 +140,12 @@ def _nearest(row: Family, target: float, make: Callable[[int], Config]) -> Confi
             return count_parameters(row.model(make(width)))
 
     low, high = 1, 2
+    widest = int(NETWORKS[row.name].options[row.config.SCALED_BY].high)
     if target < 0.9 * size_of(low):
         raise ModelError(f"a {row.name} for this signal has at least {size_of(low):,} parameters, not {target:,.0f}")
-    while size_of(high) < target:
+    if target > 1.1 * size_of(widest):
+        raise ModelError(f"a {row.name} for this signal has at most {size_of(widest):,} parameters, not {target:,.0f}")
+    while high < widest and size_of(high) < target:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from xinc.errors import ModelError
+from xinc.options.tables import RECIPE
 
 
 def _constant(progress: float) -> float:
@@ -55,13 +55,8 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.parts, 1 if self.batch is None else self.batch) < 1 or not self.learning_rate > 0:
-            raise ModelError(
-                f"a fit needs epochs, batch and parts of at least 1 and a positive learning rate, not epochs="
-                f"{self.epochs}, batch={self.batch}, parts={self.parts}, learning_rate={self.learning_rate}"
-            )
-        if self.schedule not in SCHEDULES:
-            raise ModelError(f"no schedule is called {self.schedule!r}; choose from {', '.join(SCHEDULES)}")
+        for name, value in RECIPE.check(dataclasses.asdict(self)).items():
+            object.__setattr__(self, name, value)
 
     def batch_of(self, count: int) -> int:
         """Items in a step, of ``count``."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xinc.errors import FindingError, SignalError
+from xinc.errors import FindingError, ModelError, SignalError
 from xinc.findings.analyses import Settings
 from xinc.models.families import family
+from xinc.models.fitting.fit import place_of
+from xinc.options.tables import FIT, RECIPE, SET_FINDINGS, SOURCE, settable
 from xinc.run import Run, fit
 from xinc.signals import datasets
 from xinc.signals.clip import Clip
@@ -47,6 +49,10 @@ class Source:
     count: int | None = None
     annotations: str | None = None
     encoding: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value in SOURCE.check({name: getattr(self, name) for name in SOURCE}).items():
+            object.__setattr__(self, name, value)
 
     def open(self, step: int = 1) -> Clip:
         """Open the signal; sides are multiples of ``step`` where the size is left open.
@@ -96,7 +102,10 @@ class Fitting:
         batch: frames in a step.
         frame: which frame a network of one frame represents; None for the first annotated one, else the first.
         device: None for CUDA where there is one.
-        options: the family's own, and ``params`` or ``bpp``.
+        options: the family's own, ``params`` or ``bpp``, and the recipe's; see :mod:`xinc.options.tables`.
+
+    Raises:
+        ModelError: there is no such family, option or device, or an option cannot have that value.
     """
 
     model: str | None = None
@@ -108,13 +117,28 @@ class Fitting:
     device: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.model is not None:
+            family(self.model)
+        if self.device is not None:
+            place_of(self.device)
+        FIT.check({"seed": self.seed, "frame": self.frame})
+        options = settable(self.model).check(self.options)
+        for name in ("epochs", "learning_rate", "batch"):
+            given = getattr(self, name)
+            value = given if given is None else RECIPE.check({name: given})[name]
+            if value is not None and name in options:
+                raise ModelError(f"{name} is given twice, as an option of its own and by --set; give it once")
+            object.__setattr__(self, name, options.pop(name, value))
+        object.__setattr__(self, "options", options)
+
     def chosen(self, source: Source) -> str:
         """The family, chosen by the signal where nobody did.
 
         Raises:
             ModelError: there is no such family.
         """
-        return family(self.model).name if self.model else CLIPS if source.is_clip() else STILLS
+        return self.model if self.model is not None else CLIPS if source.is_clip() else STILLS
 
 
 def step_of(model: str) -> int:
@@ -260,9 +284,9 @@ def demo_tasks(quick: bool = False) -> list[Task]:
 
 
 def divided(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options by name: those of a network's family, and settings of the findings."""
-    ours = {one.name for one in fields(Settings)}
-    return {k: v for k, v in options.items() if k not in ours}, {k: v for k, v in options.items() if k in ours}
+    """Options by name: those of a network and its fit, and settings of the findings."""
+    findings = {k: v for k, v in options.items() if k in SET_FINDINGS}
+    return {k: v for k, v in options.items() if k not in findings}, findings
 
 
 def explain_tasks(sources: Sequence[Source], fitting: Fitting, analysing: Analysing) -> list[Task]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from xinc.errors import RunError
 from xinc.models.checkpoints.importing import open_checkpoint
 from xinc.models.families import family
+from xinc.options.tables import IMPORTS
 from xinc.run import Run, import_checkpoint
 from xinc.workflow import Source
 from xinc.workflow.stages import Stage, silent
@@ -44,14 +45,15 @@ def import_run(
         ModelError: unknown family or setting, or the network does not make frames of the size asked for.
         SignalError: the signal cannot be opened.
     """
-    still, checkpoint = family(name).still, open_checkpoint(path)
+    still, known = family(name).still, IMPORTS[name].check(settings or {})
+    checkpoint = open_checkpoint(path)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} exists and is not empty; an import never overwrites: choose another folder for the run")
     size = checkpoint.frame_size(name, source.found_size(), source.size)
     with stage("Opening the signal"):
         clip = replace(source, size=size, count=1 if still else source.count).open()
     with stage("Reading the network"):
-        run = import_checkpoint(path, name, clip, **dict(settings or {}))
+        run = import_checkpoint(path, name, clip, **known)
     with stage("Saving the run"):
         run.save(out)
     return replace(run, path=out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from xinc.models.base import INR, OUTPUTS, Config, Pixelwise, decibels
 from xinc.models.checkpoints.architectures import READERS, Reading, decoder_shape, guess_family, listing, picture_size
 from xinc.models.checkpoints.tensors import EMBEDDINGS, dequantise, is_quantised, read_file, weights_in
 from xinc.models.families import family
+from xinc.options.tables import IMPORTS
 
 PROBES = 32_768
 """Pixels of a coordinate network that decide between what shapes leave open."""
@@ -136,10 +136,7 @@ def import_network(
         ModelError: unknown family or setting, or the frames have a size that the network does not make.
     """
     row = family(name)
-    known = dict(settings or {})
-    fields = {field.name for field in dataclasses.fields(row.config)} - {"size", "frames"}
-    if unknown := sorted(set(known) - fields):
-        raise ModelError(f"{name} has no setting {unknown[0]!r}; it has {', '.join(sorted(fields))}")
+    known = IMPORTS[name].check(settings or {})
     with _told_of(checkpoint, name):
         reading = READERS[name](checkpoint.weights, frames)
     configs = list(dict.fromkeys(_with(config, **known) for config in reading.configs))

@@ -20,6 +20,7 @@ from xinc.errors import ModelError, RunError
 from xinc.models.base import INR, Config, Items, decibels
 from xinc.models.families import Family
 from xinc.models.recipe import SCHEDULES, Recipe
+from xinc.options.schema import shortened
 
 FORMAT = 1
 CHECKPOINT = "fit.ckpt"
@@ -85,6 +86,27 @@ class Fitted:
 Watcher = Callable[[Epoch], None]
 
 
+def place_of(device: torch.device | str | None) -> torch.device:
+    """Where to compute: CUDA where there is one, unless said.
+
+    Raises:
+        ModelError: there is no such device here.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        if place.type == "meta":
+            raise RuntimeError("it computes nothing")
+        torch.empty(1, device=place)
+    except Exception as reason:  # torch raises many classes for devices that are not there
+        raise ModelError(
+            f"the device {shortened(str(device))} cannot be used here ({type(reason).__name__}); give cpu"
+            + (", or cuda" if torch.cuda.is_available() else "")
+        ) from None
+    return place
+
+
 class _State:
     """The moving parts of a fit, which a checkpoint holds."""
 
@@ -147,7 +169,7 @@ def run_task(
         RunError: the folder holds an unfinished fit with other settings.
     """
     _check(task)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = place_of(device)
     state = _State(task, place)
     path = folder / CHECKPOINT if folder else None
     described = task.describe()
@@ -221,7 +243,8 @@ def batches_of(count: int, size: int, seed: int, epoch: int, device: torch.devic
     if size == count:
         yield slice(None)
         return
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).to(device)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    order = torch.randperm(count, generator=generator).to(device)
     yield from order.split(size)  # type: ignore[no-untyped-call]
 
 

@@ -48,15 +48,13 @@ class DecoderConfig(Config):
                 f"a decoder of {blocks} blocks needs {blocks} kernels and {blocks + 1} widths, "
                 f"not kernels={self.kernels} and widths={self.widths}"
             )
-        if even := [k for k in (*self.kernels, self.head_kernel) if k < 1 or k % 2 == 0]:
+        if even := [k for k in (*self.kernels, self.head_kernel) if k % 2 == 0]:
             raise ModelError(f"kernel size {even[0]} would shift the picture; use odd sizes such as 1, 3, 5")
-        if min(self.widths) < 1 or min(self.strides) < 1:
-            raise ModelError(f"widths and strides must be positive, not {self.widths} and {self.strides}")
         made = tuple(g * e * math.prod(self.strides) for g, e in zip(self.grid, self.embedding[1:], strict=True))
         if made != self.size:
             raise ModelError(
                 f"this decoder makes frames of {made[0]}×{made[1]} "
-                f"(strides {' '.join(map(str, self.strides))}), the clip has {self.size[0]}×{self.size[1]}"
+                f"(strides {','.join(map(str, self.strides))}), the clip has {self.size[0]}×{self.size[1]}"
             )
 
 
@@ -77,7 +75,7 @@ def divide_size(size: tuple[int, int], step: tuple[int, int], strides: tuple[int
     if any(s % p for s, p in zip(size, step, strict=True)):
         near = tuple(max(p, round(s / p) * p) for s, p in zip(size, step, strict=True))
         raise ModelError(
-            f"frames of {size[0]}×{size[1]} cannot be made by strides {' '.join(map(str, strides))}: sides must be "
+            f"frames of {size[0]}×{size[1]} cannot be made by strides {','.join(map(str, strides))}: sides must be "
             f"multiples of {step[0]} and {step[1]}; resize the clip, e.g. to {near[0]}×{near[1]}, or change strides"
         )
     return size[0] // step[0], size[1] // step[1]

@@ -37,17 +37,13 @@ class FFNConfig(Config):
     output: str = "identity"
     layout: str = "longest_yx"
 
+    FAMILY: ClassVar[str] = "ffn"
     SCALED_BY: ClassVar[str] = "width"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.frames != 1:
             raise ModelError(f"an ffn represents one frame, not {self.frames}; choose one with frame=, or fit a nerv")
-        if self.layers < 2 or min(self.frequencies, self.width) < 1:
-            raise ModelError(
-                f"an ffn needs two layers and one feature at least, not layers={self.layers}, "
-                f"frequencies={self.frequencies}, width={self.width}"
-            )
 
     @classmethod
     def make(

@@ -20,6 +20,7 @@ stays for long at the frames' mean."""
 class HNeRVConfig(DecoderConfig):
     """Description of an HNeRV decoder; ``embedding`` is ``(channels, height, width)`` of one frame's stored values."""
 
+    FAMILY: ClassVar[str] = "hnerv"
     SCALED_BY: ClassVar[str] = "fc_dim"
 
     @classmethod

@@ -30,6 +30,7 @@ class NeRVConfig(DecoderConfig):
     encoding: str = "float64"
     stem: tuple[int, ...] = ()
 
+    FAMILY: ClassVar[str] = "nerv"
     SCALED_BY: ClassVar[str] = "fc_dim"
 
     @classmethod

@@ -34,16 +34,13 @@ class SirenConfig(Config):
     output: str = "identity"
     layout: str = "axes_yx"
 
+    FAMILY: ClassVar[str] = "siren"
     SCALED_BY: ClassVar[str] = "width"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.frames != 1:
             raise ModelError(f"a siren represents one frame, not {self.frames}; choose one with frame=, or fit a nerv")
-        if self.layers < 2 or self.width < 1:
-            raise ModelError(
-                f"a siren needs two layers and one feature at least, not layers={self.layers}, width={self.width}"
-            )
 
     @classmethod
     def make(
