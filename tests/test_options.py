@@ -65,7 +65,7 @@ def bad_calls() -> Iterator[tuple[str, ...]]:
         for value in ("-7777777777", "1" + "0" * 30, "nan"):
             if (option, value) != ("--start", "nan"):
                 yield (*FIT, option, value)
-    for value in ("", "0x0", "8", "8x", "8x8x8", "-8x8", "1e3x8", "²x8", "9" * 5000 + "x8", "nanxnan"):
+    for value in ("", "0x0", "8", "8x", "8x8x8", "-8x8", "²x8", "9" * 5000 + "x8", "nanxnan"):
         yield "explain", "{picture}", "--out", "{out}", "--size", value
     for value in ("", "cuda:99", "gpu", "meta", "nan"):
         yield (*FIT, "--device", value)

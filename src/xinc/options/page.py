@@ -10,7 +10,7 @@ from xinc.options.tables import DEFAULTS, IMPORTS, NETWORKS, RECIPE, SET_FINDING
 
 HEAD = """# Options that `--set` takes
 
-Made of the tables in the code by `python -m xinc.options.page`; `xinc fit --help` lists the same. Write
+Made of the tables in the code by `python -m xinc.options.page`; the help of `xinc fit` lists the same. Write
 `--set NAME=VALUE`, once for each; several values of one option are separated by commas: `--set strides=4,2,2`. In
 Python they are keywords: `xinc.fit("nerv", clip, strides=(4, 2, 2))`. A name or value that cannot be is refused before
 any work, with the nearest name.
