@@ -27,8 +27,9 @@ from typing import Any
 
 import torch
 
-from xinc.findings import analyses, regions
+from xinc.findings import analyses
 from xinc.findings.analyse import analyse
+from xinc.findings.section4 import regions
 from xinc.models.families import configure, family
 from xinc.run import Run
 from xinc.signals.synthetic import scene

@@ -24,8 +24,8 @@ import torch
 
 import xinc
 from networks import STEEP, published
-from xinc.findings.fidelity import METHODS, Fidelity, Verification, verify
-from xinc.findings.trust import at_share, conclusion, rows
+from xinc.findings.fidelity.compare import METHODS, Fidelity, Verification, verify
+from xinc.findings.fidelity.trust import at_share, conclusion, rows
 from xinc.models import family
 from xinc.run import Run
 
@@ -56,7 +56,7 @@ def measured(run: Run, asked: Verification) -> dict[str, Any]:
 
 def vanished(run: Run, found: Fidelity, asked: Verification) -> dict[str, Any]:
     """Neurons whose ``official`` maps are zero everywhere: how many, and the PSNR without all of them."""
-    from xinc.findings.deletion import psnr_without
+    from xinc.findings.fidelity.deletion import psnr_without
 
     told = {}
     for layer in found.compared:

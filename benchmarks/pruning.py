@@ -27,9 +27,9 @@ import torch
 
 import xinc
 from networks import STEEP, published
-from xinc.findings.cutting import fine_tune, size_of
-from xinc.findings.pruning import SCORES, Pruning, compare, pruned
-from xinc.findings.spared import rows
+from xinc.findings.pruning.cutting import fine_tune, size_of
+from xinc.findings.pruning.prune import SCORES, Pruning, compare, pruned
+from xinc.findings.pruning.spared import rows
 from xinc.run import Run
 
 RANDOM_SEEDS = 5

@@ -33,13 +33,14 @@ import numpy as np
 import torch
 
 import xinc
-from xinc.findings.replication import METHODS, Replication, remembered, witnesses
+from xinc.findings.replication.replicate import METHODS, Replication, remembered, witnesses
+from xinc.findings.replication.verdicts import cases, records
 from xinc.findings.results import FOLDER, Results
-from xinc.findings.verdicts import cases, records
 from xinc.run import Run
-from xinc.show.replication import markdown, number, sentences
-from xinc.signals import datasets, synthetic
+from xinc.show.panels.replication import markdown, number, sentences
+from xinc.signals import synthetic
 from xinc.signals.clip import Clip, Segments
+from xinc.signals.datasets import catalogue as datasets
 
 SIZE, COUNT = (128, 256), 16
 FAMILIES = ("ffn", "nerv")

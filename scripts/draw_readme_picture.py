@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import xinc
-from xinc.findings.choose import choose
+from xinc.findings.section4.choose import choose
 from xinc.show import style
 from xinc.show.figures.maps import HEATMAP, MAP, neuron_name
 from xinc.show.figures.sheet import Cell, Row, sheet, spoken, stretched

@@ -17,11 +17,11 @@ from PIL import Image
 import xinc as package
 from click_free import one_line, xinc
 from tiny_runs import folder, runs
-from xinc import workflow
 from xinc.errors import SignalError
 from xinc.findings.analyses import Settings
 from xinc.models.families import FAMILIES
-from xinc.workflow import Source, natural_size, step_of
+from xinc.workflow import job as workflow
+from xinc.workflow.job import Source, natural_size, step_of
 
 COMMANDS = ("demo", "explain", "fit", "trace", "analyse", "report")
 

@@ -17,9 +17,9 @@ import xinc
 from click_free import xinc as command
 from xinc.errors import SignalError
 from xinc.show.subjects import signal_name
-from xinc.signals import datasets
 from xinc.signals.clip import Clip
-from xinc.workflow import Analysing, Fitting, Source, explain_tasks
+from xinc.signals.datasets import catalogue as datasets
+from xinc.workflow.job import Analysing, Fitting, Source, explain_tasks
 
 SIZE = (16, 32)
 CATEGORIES = [

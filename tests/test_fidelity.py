@@ -27,15 +27,16 @@ from xinc.canvas.layer import Layer
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError, TraceError
-from xinc.findings import deletion, fidelity
 from xinc.findings.analyse import analyse
-from xinc.findings.deletion import ORDERS, SHARES, area, curves, psnr_without
-from xinc.findings.fidelity import Compared, Fidelity, Verification, compare, summary, verify
-from xinc.findings.trust import conclusion, rows
+from xinc.findings.fidelity import compare as fidelity
+from xinc.findings.fidelity import deletion
+from xinc.findings.fidelity.compare import Compared, Fidelity, Verification, compare, summary, verify
+from xinc.findings.fidelity.deletion import ORDERS, SHARES, area, curves, psnr_without
+from xinc.findings.fidelity.trust import conclusion, rows
 from xinc.run import Run
 from xinc.show import report as page
-from xinc.show.fidelity import Trusted
 from xinc.show.figures import fidelity as figures
+from xinc.show.panels.fidelity import Trusted
 from xinc.show.subjects import subjects
 
 NUMBERS = ["correlation_median", "correlation_p10", "undefined", "totals_rank", "low", "high"]

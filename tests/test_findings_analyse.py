@@ -15,10 +15,10 @@ import xinc
 from xinc.errors import FindingError, RunError, TraceError
 from xinc.findings.analyse import analyse, default_frames
 from xinc.findings.analyses import ANALYSES, Settings
-from xinc.findings.clusters import stack
-from xinc.findings.layouts import LAYOUTS, READS, drawn, of_layer, of_layers
-from xinc.findings.motion import Flow
 from xinc.findings.results import Results, digest, fingerprint
+from xinc.findings.section4.clusters import stack
+from xinc.findings.section4.layouts import LAYOUTS, READS, drawn, of_layer, of_layers
+from xinc.findings.section4.motion import Flow
 from xinc.run import Run
 from xinc.signals.clip import OTHER, Clip, Segment, Segments
 
@@ -92,7 +92,7 @@ def test_findings_without_data_are_left_out(still: Run):
 
 
 def test_numbers_equal_those_of_the_finding_itself(fitted: Run):
-    from xinc.findings.intensity import intensity
+    from xinc.findings.section4.intensity import intensity
 
     tree = analyse(fitted, frames=[2], layers=["block1"], findings=["intensity"], settings=QUICK)
     layer = xinc.trace(fitted.model, fitted.input(2), size=SIZE)["block1"]
@@ -343,7 +343,7 @@ def test_layers_are_laid_out_together_from_kept_vectors(fitted: Run, tmp_path: P
     assert found.attrs["question"].startswith("Do the layers of a network have kinds")
     assert [key for key, variable in found.data_vars.items() if "units" not in variable.attrs] == []
 
-    monkeypatch.setattr("xinc.findings.layouts.Layout.make", None)  # nor is UMAP
+    monkeypatch.setattr("xinc.findings.section4.layouts.Layout.make", None)  # nor is UMAP
     analyse(run, **ask, findings=["embedding_layers"])
     changed = {**ask, "settings": replace(ask["settings"], embedded=50)}
     with pytest.raises(TypeError, match="NoneType"):

@@ -5,7 +5,7 @@ import pytest
 
 from fake_layer import FakeLayer
 from xinc.errors import FindingError
-from xinc.findings.choose import RULES, choose, choose_by, gallery, profiles
+from xinc.findings.section4.choose import RULES, choose, choose_by, gallery, profiles
 
 AREAS = np.array([2, 2, 0])
 

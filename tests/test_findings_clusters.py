@@ -9,9 +9,9 @@ import xarray as xr
 from fake_layer import FakeLayer
 from xinc.errors import FindingError
 from xinc.findings.analyses import Settings
-from xinc.findings.clusters import Embedding, clusters, embed, mixing, neighbour_entropy, neighbours_of, stack
-from xinc.findings.layouts import drawn, of_layer, of_layers, of_networks
-from xinc.findings.regions import Regions
+from xinc.findings.section4.clusters import Embedding, clusters, embed, mixing, neighbour_entropy, neighbours_of, stack
+from xinc.findings.section4.layouts import drawn, of_layer, of_layers, of_networks
+from xinc.findings.section4.regions import Regions
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(4), 32).reshape(8, 16)

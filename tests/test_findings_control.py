@@ -12,11 +12,11 @@ import torch
 import xarray as xr
 
 from fake_layer import FakeLayer
-from xinc.findings.grouping import baseline
-from xinc.findings.intensity import intensity
-from xinc.findings.motion import Flow, dis_flow, instance_speed, known_flow, motion
-from xinc.findings.objects import change, objects, stability
-from xinc.findings.regions import instances
+from xinc.findings.section4.grouping import baseline
+from xinc.findings.section4.intensity import intensity
+from xinc.findings.section4.motion import Flow, dis_flow, instance_speed, known_flow, motion
+from xinc.findings.section4.objects import change, objects, stability
+from xinc.findings.section4.regions import instances
 from xinc.signals.synthetic import Scene, scene
 
 FRAMES = (2, 3, 4, 5)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from click_free import one_line, xinc
 from tiny_runs import FRAMES, SIZE, clip, folder, runs
 from xinc.errors import CheckpointError, FindingError
-from xinc.findings import raft
-from xinc.findings.flows import Computed, chosen_flows, key_of, read_flows
-from xinc.findings.motion import Flow, dis_flow
-from xinc.findings.raft import Raft
+from xinc.findings.optical_flow import raft
+from xinc.findings.optical_flow.flows import Computed, chosen_flows, key_of, read_flows
+from xinc.findings.optical_flow.raft import Raft
 from xinc.findings.results import Results
+from xinc.findings.section4.motion import Flow, dis_flow
 
 NAMES = ("00000", "00001", "00002")
 

@@ -6,12 +6,12 @@ import torch
 import xarray as xr
 
 from fake_layer import FakeLayer
-from xinc.findings.distribution import edge_ratio, neurons_per_pixel, pixels_per_neuron, resampled
 from xinc.findings.finding import LayerLike
-from xinc.findings.grouping import baseline, deviation, grouping, score
-from xinc.findings.intensity import edges_of, intensity
-from xinc.findings.regions import Regions, grid
-from xinc.findings.sums import sums_of_cuts
+from xinc.findings.section4.distribution import edge_ratio, neurons_per_pixel, pixels_per_neuron, resampled
+from xinc.findings.section4.grouping import baseline, deviation, grouping, score
+from xinc.findings.section4.intensity import edges_of, intensity
+from xinc.findings.section4.regions import Regions, grid
+from xinc.findings.section4.sums import sums_of_cuts
 
 RNG = np.random.default_rng(0)
 
@@ -106,7 +106,7 @@ def test_baseline_finds_nothing_in_noise():
 def test_baseline_of_a_sample_in_chunks_is_that_of_the_same_neurons_at_once(monkeypatch: pytest.MonkeyPatch):
     layer = FakeLayer(RNG.normal(size=(9, 8, 16)))
     whole = baseline(layer, [halves((8, 16)), grid((8, 16), 2, 2)], shifts=3, shuffles=2, neurons=5)
-    monkeypatch.setattr("xinc.findings.grouping.CHUNK", 2 * 8 * 16)
+    monkeypatch.setattr("xinc.findings.section4.grouping.CHUNK", 2 * 8 * 16)
     parts = baseline(layer, [halves((8, 16)), grid((8, 16), 2, 2)], shifts=3, shuffles=2, neurons=5)
     assert whole.sizes == {"neuron": 5, "grouping": 2, "shift": 3, "shuffle": 2}
     xr.testing.assert_allclose(whole, parts, rtol=1e-4)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from fake_layer import FakeLayer
-from xinc.findings.distribution import neurons_per_pixel
-from xinc.findings.intensity import intensity
-from xinc.findings.moments import Resampled, groups_of, moments
-from xinc.findings.motion import Flow, motion
+from xinc.findings.section4.distribution import neurons_per_pixel
+from xinc.findings.section4.intensity import intensity
+from xinc.findings.section4.moments import Resampled, groups_of, moments
+from xinc.findings.section4.motion import Flow, motion
 
 RNG = np.random.default_rng(0)
 SIZE = (24, 40)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fake_layer import FakeLayer
-from xinc.findings.motion import Flow, _rolled, concentration, dis_flow, instance_speed, motion
+from xinc.findings.section4.motion import Flow, _rolled, concentration, dis_flow, instance_speed, motion
 
 RNG = np.random.default_rng(0)
 

@@ -6,7 +6,14 @@ import torch
 
 from fake_layer import FakeLayer
 from xinc.errors import FindingError
-from xinc.findings.objects import category_grouping, category_ratio, change, change_with_motion, objects, stability
+from xinc.findings.section4.objects import (
+    category_grouping,
+    category_ratio,
+    change,
+    change_with_motion,
+    objects,
+    stability,
+)
 from xinc.signals.clip import OTHER, Segment, Segments
 
 RNG = np.random.default_rng(0)

@@ -23,7 +23,7 @@ from xinc.models.recipe import SCHEDULES, Recipe
 from xinc.options import tables
 from xinc.options.page import page
 from xinc.options.schema import Option
-from xinc.workflow import Source
+from xinc.workflow.job import Source
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WORDS = ("", "many", "nan", "inf", "-inf", "1e400", "None", "[/b]", "\udcff", "9" * 5000, "1,,2", "1;2")

@@ -17,12 +17,12 @@ from click_free import one_line, xinc
 from tiny_runs import SIZE, clip
 from xinc.canvas import ablation
 from xinc.errors import FindingError, RunError, TraceError
-from xinc.findings.cutting import Part, check_free, fine_tune, size_of
-from xinc.findings.pruning import SCORES, Pruning, compare, order, pruned, scores, units_of
-from xinc.findings.spared import conclusion, rows, spared
+from xinc.findings.pruning.cutting import Part, check_free, fine_tune, size_of
+from xinc.findings.pruning.prune import SCORES, Pruning, compare, order, pruned, scores, units_of
+from xinc.findings.pruning.spared import conclusion, rows, spared
 from xinc.models.families import family
 from xinc.run import Run
-from xinc.show.pruning import Pruned, keep_figure
+from xinc.show.panels.pruning import Pruned, keep_figure
 from xinc.show.subjects import Subject
 
 NERV = {"fc_dim": 6, "levels": 4, "strides": (4, 2), "reduction": 1.5, "floor": 3}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from xinc.errors import FindingError
-from xinc.findings.regions import (
+from xinc.findings.section4.regions import (
     Clustering,
     Regions,
     gabor,

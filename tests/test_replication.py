@@ -11,15 +11,15 @@ import xinc
 from fake_layer import FakeLayer
 from xinc.errors import FindingError
 from xinc.findings.analyses import ANALYSES, Settings
-from xinc.findings.claims import CLAIMS, MIXING, Claim, Range
-from xinc.findings.clusters import clusters
-from xinc.findings.evidence import Evidence, Measured
 from xinc.findings.finding import LayerLike
-from xinc.findings.grouping import grouping
-from xinc.findings.moments import moments
-from xinc.findings.motion import Flow
-from xinc.findings.regions import Regions, grid_like, shuffled
-from xinc.findings.replication import COLUMNS, Replication, combine, mixing_of, replicate
+from xinc.findings.replication.claims import CLAIMS, MIXING, Claim, Range
+from xinc.findings.replication.evidence import Evidence, Measured
+from xinc.findings.replication.replicate import COLUMNS, Replication, combine, mixing_of, replicate
+from xinc.findings.section4.clusters import clusters
+from xinc.findings.section4.grouping import grouping
+from xinc.findings.section4.moments import moments
+from xinc.findings.section4.motion import Flow
+from xinc.findings.section4.regions import Regions, grid_like, shuffled
 from xinc.findings.statistics import Interval
 from xinc.signals.clip import OTHER, Clip, Segment, Segments
 

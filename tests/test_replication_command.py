@@ -20,10 +20,10 @@ from xinc.canvas.layer import Layer
 from xinc.errors import FindingError
 from xinc.findings.analyse import analyse
 from xinc.findings.analyses import Settings
-from xinc.findings.claims import CLAIMS, MIXING
-from xinc.findings.replication import COLUMNS, METHODS, Replication, replicate
-from xinc.findings.verdicts import Case, cases, count, records
-from xinc.show.replication import REPLICATION, cell, markdown, number, save, sentences
+from xinc.findings.replication.claims import CLAIMS, MIXING
+from xinc.findings.replication.replicate import COLUMNS, METHODS, Replication, replicate
+from xinc.findings.replication.verdicts import Case, cases, count, records
+from xinc.show.panels.replication import REPLICATION, cell, markdown, number, save, sentences
 from xinc.show.report import report
 from xinc.show.subjects import Subject, subjects
 from xinc.signals.clip import Segments

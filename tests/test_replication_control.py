@@ -10,17 +10,17 @@ import torch
 import xarray as xr
 
 from fake_layer import FakeLayer
-from xinc.findings.claims import CLAIMS
-from xinc.findings.distribution import edge_mask, pixels_per_neuron
-from xinc.findings.evidence import Evidence
 from xinc.findings.finding import LayerLike
-from xinc.findings.grouping import baseline, grouping
-from xinc.findings.intensity import edges_of
-from xinc.findings.moments import moments
-from xinc.findings.motion import instance_speed, known_flow
-from xinc.findings.objects import objects
-from xinc.findings.regions import gabor, grid_like, instances, rgb
-from xinc.findings.replication import combine
+from xinc.findings.replication.claims import CLAIMS
+from xinc.findings.replication.evidence import Evidence
+from xinc.findings.replication.replicate import combine
+from xinc.findings.section4.distribution import edge_mask, pixels_per_neuron
+from xinc.findings.section4.grouping import baseline, grouping
+from xinc.findings.section4.intensity import edges_of
+from xinc.findings.section4.moments import moments
+from xinc.findings.section4.motion import instance_speed, known_flow
+from xinc.findings.section4.objects import objects
+from xinc.findings.section4.regions import gabor, grid_like, instances, rgb
 from xinc.signals.synthetic import Scene, scene
 
 SIZE, FRAME, FRAMES = (48, 96), 3, (2, 3, 4, 5)

@@ -18,7 +18,7 @@ from tiny_runs import SIZE, clip, page_of_runs, runs
 from xinc.errors import RunError
 from xinc.run import Run, load
 from xinc.show import style
-from xinc.show.page import Picture, Table, written
+from xinc.show.page.html import Picture, Table, written
 from xinc.show.report import duration, report
 from xinc.show.subjects import signal_name, subjects
 

@@ -13,7 +13,7 @@ import xarray as xr
 import xinc
 from xinc.findings.analyse import analyse
 from xinc.findings.analyses import ANALYSES, Settings
-from xinc.findings.replication import Replication, replicate
+from xinc.findings.replication.replicate import Replication, replicate
 from xinc.run import Run
 from xinc.show.report import report
 from xinc.signals.clip import OTHER, Clip, Segment, Segments

@@ -13,14 +13,14 @@ from matplotlib.text import Text
 from torch import Tensor
 
 from fake_layer import FakeLayer
-from xinc.findings.choose import gallery
-from xinc.findings.clusters import clusters
-from xinc.findings.distribution import neurons_per_pixel, pixels_per_neuron
-from xinc.findings.grouping import grouping
-from xinc.findings.intensity import intensity
-from xinc.findings.motion import Flow, motion
-from xinc.findings.objects import objects
-from xinc.findings.regions import Clustering, grid_like, rgb
+from xinc.findings.section4.choose import gallery
+from xinc.findings.section4.clusters import clusters
+from xinc.findings.section4.distribution import neurons_per_pixel, pixels_per_neuron
+from xinc.findings.section4.grouping import grouping
+from xinc.findings.section4.intensity import intensity
+from xinc.findings.section4.motion import Flow, motion
+from xinc.findings.section4.objects import objects
+from xinc.findings.section4.regions import Clustering, grid_like, rgb
 from xinc.show import figures, style
 from xinc.show.figures.maps import neuron_name
 from xinc.show.figures.motion import colour_wheel, flow_colours

@@ -13,8 +13,8 @@ from xinc.findings.analyse import analyse
 from xinc.findings.results import FOLDER, Results
 from xinc.run import Run, fit
 from xinc.show import figures
-from xinc.show.exhibits import KINDS
-from xinc.show.gather import comparable, embedded, over_layers, pairs
+from xinc.show.panels.data import comparable, embedded, over_layers, pairs
+from xinc.show.panels.findings import KINDS
 from xinc.show.subjects import Subject, subjects
 
 
@@ -96,7 +96,7 @@ def test_positions_of_several_networks_are_kept_with_the_first(kept: list[Run], 
     assert dict.fromkeys(group["member"].values.tolist()) == dict.fromkeys(s.title for s in subjects(kept))
     assert Results(kept[1].path / FOLDER).get("embedding_networks/paper/head") is None
 
-    monkeypatch.setattr("xinc.findings.layouts.Layout.make", None)
+    monkeypatch.setattr("xinc.findings.section4.layouts.Layout.make", None)
     again, _ = embedded(subjects(kept), "embedding")
     ((one,), (two,)) = ((own["head"] for own in panels.values()) for panels in (first, again))
     np.testing.assert_array_equal(one["position"].values, two["position"].values)
@@ -118,7 +118,7 @@ def test_layers_are_shown_together(kept: list[Run], monkeypatch) -> None:
     data = panels["NeRV"]["all layers"]
     assert dict.fromkeys(data["layer"].values.tolist()) == {"block2": None, "head": None}
     (kind,) = [kind for kind in KINDS if kind.finding == "embedding_layers"]
-    monkeypatch.setattr("xinc.findings.layouts.Layout.make", None)
+    monkeypatch.setattr("xinc.findings.section4.layouts.Layout.make", None)
     exhibit = kind.exhibit(subjects(kept[:1]))
     assert exhibit is not None
     assert exhibit.says[0].startswith("In the NeRV, layers ")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xinc.show import story
+from xinc.show.sentences import findings as story
 
 
 def scores(**medians: float) -> xr.Dataset:

@@ -13,8 +13,8 @@ import torch
 
 from xinc.run import Run
 from xinc.signals.clip import Clip, Segment, Segments
-from xinc.workflow import Analysing, analyse_run
-from xinc.workflow import fit as fit_run
+from xinc.workflow.job import Analysing, analyse_run
+from xinc.workflow.job import fit as fit_run
 
 SIZE, FRAMES = (32, 64), 3
 ANALYSING = Analysing(

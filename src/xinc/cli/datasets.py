@@ -12,7 +12,7 @@ from xinc.cli.app import LOOK, app, say, stage
 from xinc.cli.tables import Json, keep, show
 
 if TYPE_CHECKING:
-    from xinc.signals.datasets import Row
+    from xinc.signals.datasets.catalogue import Row
 
 
 @app.command(rich_help_panel=LOOK)
@@ -32,7 +32,7 @@ def datasets(
 
     from rich.markup import escape
 
-    from xinc.signals.datasets import listing, summary
+    from xinc.signals.datasets.catalogue import listing, summary
 
     with stage("Reading") as progress:
         rows = listing(path, count, progress)

@@ -58,8 +58,8 @@ def import_(
     """Turn somebody else's checkpoint into a run. It is read as data: nothing that is in the file is executed."""
     from rich.markup import escape
 
-    from xinc.workflow import Source
     from xinc.workflow.importing import import_run, psnr_of_some
+    from xinc.workflow.job import Source
 
     source = Source(signal, as_size(size), every, start, count, annotations)
     run = import_run(checkpoint, family, source, out, as_options(settings), stage=stage)

@@ -37,7 +37,7 @@ def demo(
     ] = False,
 ) -> None:
     """Show what this is: fit a NeRV to a real clip and an FFN to its first frame, explain both, write a report."""
-    from xinc.workflow import demo_tasks, explain
+    from xinc.workflow.job import demo_tasks, explain
 
     done(explain(demo_tasks(quick), out, stage=stage, progress=True))
 
@@ -67,7 +67,7 @@ def explain(
     options: BothOptions = None,
 ) -> None:
     """Fit, trace, analyse and report on your own image, video or folder of frames."""
-    from xinc.workflow import Analysing, Fitting, Source, divided, explain, explain_tasks
+    from xinc.workflow.job import Analysing, Fitting, Source, divided, explain, explain_tasks
 
     if annotations is not None and len(signals) > 1:
         raise SignalError("--annotations belong to one signal; explain signals with annotations one by one")

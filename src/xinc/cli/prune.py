@@ -59,12 +59,12 @@ def prune(
 ) -> None:
     """Remove the neurons that contribute least: PSNR against the share removed, and the pruned network as a run."""
     from xinc.errors import FindingError
-    from xinc.findings.cutting import check_free, fine_tune
-    from xinc.findings.pruning import SCORES, Pruning, pruned
-    from xinc.findings.pruning import compare as compare_scores
-    from xinc.findings.spared import conclusion, rows, tuned_row
+    from xinc.findings.pruning.cutting import check_free, fine_tune
+    from xinc.findings.pruning.prune import SCORES, Pruning, pruned
+    from xinc.findings.pruning.prune import compare as compare_scores
+    from xinc.findings.pruning.spared import conclusion, rows, tuned_row
     from xinc.run import load
-    from xinc.show.pruning import keep_figure
+    from xinc.show.panels.pruning import keep_figure
 
     if side not in ("input", "output"):
         raise FindingError(f"--side {side} is no side of a layer; choose input or output")
@@ -113,7 +113,7 @@ def _readable(table: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
 
 def _sizes(whole: Run, smaller: Run, what: str) -> str:
     """What the network took, and what it takes now, in a line."""
-    from xinc.findings.cutting import size_of
+    from xinc.findings.pruning.cutting import size_of
 
     before, after = size_of(whole), size_of(smaller)
     psnr = [float(run.psnr().mean()) for run in (whole, smaller)]

@@ -50,12 +50,12 @@ def replicate(
     """
     from xinc.errors import TraceError
     from xinc.findings.analyses import Settings
-    from xinc.findings.flows import chosen_flows
-    from xinc.findings.replication import Replication
-    from xinc.findings.replication import replicate as measure
-    from xinc.findings.verdicts import by_claim, cases, records
+    from xinc.findings.optical_flow.flows import chosen_flows
+    from xinc.findings.replication.replicate import Replication
+    from xinc.findings.replication.replicate import replicate as measure
+    from xinc.findings.replication.verdicts import by_claim, cases, records
     from xinc.run import load
-    from xinc.show.replication import LEGEND, check_form, heading, lines, save, sentences
+    from xinc.show.panels.replication import LEGEND, check_form, heading, lines, save, sentences
 
     methods = as_names(method)
     if not methods:

@@ -65,7 +65,7 @@ def fit(
     options: Options = None,
 ) -> None:
     """Train a network to represent a signal; the same command goes on where an interrupted one stopped."""
-    from xinc.workflow import Fitting, Source, fit_signal
+    from xinc.workflow.job import Fitting, Source, fit_signal
 
     fitting = Fitting(model, seed, epochs, learning_rate, batch, frame, device, as_options(options))
     source = Source(signal, as_size(size), every, start, count, annotations)
@@ -108,7 +108,7 @@ def analyse(
     """Compute the findings of section 4 of the paper into results.zarr; what is there already is kept."""
     from xinc.findings.analyse import analyse
     from xinc.findings.analyses import Settings
-    from xinc.findings.flows import chosen_flows
+    from xinc.findings.optical_flow.flows import chosen_flows
     from xinc.run import load
 
     chosen = Settings(seed=seed).change(SET_FINDINGS.check(as_options(settings)))

@@ -34,9 +34,9 @@ def verify(
     file: Json = None,
 ) -> None:
     """Measure how well each method's maps predict ablation, and say which to trust; what is known already is kept."""
-    from xinc.findings.fidelity import Verification
-    from xinc.findings.fidelity import verify as measure
-    from xinc.findings.trust import conclusion, rows
+    from xinc.findings.fidelity.compare import Verification
+    from xinc.findings.fidelity.compare import verify as measure
+    from xinc.findings.fidelity.trust import conclusion, rows
     from xinc.run import load
 
     asked = Verification(as_names(method) or (), as_names(layers), neurons, as_frames(frames), seed, curves)

@@ -20,10 +20,10 @@ from xinc.canvas.layer import Layer
 from xinc.canvas.trace import Canvas, trace
 from xinc.errors import FindingError
 from xinc.findings.analyses import ANALYSES, CLUSTERING, CUTS, Scene, Settings
-from xinc.findings.flows import key_of
-from xinc.findings.layouts import LAYER, LAYOUTS, of_layer, of_layers
-from xinc.findings.motion import Flow
+from xinc.findings.optical_flow.flows import key_of
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
+from xinc.findings.section4.layouts import LAYER, LAYOUTS, of_layer, of_layers
+from xinc.findings.section4.motion import Flow
 from xinc.signals.clip import Clip
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ def analyse(
         methods: definitions of the maps.
         layers: names; all where None.
         frames: indices; :func:`default_frames` where None.
-        findings: keys of :data:`~xinc.findings.analyses.ANALYSES` and of :data:`~xinc.findings.layouts.LAYOUTS`; the
-            paper's where None, without layouts, which take UMAP some seconds. Frames for which one has no data (no
-            segments, no frame before) are left out; where none is left, so is the finding.
+        findings: keys of :data:`~xinc.findings.analyses.ANALYSES` and of
+            :data:`~xinc.findings.section4.layouts.LAYOUTS`; the paper's where None, without layouts, which take UMAP
+            some seconds. Frames for which one has no data (no segments, no frame before) are left out; where none is
+            left, so is the finding.
         settings: of all findings.
         flows: what is known to move, by frame; optical flow where a frame has none.
         progress: told of each step.

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from xinc.findings import choose, clusters, distribution, grouping, intensity, moments, motion, objects
 from xinc.findings.finding import Finding, LayerLike
-from xinc.findings.motion import Flow
-from xinc.findings.regions import Clustering, Regions, gabor, grid_like, instances, rgb
+from xinc.findings.section4 import choose, clusters, distribution, grouping, intensity, moments, motion, objects
+from xinc.findings.section4.motion import Flow
+from xinc.findings.section4.regions import Clustering, Regions, gabor, grid_like, instances, rgb
 from xinc.options.tables import FINDINGS
 from xinc.signals.clip import Clip
 

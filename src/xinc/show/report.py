@@ -15,14 +15,15 @@ import numpy as np
 from xinc.errors import RunError
 from xinc.findings.analyses import Settings
 from xinc.run import Run
-from xinc.show import figures, story, style
-from xinc.show.exhibits import KINDS, Exhibitor
-from xinc.show.fidelity import Trusted
+from xinc.show import figures, style
 from xinc.show.figures.maps import error_picture
 from xinc.show.figures.sheet import spoken
-from xinc.show.page import Drawing, Exhibit, Fit, Page, Picture, Table, View, render, written
-from xinc.show.pruning import Pruned
-from xinc.show.replication import REPLICATION
+from xinc.show.page.html import Drawing, Exhibit, Fit, Page, Picture, Table, View, render, written
+from xinc.show.panels.fidelity import Trusted
+from xinc.show.panels.findings import KINDS, Exhibitor
+from xinc.show.panels.pruning import Pruned
+from xinc.show.panels.replication import REPLICATION
+from xinc.show.sentences import findings as story
 from xinc.show.subjects import Subject, panels, signal_name, subjects
 
 Progress = Callable[[str, int, int], None]

@@ -89,7 +89,7 @@ def open(
     Raises:
         SignalError: the signal or its segments are missing, unreadable, empty, of mixed sizes, or do not fit in memory.
     """
-    from xinc.signals import datasets  # its readers are made of what is here
+    from xinc.signals.datasets import catalogue as datasets  # its readers are made of what is here
 
     choice = Choice(start, every, count)
     if video := datasets.find(path):

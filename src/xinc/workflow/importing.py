@@ -15,7 +15,7 @@ from xinc.models.checkpoints.importing import open_checkpoint
 from xinc.models.families import family
 from xinc.options.tables import IMPORTS
 from xinc.run import Run, import_checkpoint
-from xinc.workflow import Source
+from xinc.workflow.job import Source
 from xinc.workflow.stages import Stage, silent
 
 

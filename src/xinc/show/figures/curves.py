@@ -66,8 +66,8 @@ def groupings(panels: Panels) -> Figure:
     """Scores of all neurons for each grouping and layer (Fig. 4): boxes span quartiles, whiskers 5 to 95 %.
 
     Args:
-        panels: what :func:`xinc.findings.grouping.grouping` returns; where it has ``shifted (grouping,)``, the median
-            score of the same regions at other places, that is marked too.
+        panels: what :func:`xinc.findings.section4.grouping.grouping` returns; where it has ``shifted (grouping,)``,
+            the median score of the same regions at other places, that is marked too.
     """
     figure = style.new_figure(3.3)
     axes = figure.subplots()
@@ -125,7 +125,7 @@ def pixels_per_neuron(panels: Panels) -> Figure:
     """Share of the frame that each neuron represents, neurons sorted layer by layer (Fig. 6).
 
     Args:
-        panels: what :func:`xinc.findings.distribution.pixels_per_neuron` returns.
+        panels: what :func:`xinc.findings.section4.distribution.pixels_per_neuron` returns.
     """
     figure = style.new_figure(3.1)
     axes = figure.subplots()
@@ -146,7 +146,7 @@ def sorted_contributions(panels: Panels) -> Figure:
     """All contributions of a layer in descending order, relative to the largest (Fig. 18).
 
     Args:
-        panels: what :func:`xinc.findings.distribution.neurons_per_pixel` returns.
+        panels: what :func:`xinc.findings.section4.distribution.neurons_per_pixel` returns.
     """
     figure = style.new_figure(3.1)
     axes = figure.subplots()

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from xinc.findings.deletion import CEILING, ORDERS
-from xinc.findings.fidelity import RANDOM
+from xinc.findings.fidelity.compare import RANDOM
+from xinc.findings.fidelity.deletion import CEILING, ORDERS
 from xinc.show import style
 from xinc.show.figures.curves import beside, box
 from xinc.show.figures.pruning import LOOKS
@@ -36,7 +36,7 @@ def agreement(panels: Panels) -> Figure:
     """Correlation of single maps with ablation maps as boxes (quartiles; 5 to 95 %), and rank agreement of the totals.
 
     Args:
-        panels: Datasets of :attr:`xinc.findings.fidelity.Fidelity.compared`.
+        panels: Datasets of :attr:`xinc.findings.fidelity.compare.Fidelity.compared`.
     """
     series = [(f"{network}\n{spoken(name)}", data) for network, own in panels.items() for name, data in own.items()]
     methods = _names([data for _, data in series], "method")
@@ -88,7 +88,7 @@ def deletion(panels: Panels) -> Figure:
     """PSNR to the full picture without shares of a layer's neurons, ranked by totals or at random, an axes a layer.
 
     Args:
-        panels: Datasets of :attr:`xinc.findings.fidelity.Fidelity.deleted`.
+        panels: Datasets of :attr:`xinc.findings.fidelity.compare.Fidelity.deleted`.
     """
     series = [(f"{network} {spoken(name)}", data) for network, own in panels.items() for name, data in own.items()]
     rankings = _names([data for _, data in series], "ranking")

@@ -38,7 +38,7 @@ def gallery(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     """Representative contribution maps of each layer (Fig. 3).
 
     Args:
-        panels: what :func:`xinc.findings.choose.gallery` returns.
+        panels: what :func:`xinc.findings.section4.choose.gallery` returns.
         frames: each network's frame, ``(H, W, 3)`` in [0, 1].
     """
     rows: list[Row] = []
@@ -73,7 +73,7 @@ def intensity(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     """Each layer's heatmap, and its difference to the frame's intensity, beside a Sobel edge map (Fig. 5).
 
     Args:
-        panels: what :func:`xinc.findings.intensity.intensity` returns.
+        panels: what :func:`xinc.findings.section4.intensity.intensity` returns.
         frames: each network's frame, ``(H, W, 3)`` in [0, 1].
     """
     rows: list[Row] = []
@@ -108,7 +108,7 @@ def neurons_per_pixel(panels: Panels) -> Figure:
     """Which share of a layer's neurons represents each pixel, at each threshold (Fig. 7).
 
     Args:
-        panels: what :func:`xinc.findings.distribution.neurons_per_pixel` returns.
+        panels: what :func:`xinc.findings.section4.distribution.neurons_per_pixel` returns.
     """
     datasets = [data for layers in panels.values() for data in layers.values()]
     areas = [float(a) for a in datasets[0]["area"].values]

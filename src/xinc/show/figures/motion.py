@@ -45,7 +45,7 @@ def motion(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     """Optical flow and where each layer's contributions change (Fig. 9).
 
     Args:
-        panels: a row's title to what :func:`xinc.findings.motion.motion` returns for each layer.
+        panels: a row's title to what :func:`xinc.findings.section4.motion.motion` returns for each layer.
         frames: the later frame of each row, ``(H, W, 3)`` in [0, 1].
     """
     first = [next(iter(layers.values())) for layers in panels.values()]

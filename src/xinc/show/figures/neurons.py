@@ -69,7 +69,7 @@ def instances(panels: Panels) -> Figure:
     """What sampled neurons of each layer give to the instances of one frame (Fig. 8, left).
 
     Args:
-        panels: what :func:`xinc.findings.objects.objects` returns; of each rule one neuron is drawn.
+        panels: what :func:`xinc.findings.section4.objects.objects` returns; of each rule one neuron is drawn.
     """
     series = [(network, name, data) for network, layers in panels.items() for name, data in layers.items()]
     columns = min(len(series), 4)
@@ -171,7 +171,7 @@ def umap(data: xr.Dataset, maps: Mapping[tuple[str, int], Array], title: str = "
     """Neurons as points, like ones near each other, with the maps of some of them (Fig. 10).
 
     Args:
-        data: what :func:`xinc.findings.clusters.embed` returns, with ``member`` and ``index`` of each neuron.
+        data: what :func:`xinc.findings.section4.clusters.embed` returns, with ``member`` and ``index`` of each neuron.
         maps: ``(member, index)`` to ``(H, W)``, for the neurons whose maps are shown: at most ten, an even number.
         title: above the points.
     """
@@ -205,8 +205,8 @@ def umap_layers(panels: Panels) -> Figure:
     """Neurons of all layers of each network as points, coloured by layer (Fig. 10, over layers).
 
     Args:
-        panels: network to the one Dataset of its layers, as :meth:`xinc.findings.layouts.Layout.make` returns it, at
-            one frame.
+        panels: network to the one Dataset of its layers, as :meth:`xinc.findings.section4.layouts.Layout.make` returns
+            it, at one frame.
     """
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)

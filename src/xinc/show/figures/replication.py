@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from xinc.findings.claims import Claim
-from xinc.findings.verdicts import Case, by_claim
+from xinc.findings.replication.claims import Claim
+from xinc.findings.replication.verdicts import Case, by_claim
 from xinc.show import style
 from xinc.show.figures.sheet import spoken
 from xinc.show.subjects import FAMILIES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xinc.findings.claims import CLAIMS, MIXING, Claim
+from xinc.findings.replication.claims import CLAIMS, MIXING, Claim
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xinc.findings.deletion import CEILING, ORDERS
-from xinc.findings.fidelity import RANDOM, Fidelity
+from xinc.findings.fidelity.compare import RANDOM, Fidelity
+from xinc.findings.fidelity.deletion import CEILING, ORDERS
 from xinc.findings.statistics import Values
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xinc.errors import FindingError
 from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
-from xinc.findings.regions import Regions
+from xinc.findings.section4.regions import Regions
 from xinc.findings.statistics import permutation_p
 
 if TYPE_CHECKING:

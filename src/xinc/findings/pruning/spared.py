@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xinc.findings.cutting import alive, packed
-from xinc.findings.pruning import Losses
+from xinc.findings.pruning.cutting import alive, packed
+from xinc.findings.pruning.prune import Losses
 from xinc.run import Run
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def rows(curves: xr.Dataset, shares: Sequence[float] | None = None) -> list[dict
         shares: some of its shares; all where None.
 
     Returns:
-        Dicts with ``layer``, ``unit`` (a key of :data:`~xinc.findings.cutting.UNITS`), ``by``, ``fraction``,
+        Dicts with ``layer``, ``unit`` (a key of :data:`~xinc.findings.pruning.cutting.UNITS`), ``by``, ``fraction``,
         ``neurons`` (removed), ``psnr_unpruned``, ``psnr_signal`` (dB, mean over frames; None where infinite),
         ``parameters`` (not zero), ``bytes`` (compressed) and ``finetune`` (steps, 0).
     """

@@ -217,7 +217,7 @@ def neurons_per_pixel(panels: Panels) -> list[str]:
 
 def objects(panels: Panels) -> list[str]:
     """Fig. 8: whether instances of a category are treated alike, and whether shares stay over time."""
-    from xinc.findings.objects import category_ratio, stability
+    from xinc.findings.section4.objects import category_ratio, stability
     from xinc.findings.statistics import median
 
     def ratio(data: xr.Dataset) -> float:

@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from xinc.errors import FindingError
-from xinc.findings import raft
 from xinc.findings.finding import Array
-from xinc.findings.motion import Flow, FlowField
+from xinc.findings.optical_flow import raft
 from xinc.findings.results import fingerprint
+from xinc.findings.section4.motion import Flow, FlowField
 from xinc.signals.clip import Clip
 from xinc.signals.segments import common_stem
 
@@ -71,7 +71,7 @@ def chosen_flows(choice: str, clips: Sequence[Clip]) -> FlowsOf:
 
     Args:
         choice: a folder for :func:`read_flows`; ``"raft"``, ``"raft-small"`` or a file of weights for
-            :func:`xinc.findings.raft.load`.
+            :func:`xinc.findings.optical_flow.raft.load`.
         clips: whose flow will be asked for.
 
     Raises:

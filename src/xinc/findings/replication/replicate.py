@@ -18,11 +18,11 @@ from xinc.canvas.trace import trace
 from xinc.errors import FindingError
 from xinc.findings.analyse import Progress, analyse
 from xinc.findings.analyses import Settings
-from xinc.findings.claims import CLAIMS, MIXING, Claim
-from xinc.findings.clusters import mixing, stack
-from xinc.findings.evidence import Evidence, Measured
-from xinc.findings.flows import FlowsOf
+from xinc.findings.optical_flow.flows import FlowsOf
+from xinc.findings.replication.claims import CLAIMS, MIXING, Claim
+from xinc.findings.replication.evidence import Evidence, Measured
 from xinc.findings.results import fingerprint
+from xinc.findings.section4.clusters import mixing, stack
 from xinc.findings.statistics import Interval, interval, nanmean
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def combine(signals: Sequence[Measured], draws: int, seed: int) -> Interval:
 def mixing_of(members: Sequence[Evidence], layer: str) -> Measured | None:
     """Whether the neurons of several networks of one signal mix, by Gabor vectors (Fig. 10).
 
-    The statistic of :func:`xinc.findings.clusters.mixing`; its draws resample neurons.
+    The statistic of :func:`xinc.findings.section4.clusters.mixing`; its draws resample neurons.
 
     Returns:
         None for fewer than two networks, or where a layer has no neuron vectors.

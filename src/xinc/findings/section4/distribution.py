@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.findings.finding import Array, Finding, LayerLike, neuron_coords, numpy
-from xinc.findings.intensity import edges_of, intensity_of, relations
+from xinc.findings.section4.intensity import edges_of, intensity_of, relations
 
 if TYPE_CHECKING:
     import xarray as xr

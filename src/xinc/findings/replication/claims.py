@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from xinc.findings import evidence as by
-from xinc.findings.evidence import Evidence, Measure, Measured
+from xinc.findings.replication import evidence as by
+from xinc.findings.replication.evidence import Evidence, Measure, Measured
 from xinc.findings.statistics import Interval
 
 Where = Callable[[Evidence, str], bool]
@@ -299,4 +299,4 @@ MIXING = Claim(
     everywhere,
     ("clusters",),
 )
-"""The claim of Fig. 10: measured on all runs of a signal together (:func:`xinc.findings.replication.mixing_of`)."""
+"""The claim of Fig. 10: measured on all runs of a signal together (:func:`~.replicate.mixing_of`)."""

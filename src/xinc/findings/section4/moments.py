@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.findings.distribution import edge_mask
 from xinc.findings.finding import Array, Finding, LayerLike
-from xinc.findings.intensity import edges_of, intensity_of
-from xinc.findings.motion import MOVING, Flow
+from xinc.findings.section4.distribution import edge_mask
+from xinc.findings.section4.intensity import edges_of, intensity_of
+from xinc.findings.section4.motion import MOVING, Flow
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xinc.errors import FindingError
 from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
-from xinc.findings.regions import Regions, grid_like
+from xinc.findings.section4.regions import Regions, grid_like
 
 if TYPE_CHECKING:
     import xarray as xr

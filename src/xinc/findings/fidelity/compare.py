@@ -1,7 +1,8 @@
 """How well each method's maps predict ablation: the evidence for choosing one.
 
 For sampled neurons the map of each method is compared with the ablation map, pixel by pixel, and its total with the
-ablation's. For whole layers, neurons are removed in the order of a method's totals (:mod:`xinc.findings.deletion`).
+ablation's. For whole layers, neurons are removed in the order of a method's totals
+(:mod:`xinc.findings.fidelity.deletion`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import Canvas, trace
 from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, default_frames, known_frames
-from xinc.findings.deletion import ORDERS, SHARES, curves
+from xinc.findings.fidelity.deletion import ORDERS, SHARES, curves
 from xinc.findings.finding import Finding, numpy
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.findings.statistics import bootstrap, median, pearson, spearman

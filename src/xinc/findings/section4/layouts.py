@@ -15,9 +15,9 @@ import numpy as np
 
 from xinc.errors import FindingError
 from xinc.findings.analyses import Settings
-from xinc.findings.clusters import FINDING, NEIGHBOURS, Embedding, embed, mixing, neighbours_of, stack
 from xinc.findings.finding import Finding
 from xinc.findings.results import digest
+from xinc.findings.section4.clusters import FINDING, NEIGHBOURS, Embedding, embed, mixing, neighbours_of, stack
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,8 +46,8 @@ class Layout:
     Attributes:
         finding: what it asks.
         group: where the results keep it.
-        members: name of a layer or network to its Dataset of :func:`xinc.findings.clusters.clusters` at one frame, as
-            the results keep it.
+        members: name of a layer or network to its Dataset of :func:`~.clusters.clusters` at one frame, as the results
+            keep it.
         neighbours: UMAP's ``n_neighbors``.
     """
 
@@ -115,7 +115,7 @@ class Layout:
 
 
 def drawn(vectors: xr.Dataset, most: int, seed: int) -> xr.Dataset:
-    """All neurons of :func:`xinc.findings.clusters.stack`, or, beyond ``most``, of each member at most an equal share.
+    """All neurons of :func:`~.clusters.stack`, or, beyond ``most``, of each member at most an equal share.
 
     A member with fewer neurons than its share keeps all of them, and leaves the rest of the share unused.
     """

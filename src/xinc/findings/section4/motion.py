@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.findings.finding import Array, Finding, LayerLike, as_image, numpy
-from xinc.findings.intensity import edges_of, intensity_of
-from xinc.findings.regions import LUMA
+from xinc.findings.section4.intensity import edges_of, intensity_of
+from xinc.findings.section4.regions import LUMA
 from xinc.findings.statistics import partial_correlation, pearson, permutation_p, spearman
 from xinc.signals.synthetic import Scene
 

@@ -24,8 +24,8 @@ from torch import Tensor
 from xinc.canvas.trace import trace
 from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, known_frames
-from xinc.findings.cutting import Indices, Part, alive, packed, prune
 from xinc.findings.finding import Finding
+from xinc.findings.pruning.cutting import Indices, Part, alive, packed, prune
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.models.base import INR, decibels
 from xinc.run import Run
@@ -55,7 +55,7 @@ class Pruning:
 
     Attributes:
         layer: name.
-        unit: what goes together, a key of :data:`xinc.findings.cutting.UNITS`.
+        unit: what goes together, a key of :data:`xinc.findings.pruning.cutting.UNITS`.
         frames: over which scores and losses are averaged; :func:`~xinc.findings.analyse.default_frames` where None.
         seed: of the score ``random``.
     """

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
-from xinc.show import figures, story
+from xinc.show import figures
 from xinc.show.figures.sheet import Panels, spoken
-from xinc.show.gather import (
+from xinc.show.page.html import Drawing, Exhibit, Table
+from xinc.show.panels.data import (
     Frames,
     Gathered,
     embedded,
@@ -23,7 +24,7 @@ from xinc.show.gather import (
     whole,
     with_baseline,
 )
-from xinc.show.page import Drawing, Exhibit, Table
+from xinc.show.sentences import findings as story
 from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _neurons_row(data: xr.Dataset) -> dict[str, Any]:
 
 
 def _objects_row(data: xr.Dataset) -> dict[str, Any]:
-    from xinc.findings.objects import category_grouping, stability
+    from xinc.findings.section4.objects import category_grouping, stability
     from xinc.findings.statistics import median
 
     share = data["share"].values

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xinc.errors import FindingError
-from xinc.findings.claims import Claim
-from xinc.findings.replication import remembered
-from xinc.findings.verdicts import Case, by_claim, cases, count, records
-from xinc.show import story
+from xinc.findings.replication.claims import Claim
+from xinc.findings.replication.replicate import remembered
+from xinc.findings.replication.verdicts import Case, by_claim, cases, count, records
 from xinc.show.figures.replication import forest, methods_of, name_of, verdicts
 from xinc.show.figures.sheet import signed
-from xinc.show.page import Drawing, Exhibit, Table
+from xinc.show.page.html import Drawing, Exhibit, Table
+from xinc.show.sentences import findings as story
 from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:

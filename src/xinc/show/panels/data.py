@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xinc.errors import FindingError
-from xinc.findings.layouts import Layout, of_layer, of_layers, of_networks
 from xinc.findings.results import fingerprint
+from xinc.findings.section4.layouts import Layout, of_layer, of_layers, of_networks
 from xinc.show.figures.sheet import Array, Panels
 from xinc.show.subjects import Subject, panels
 

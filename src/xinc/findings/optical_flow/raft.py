@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from xinc.errors import CheckpointError, FindingError
 from xinc.findings.finding import Array
-from xinc.findings.motion import Flow, there_and_back
 from xinc.findings.results import fingerprint
+from xinc.findings.section4.motion import Flow, there_and_back
 from xinc.models.checkpoints.tensors import read_file, weights_in
 
 NAMES: Mapping[str, str] = MappingProxyType({"raft": "raft_large", "raft-small": "raft_small"})
@@ -48,7 +48,7 @@ class Raft:
 
     @torch.inference_mode()
     def __call__(self, previous: Tensor | Array, current: Tensor | Array) -> Flow:
-        """Flow into the later frame, with what it uncovers, as :func:`xinc.findings.motion.dis_flow` gives it.
+        """Flow into the later frame, with what it uncovers, as :func:`xinc.findings.section4.motion.dis_flow` gives it.
 
         Args:
             previous: ``(3, H, W)`` in [0, 1], the earlier frame.

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xinc.findings.deletion import CEILING, area
-from xinc.findings.fidelity import DELETION, FINDING, Fidelity
-from xinc.findings.trust import conclusion, rows
+from xinc.findings.fidelity.compare import DELETION, FINDING, Fidelity
+from xinc.findings.fidelity.deletion import CEILING, area
+from xinc.findings.fidelity.trust import conclusion, rows
 from xinc.show.figures.fidelity import agreement, deletion
 from xinc.show.figures.sheet import spoken
-from xinc.show.page import Drawing, Exhibit, Table
+from xinc.show.page.html import Drawing, Exhibit, Table
 from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xinc.errors import RunError
-from xinc.findings.pruning import GROUP, SCORES, joined
+from xinc.findings.pruning.prune import GROUP, SCORES, joined
+from xinc.findings.pruning.spared import conclusion, rows, spared
 from xinc.findings.results import FOLDER, Results
-from xinc.findings.spared import conclusion, rows, spared
 from xinc.run import Run
 from xinc.show import style
 from xinc.show.figures.pruning import pruning
 from xinc.show.figures.sheet import Panels, spoken
-from xinc.show.page import Drawing, Exhibit, Table
+from xinc.show.page.html import Drawing, Exhibit, Table
 from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:

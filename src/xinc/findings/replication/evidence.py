@@ -1,4 +1,4 @@
-"""Statistics of a run with their bootstrap draws: what the claims of :mod:`xinc.findings.claims` are measured by.
+"""Statistics of a run with their bootstrap draws: what claims are measured by.
 
 A measurement is one number for all neurons and one for each bootstrap resample of them, so that several signals can be
 combined and the whole uncertainty carried along.
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xinc.findings import objects
 from xinc.findings.finding import Array
-from xinc.findings.moments import Resampled
+from xinc.findings.section4 import objects
+from xinc.findings.section4.moments import Resampled
 from xinc.findings.statistics import nanmean
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Which maps to trust: every method against ablation."""

@@ -1,0 +1,1 @@
+"""What moved between two frames, from elsewhere than DIS: files, or RAFT."""
