@@ -555,7 +555,7 @@ def test_the_command_without_curves(run: Run) -> None:
         (("--layers", "block9"), "'block9'"),
         (("--frames", "99"), "99"),
         (("--frames", "x"), "'x' is not a frame"),
-        (("--neurons", "0"), "sample at least 1"),
+        (("--neurons", "0"), "neurons cannot be 0"),
     ],
 )
 def test_bad_input_gets_one_line(arguments: tuple[str, ...], words: str, fitted: Path) -> None:

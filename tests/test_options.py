@@ -14,8 +14,8 @@ import xinc as package
 from click_free import one_line, xinc
 from xinc import models
 from xinc.errors import FindingError, ModelError
-from xinc.findings import choose
 from xinc.findings.analyses import Settings
+from xinc.findings.section4 import choose
 from xinc.models.base import ACTIVATIONS, LAYOUTS, OUTPUTS
 from xinc.models.families import FAMILIES
 from xinc.models.networks.nerv import ENCODINGS

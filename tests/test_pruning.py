@@ -301,13 +301,13 @@ def test_the_page_on_pruning_runs(fitted: Path, monkeypatch: pytest.MonkeyPatch)
     ("arguments", "words"),
     [
         (("--layer", "block9"), "no layer is called 'block9'"),
-        (("--layer", "block2", "--fraction", "1.5"), "fraction 1.5"),
+        (("--layer", "block2", "--fraction", "1.5"), "fraction cannot be 1.5"),
         (("--layer", "block2", "--fraction", "0"), "fraction 0 "),
         (("--layer", "block2", "--fraction", "0.001"), "is none; give at least 0.0"),
         (("--layer", "block2", "--by", "beauty"), "no score is called 'beauty'"),
         (("--layer", "block2", "--frames", "99"), "99"),
         (("--layer", "block2", "--whole", "--side", "left"), "--side left"),
-        (("--layer", "block2", "--finetune", "-3"), "--finetune -3"),
+        (("--layer", "block2", "--finetune", "-3"), "finetune cannot be -3"),
     ],
 )
 def test_bad_input_gets_one_line(arguments: tuple[str, ...], words: str, fitted: Path) -> None:
