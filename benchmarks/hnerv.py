@@ -30,7 +30,7 @@ import torch
 import xinc
 from engine import AREAS, groupings
 from xinc.models.checkpoints.importing import import_network, open_checkpoint
-from xinc.models.checkpoints.tensors import EMBEDDINGS
+from xinc.models.checkpoints.names import EMBEDDINGS
 
 
 def seconds(call: Callable[[], Any], repeats: int = 1) -> float:

@@ -23,8 +23,8 @@ from xinc import models
 from xinc.errors import CheckpointError, ModelError
 from xinc.models.base import INR, OUTPUTS, coordinates
 from xinc.models.checkpoints.convnext import ConvNeXt
+from xinc.models.checkpoints.files import read_file
 from xinc.models.checkpoints.importing import import_network, open_checkpoint
-from xinc.models.checkpoints.tensors import read_file
 from xinc.models.networks.siren import Sine
 from xinc.run import import_checkpoint, load
 from xinc.signals.clip import Clip
@@ -93,7 +93,7 @@ def test_code_in_older_formats_does_not_run(tmp_path: Path, protocol: int, conte
         torch.save({"state_dict": Touch(marker)}, path, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
     else:
         path.write_bytes(pickle.dumps(Touch(marker), protocol=protocol))
-    with pytest.raises(CheckpointError, match="cannot be read as tensors"):
+    with pytest.raises(CheckpointError, match=r"cannot be read as tensors|holds a whole object"):
         open_checkpoint(path)
     assert not marker.exists()
 
@@ -479,7 +479,7 @@ def test_files_that_are_no_checkpoints(tmp_path: Path, nerv: INR) -> None:
     whole = (tmp_path / "cut.pth").read_bytes()
     for content in (b"", b"\x89PNG\r\n", whole[: len(whole) // 2]):
         (tmp_path / "cut.pth").write_bytes(content)
-        with pytest.raises(CheckpointError, match="cannot be read as tensors"):
+        with pytest.raises(CheckpointError, match=r"cannot be read as tensors|an empty file|a picture or video"):
             open_checkpoint(tmp_path / "cut.pth")
     (tmp_path / "m.safetensors").write_bytes(b"\0" * 20)
     with pytest.raises(CheckpointError, match="cannot be read as tensors"):

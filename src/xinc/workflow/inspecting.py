@@ -20,8 +20,8 @@ from xinc.canvas.network.recorder import record, unwrapped
 from xinc.canvas.survey import LayerSurvey, recording_bytes, survey
 from xinc.errors import CheckpointError, ModelError, TraceError
 from xinc.models.base import INR, count_parameters
+from xinc.models.checkpoints.files import IN_FOLDERS
 from xinc.models.checkpoints.importing import Checkpoint, open_checkpoint, outline
-from xinc.models.checkpoints.tensors import IN_FOLDERS
 from xinc.run import load
 from xinc.signals.reading import memory
 

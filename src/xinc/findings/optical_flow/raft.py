@@ -19,7 +19,8 @@ from xinc.errors import CheckpointError, FindingError
 from xinc.findings.finding import Array
 from xinc.findings.results import fingerprint
 from xinc.findings.section4.motion import Flow, there_and_back
-from xinc.models.checkpoints.tensors import read_file, weights_in
+from xinc.models.checkpoints.files import read_file
+from xinc.models.checkpoints.names import weights_in
 
 NAMES: Mapping[str, str] = MappingProxyType({"raft": "raft_large", "raft-small": "raft_small"})
 """How a user calls a network, and how torchvision does."""

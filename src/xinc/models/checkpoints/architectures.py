@@ -15,13 +15,11 @@ from torch import Tensor
 from xinc.errors import CheckpointError
 from xinc.models.base import ACTIVATIONS, LAYOUTS, Config
 from xinc.models.checkpoints.convnext import encoder_from
-from xinc.models.checkpoints.tensors import EMBEDDINGS, dequantise
+from xinc.models.checkpoints.names import EMBEDDINGS, Weights, listing
 from xinc.models.networks.ffn import FFNConfig
 from xinc.models.networks.hnerv import HNeRVConfig
 from xinc.models.networks.nerv import ENCODINGS, NeRVConfig
 from xinc.models.networks.siren import SirenConfig
-
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,6 @@ def _chain(weights: Weights, target: str) -> Weights:
 def _left_over(weights: Weights, used: Iterable[str]) -> None:
     if rest := sorted(set(weights) - set(used)):
         raise CheckpointError(f"nothing is known of {listing(rest)}")
-
-
-def listing(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    names = list(names)
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _read_mlp(weights: Weights, inputs: int, others: Iterable[str] = ()) -> list[int]:
@@ -267,8 +259,8 @@ READERS: dict[str, Reader] = {"ffn": read_ffn, "siren": read_siren, "nerv": read
 """How the weights of each family are read; frames ``(T, 3, H, W)`` give the size and number of frames."""
 
 
-def guess_family(weights: dict[str, Any]) -> str | None:
-    """The family whose names a file has, None if of none."""
+def guess_family(weights: Weights) -> str | None:
+    """The family whose names and shapes the weights have, None if of none."""
     names = set(weights)
     if "positional_encoding.B" in names:
         return "ffn"
@@ -277,9 +269,59 @@ def guess_family(weights: dict[str, Any]) -> str | None:
         return "hnerv" if embedded else "nerv"
     if "layers.0.conv.conv.weight" in names:
         return "nerv"
-    tensors = {name: dequantise(value) for name, value in weights.items()}
-    layers = layers_of(tensors)
-    return "siren" if layers and tensors[layers[0][0]].shape[1] == 2 and tensors[layers[-1][0]].shape[0] == 3 else None
+    if kin(weights) is not None:
+        return None
+    layers = layers_of(weights)
+    return "siren" if layers and weights[layers[0][0]].shape[1] == 2 and len(weights[layers[-1][0]]) == 3 else None
+
+
+def kin(weights: Weights) -> str | None:
+    """What kind of network weights are that are of no family here, where names, types or shapes tell it."""
+    names = " ".join(weights)
+    if any(value.is_complex() for value in weights.values()) or re.search(r"\bscale_0\b|\bfreqs\.weight\b", names):
+        return "a WIRE: its layers are Gabor wavelets, with complex weights or scales of their own"
+    if re.search(r"\bfilters\.\d+\.(linear\.)?weight\b", names):
+        heads = {name.split(".")[1] for name in weights if name.startswith("output_linear.")}
+        outputs = f", {len(heads)} outputs" if heads else ""
+        return (
+            f"a multiplicative filter network, such as BACON: {_values(weights, 'filters.')} enter its filters{outputs}"
+        )
+    if re.search(r"\blayers_xyz\b|\bfc_alpha\b|\balpha_linear\b|\bpts_linears\b", names):
+        parts = sorted({name.partition(".")[0] for name in weights if re.search("coarse|fine", name.partition(".")[0])})
+        several = f"{len(parts)} radiance fields ({', '.join(parts)})" if len(parts) > 1 else "a radiance field"
+        return f"{several}, such as NeRF's: points and directions in space become density and colour"
+    layers = layers_of(weights)
+    if not layers:
+        return None
+    first, last = (weights[layers[end][0]] for end in (0, -1))
+    shapes = [tuple(weights[name].shape) for name, _ in layers]
+    chained = len(layers) > 1 and all(a[0] == b[1] for a, b in pairwise(shapes))
+    if chained and (first.shape[1], len(last)) != (2, 3):
+        return (
+            f"a chain of {len(layers)} linear layers from {_counted(first.shape[1], 'value')} to "
+            f"{_counted(len(last), 'value')}; a picture's leads from 2 coordinates to 3 colours"
+        )
+    bias = weights.get(layers[0][1])
+    if chained and bias is not None and float(bias.abs().max()) > FINER_BIAS:
+        return (
+            f"perhaps a FINER, whose names are a SIREN's: its first biases reach {float(bias.abs().max()):.1f}, "
+            f"a SIREN's begin within {2**-0.5:.2f}"
+        )
+    return None
+
+
+FINER_BIAS = 3.0
+"""First biases beyond this are not a SIREN's, which begin within 0.71 and move little; FINER draws them from ±20."""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _values(weights: Weights, prefix: str) -> str:
+    """How many values enter the first layer of that name."""
+    first = next(value for name, value in weights.items() if name.startswith(prefix) and value.ndim == 2)
+    return _counted(int(first.shape[1]), "value")
 
 
 def picture_size(name: str, weights: Weights, aspect: float) -> tuple[int, int] | None:

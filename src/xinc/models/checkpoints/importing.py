@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from xinc.errors import CheckpointError, ModelError
 from xinc.models.base import INR, OUTPUTS, Config, Pixelwise, decibels
-from xinc.models.checkpoints.architectures import READERS, Reading, decoder_shape, guess_family, listing, picture_size
-from xinc.models.checkpoints.tensors import EMBEDDINGS, dequantise, is_quantised, read_file, weights_in
+from xinc.models.checkpoints.architectures import READERS, Reading, decoder_shape, guess_family, kin, picture_size
+from xinc.models.checkpoints.files import read_file
+from xinc.models.checkpoints.names import EMBEDDINGS, dequantise, is_quantised, listing, networks_in, plain, weights_in
 from xinc.models.families import family
 from xinc.options.tables import IMPORTS
 
@@ -62,6 +63,21 @@ class Checkpoint:
     def family(self) -> str | None:
         """The family whose names the weights have, None if of none."""
         return guess_family(self.weights)
+
+    def check_finite(self) -> None:
+        """Whether all weights are numbers.
+
+        Raises:
+            CheckpointError: some are not; no picture can be made of them.
+        """
+        bad = {name: int((~value.isfinite()).sum()) for name, value in self.weights.items()}
+        bad = {name: count for name, count in bad.items() if count}
+        if bad:
+            told = listing(f"{name} ({count})" for name, count in bad.items())
+            raise CheckpointError(
+                f"{self.path} holds values that are no finite numbers: {told}; "
+                "its training diverged, or the file is damaged: take an earlier checkpoint"
+            )
 
     def picture_size(self, name: str, aspect: float) -> tuple[int, int] | None:
         """Size of the frames that the network makes; see :func:`xinc.models.checkpoints.architectures.picture_size`.
@@ -114,7 +130,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         notes.append(f"{quantised} tensors were stored in 8 bits with minimum and scale")
     if skipped:
         notes.append(f"objects that are no tensors were left out, nothing was executed: {listing(skipped)}")
-    return Checkpoint(path, {name: dequantise(value) for name, value in stored.items()}, tuple(notes))
+    weights, done = plain({name: dequantise(value) for name, value in stored.items()})
+    if len(others := networks_in(content)) > 1:
+        notes.append(f"it holds {len(others)} networks: {listing(others)}")
+    return Checkpoint(path, weights, (*notes, *done))
 
 
 def import_network(
@@ -137,6 +156,7 @@ def import_network(
     """
     row = family(name)
     known = IMPORTS[name].check(settings or {})
+    checkpoint.check_finite()
     with _told_of(checkpoint, name):
         reading = READERS[name](checkpoint.weights, frames)
     configs = list(dict.fromkeys(_with(config, **known) for config in reading.configs))
@@ -178,10 +198,12 @@ def outline(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Outl
         ModelError: the network does not make frames of that size.
     """
     name = checkpoint.family
+    checkpoint.check_finite()
     if name is None:
+        what = kin(checkpoint.weights)
         raise CheckpointError(
-            f"{checkpoint.path} has names of no known family ({listing(checkpoint.weights)}); its module can be "
-            "inspected and traced itself: package.module:name"
+            (f"it is {what}" if what else f"it has names of no known family ({listing(checkpoint.weights)})")
+            + "; its module can be inspected and traced itself: package.module:name"
         )
     wanted = checkpoint.frame_size(name, size or VIDEO, size) or ANY_SIZE
     count = next((len(checkpoint.weights[n]) for n in EMBEDDINGS if n in checkpoint.weights), 1)
@@ -263,7 +285,8 @@ def _told_of(checkpoint: Checkpoint, name: str) -> Iterator[None]:
         yield
     except CheckpointError as fault:
         found = checkpoint.family
-        looks = f"it has {', '.join(list(checkpoint.weights)[:3])}, ..."
+        what = kin(checkpoint.weights)
+        looks = f"it looks like {what}" if what else f"it has {', '.join(list(checkpoint.weights)[:3])}, ..."
         if found not in (None, name):
             looks = f"it looks like a {found}; try --as {found}"
         raise CheckpointError(f"{checkpoint.path} is not a {name} that can be read: {fault} ({looks})") from None
