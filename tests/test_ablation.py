@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import tiny_networks as tiny
-from xinc.canvas.ablation import ablation, removed
+from xinc.canvas.ablation import ablation, remover
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.trace import trace
@@ -80,10 +80,10 @@ def test_reductions_equal_those_of_all_maps(network: tuple[torch.nn.Module, Tens
 
 def test_many_neurons_at_once(network: tuple[torch.nn.Module, Tensor, Plan]) -> None:
     module, values, plan = network
-    for position, stage in enumerate(plan.stages):
+    for stage in plan.stages:
         chosen = list(range(0, stage.neurons, 2))
         wanted = plan.output - tiny.loss_by_hand(module, values, plan, stage, chosen)
-        torch.testing.assert_close(removed(plan, position, chosen), wanted, rtol=0, atol=1e-12)
+        torch.testing.assert_close(remover(plan, stage.name)(chosen), wanted, rtol=0, atol=1e-12)
 
 
 def test_small_changes_keep_their_digits_in_single_precision() -> None:

@@ -11,23 +11,15 @@ from torch import Tensor
 
 import tiny_networks as tiny
 from xinc.canvas.exact import bands as transport
-from xinc.canvas.exact.exact import (
-    PixelStream,
-    TransportStream,
-    bias_row,
-    exact,
-    linearisation,
-    residual,
-    signed_region_sums,
-)
+from xinc.canvas.exact.exact import PixelStream, TransportStream, exact
 from xinc.canvas.exact.jacobian import Jacobian
-from xinc.canvas.exact.tail import TailStream
+from xinc.canvas.exact.tail import ConvolutionTail, TailStream, tail_of
 from xinc.canvas.network.chain import read_plan
-from xinc.canvas.network.plan import Plan, shuffle
+from xinc.canvas.network.linear_ops import shuffle
+from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.recorder import record
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Pass
-from xinc.errors import TraceError
 
 Network = tuple[torch.nn.Module, Tensor, Plan]
 
@@ -64,6 +56,28 @@ def test_the_oracle_can_fail(wrong: str) -> None:
     assert (made - turned).abs().max() > 1e-3 * made.abs().max()
 
 
+def transported(plan: Plan, position: int, change: Tensor) -> Tensor:
+    """``D y`` of a change of a layer's output, ``(colours, H, W)``."""
+    tail = tail_of(plan, position, None, "tangent")
+    return (tail.whole(change[None]) if isinstance(tail, ConvolutionTail) else tail(change[None]))[0]
+
+
+def linearisation(plan: Plan, position: int) -> Tensor:
+    """``D y`` of a layer's whole output: the sum of all terms and of the bias."""
+    stage = plan.stages[position]
+    if stage.kind == "linear":
+        return transported(plan, position, torch.nn.functional.linear(stage.input, stage.weight, stage.bias))
+    whole = torch.nn.functional.conv2d(stage.input[None], stage.weight, stage.bias, padding=stage.padding)[0]
+    return transported(plan, position, whole)
+
+
+def bias_row(plan: Plan, position: int) -> Tensor:
+    stage = plan.stages[position]
+    if stage.kind == "linear":
+        return transported(plan, position, stage.bias_or_zero.expand(len(stage.input), -1))
+    return transported(plan, position, stage.bias_or_zero[:, None, None].expand(-1, *stage.input.shape[1:]))
+
+
 def test_terms_and_bias_make_the_linearisation(network: Network) -> None:
     _, _, plan = network
     for position, stage in enumerate(plan.stages):
@@ -81,8 +95,8 @@ def test_the_last_layer_is_the_true_addend() -> None:
 
 def test_contributions_leave_nothing_of_the_traced_values(network: Network) -> None:
     _, _, plan = network
-    for position in range(len(plan.stages)):
-        assert residual(plan, position).abs().max() < 1e-12
+    for stage in plan.stages:
+        assert plan.residual(stage.name).abs().max() < 1e-12
 
 
 def test_a_residual_shows_a_plan_that_was_misread() -> None:
@@ -90,21 +104,17 @@ def test_a_residual_shows_a_plan_that_was_misread() -> None:
     wrong = plan.stages[0].__class__(**{**plan.stages[0].__dict__, "upscale": (1, 4)})
     mistaken = Plan((wrong, *plan.stages[1:]), plan.size, plan.output)
     with pytest.raises(RuntimeError):
-        residual(mistaken, 0)
+        mistaken.residual(wrong.name)
     lost = plan.stages[0].__class__(**{**plan.stages[0].__dict__, "bias": None})
-    assert residual(Plan((lost, *plan.stages[1:]), plan.size, plan.output), 0).abs().max() > 1e-3
+    assert Plan((lost, *plan.stages[1:]), plan.size, plan.output).residual(lost.name).abs().max() > 1e-3
 
 
-def test_signed_sums_over_regions_of_all_neurons(network: Network) -> None:
+def test_pulling_back_pairs_a_cotangent_with_every_term(network: Network) -> None:
     _, _, plan = network
-    labels = np.arange(plan.size[0] * plan.size[1]).reshape(plan.size) % 4 - 1
-    inside = torch.from_numpy(np.stack([labels == g for g in range(3)])).double()
-    for position, stage in enumerate(plan.stages):
-        terms = TailStream(plan, position, "tangent").coloured(range(stage.neurons))
-        wanted = torch.einsum("kchw,ghw->kgc", terms, inside)
-        torch.testing.assert_close(signed_region_sums(plan, position, labels), wanted, rtol=0, atol=1e-12)
-    with pytest.raises(TraceError, match="resize"):
-        signed_region_sums(plan, 0, labels[1:])
+    for stage in plan.stages:
+        cotangents = torch.randn(2, *stage.shape, dtype=stage.values.dtype)
+        terms = stage.terms(range(stage.neurons)).flatten(1)
+        torch.testing.assert_close(stage.pull(cotangents), cotangents.flatten(1) @ terms.T, rtol=0, atol=1e-11)
 
 
 SHAPES = {

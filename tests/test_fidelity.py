@@ -31,7 +31,7 @@ from xinc.findings.analyse import analyse
 from xinc.findings.fidelity import compare as fidelity
 from xinc.findings.fidelity import deletion
 from xinc.findings.fidelity.compare import Compared, Fidelity, Verification, compare, summary, verify
-from xinc.findings.fidelity.deletion import ORDERS, SHARES, area, curves, psnr_without
+from xinc.findings.fidelity.deletion import ORDERS, SHARES, area, curves
 from xinc.findings.fidelity.trust import conclusion, rows
 from xinc.run import Run
 from xinc.show import report as page
@@ -225,19 +225,12 @@ def test_curves_equal_networks_whose_weights_were_zeroed(network: tuple[nn.Modul
         assert made[:, at] == pytest.approx(by_hand, abs=1e-6)
 
 
-def test_removing_several_and_nothing() -> None:
-    module, values, plan = tiny.decoder()
-    assert psnr_without(plan, "block1", []) == float("inf")
-    wanted = without(module, values, plan, "block1", [2, 7, 11])
-    assert psnr_without(plan, "block1", np.array([2, 7, 11])) == pytest.approx(wanted, abs=1e-6)
-
-
 def test_layers_off_the_chain_have_curves() -> None:
     network = rules.Refused()
     plan = package.trace(network, rules.image().float(), method="exact").plan
-    (branch,) = (one for one in plan.branches if one.name == "a")
-    made = curves(plan, "a", np.arange(branch.neurons, dtype=np.float64))
-    weight = network.get_parameter(f"{branch.module}.weight")
+    layer = plan.layer("a")
+    made = curves(plan, "a", np.arange(layer.neurons, dtype=np.float64))
+    weight = network.get_parameter(f"{layer.module}.weight")
     with torch.no_grad():
         weight.zero_()
         left = package.trace(network, rules.image().float(), method="exact").output

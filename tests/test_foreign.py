@@ -14,13 +14,14 @@ from torch.overrides import TorchFunctionMode
 
 import xinc
 from foreign_models import ZOO, Specimen, one_thread, specimen
-from xinc.canvas.ablation import ablation
+from xinc.canvas.ablation import ablation, remover
 from xinc.canvas.exact import replay as foreign
 from xinc.canvas.exact.exact import exact
 from xinc.canvas.exact.probed import build_table
-from xinc.canvas.exact.replay import AblationStream, ExactStream, removed, residual, signed_region_sums
+from xinc.canvas.exact.replay import AblationStream, ExactStream
 from xinc.canvas.network.chain import read_plan
-from xinc.canvas.network.plan import Branch, Plan
+from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.recorder import record
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Pass
@@ -80,11 +81,11 @@ def entries(layer: Any, name: str, weight: Tensor, k: int) -> Tensor:
 
 
 def layer_groups(layer: Any) -> int:
-    return layer.site.groups if isinstance(layer, Branch) else 1
+    return int(layer.groups)
 
 
 def weights_of(layer: Any) -> Tensor:
-    weight: Tensor = layer.site.weight if isinstance(layer, Branch) else layer.weight
+    weight: Tensor = layer.weight
     return weight
 
 
@@ -127,10 +128,10 @@ def traced(name: str) -> tuple[Specimen, Plan]:
 
 
 def stream(plan: Plan, layer: Any, method: str) -> Any:
-    if isinstance(layer, Branch):
-        return {"exact": ExactStream, "ablation": AblationStream}[method](layer)
-    position = [stage.name for stage in plan.stages].index(layer.name)
-    return {"exact": exact, "ablation": ablation}[method](plan, position)
+    place = plan.place(layer.name)
+    if isinstance(place, Rest):
+        return {"exact": ExactStream, "ablation": AblationStream}[method](place)
+    return {"exact": exact, "ablation": ablation}[method](plan, place)
 
 
 def some(count: int) -> list[int]:
@@ -169,15 +170,15 @@ LOCAL = {
 @pytest.mark.parametrize("name", LOCAL)
 def test_the_table_of_a_local_rest_gives_what_products_give(name: str) -> None:
     _, plan = traced(name)
-    layer = next(branch for branch in plan.branches if branch.name == LOCAL[name])
+    layer = next(rest for rest in plan.others if rest.operation.name == LOCAL[name])
     products = ExactStream(layer)
     reach = products.reach
     assert reach is not None
     assert reach.y.window < reach.grid.size[0]
     table = build_table(layer, reach, products.products.forward, products.products.backward)
     assert table is not None
-    every = range(layer.neurons)
-    wanted = products.products.forward(layer.site.terms(every))
+    every = range(layer.operation.neurons)
+    wanted = products.products.forward(layer.operation.terms(every))
     torch.testing.assert_close(table.maps(every, Window(0, 8, 0, 12)), wanted)
     torch.testing.assert_close(table.maps(every, Window(2, 5, 3, 12)), wanted[:, :, 2:5, 3:12])
 
@@ -202,16 +203,19 @@ def test_nothing_is_left_of_a_layer_without_its_neurons_and_its_bias(name: str) 
 
 def test_a_residual_tells_of_a_lost_bias() -> None:
     _, plan = traced("transposed")
-    branch = plan.branches[1]
-    lost = replace(branch, site=replace(branch.site, bias=None))
-    torch.testing.assert_close(residual(lost), branch.site.bias[:, None, None].expand(branch.site.shape))
+    rest = plan.others[1]
+    layer = rest.operation
+    lost = replace(rest, operation=replace(layer, bias=None))
+    left = replace(plan, others=(plan.others[0], lost, *plan.others[2:])).residual(layer.name)
+    assert layer.bias is not None
+    torch.testing.assert_close(left, layer.bias[:, None, None].expand(layer.shape))
     with pytest.raises(TraceError, match="no layer is called 'b9'"):
         Canvas(plan, "exact").residual("b9")
 
 
 def test_a_window_probed_too_small_is_found_out() -> None:
     _, plan = traced("two_heads")
-    layer = plan.branches[1]
+    layer = plan.others[1]
     stream = ExactStream(layer)
     assert stream.reach is not None
     narrow = replace(stream.reach, y=replace(stream.reach.y, after=0))
@@ -221,47 +225,41 @@ def test_a_window_probed_too_small_is_found_out() -> None:
 @pytest.mark.parametrize("name", ["wire", "convnext", "transposed", "hand_attention", "matmul", "warped"])
 def test_one_pixel_of_all_neurons_takes_products_backwards(name: str) -> None:
     _, plan = traced(name)
-    for layer in plan.branches:
+    for layer in plan.others:
         stream = ExactStream(layer)
         window = Window(3, 4, 5, 7)
-        every = range(layer.neurons)
-        wanted = stream.products.forward(layer.site.terms(every).to(stream.products.at.dtype))
+        every = range(layer.operation.neurons)
+        wanted = stream.products.forward(layer.operation.terms(every).to(stream.products.at.dtype))
         torch.testing.assert_close(stream._backwards(every, window), wanted[:, :, 3:4, 5:7], atol=1e-8, rtol=1e-6)
 
 
 def test_all_maps_fold_to_their_sums_and_the_table_is_made_only_where_it_saves_work() -> None:
     _, plan = traced("residual")
-    for layer in plan.branches:
-        maps = ExactStream(layer).maps(range(layer.neurons))
+    for layer in plan.others:
+        maps = ExactStream(layer).maps(range(layer.operation.neurons))
         tabled, counted = ExactStream(layer), []
         folded = tabled.fold(Pass(heatmap=True, totals=True), counted.append)
         torch.testing.assert_close(torch.from_numpy(folded.heatmap).float(), maps.sum(0))
         torch.testing.assert_close(torch.from_numpy(folded.totals).float(), maps.sum((1, 2)))
         assert sum(counted) == pytest.approx(1)
-        assert ("table" in tabled.cost) == (layer.name == "down")
+        assert ("table" in tabled.cost) == (layer.operation.name == "down")
 
 
-def test_several_neurons_go_at_once_and_signed_sums_take_one_product_a_region() -> None:
+def test_several_neurons_go_at_once() -> None:
     network, plan = traced("transposed")
-    labels = torch.arange(8)[:, None].expand(8, 12) // 3 - 1  # the first rows belong to no region
-    for layer in plan.branches:
-        without = removed(layer, [0, 3])
-        with picture_without(network, layer, [0, 3]):
+    for rest in plan.others:
+        without = remover(plan, rest.operation.name)([0, 3])
+        with picture_without(network, rest.operation, [0, 3]):
             torch.testing.assert_close(without, network())
-        signed = ExactStream(layer).products.forward(layer.site.terms(range(layer.neurons)))
-        wanted = torch.stack([signed[..., labels == g].sum(-1) for g in (0, 1)], 1)
-        torch.testing.assert_close(signed_region_sums(layer, labels), wanted)
-    with pytest.raises(TraceError, match="resize them"):
-        signed_region_sums(plan.branches[0], labels[1:])
 
 
 @contextmanager
-def picture_without(network: Specimen, layer: Branch, neurons: list[int]) -> Iterator[None]:
+def picture_without(network: Specimen, layer: LinearOperation, neurons: list[int]) -> Iterator[None]:
     weight = network.module.get_submodule(layer.module).weight
     before = weight.detach().clone()
     with torch.no_grad():
         for k in neurons:
-            weight[entries(layer, layer.site.operation.name, weight, k)] = 0
+            weight[entries(layer, layer.node.name, weight, k)] = 0
     yield
     with torch.no_grad():
         weight.copy_(before)
@@ -272,6 +270,6 @@ def test_a_long_job_says_so_before_it_starts(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(foreign, "WARN_SECONDS", 0.0)
     monkeypatch.setattr(foreign, "QUICK_VALUES", 0)
     with pytest.warns(UserWarning, match="a: exact takes 24 products .* sees all of the layer"):
-        ExactStream(plan.branches[0]).fold(Pass(totals=True))
+        ExactStream(plan.others[0]).fold(Pass(totals=True))
     with pytest.warns(UserWarning, match="once for each of 24 neurons"):
-        AblationStream(plan.branches[0]).fold(Pass(totals=True))
+        AblationStream(plan.others[0]).fold(Pass(totals=True))

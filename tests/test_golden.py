@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import xinc
-from xinc.canvas.reference import reference_maps
+from oracle import reference_maps
 
 NERV = [(name, layer) for name in ("nerv_small", "nerv_bunny") for layer in ("head", "block3", "block2", "block1")]
 FFN = [("ffn_0005", layer) for layer in ("layer1", "layer2", "layer3")]

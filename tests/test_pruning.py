@@ -124,7 +124,7 @@ def test_the_picture_is_the_one_without_the_terms(
     after, part = pruned(run, curves, "magnitude"), Part.of(run, layer, unit)
     plan = package.trace(run.model, run.input(0), size=SIZE).plan
     least = order(curves["score"].values[0])[: units_of(part, 0.4)]
-    wanted = ablation.removed(plan, [s.name for s in plan.stages].index(layer), part.neurons(least).tolist())
+    wanted = ablation.remover(plan, layer)(part.neurons(least).tolist())
     with torch.no_grad():
         made = after.model.render(0)
     assert float((made - plan.output).abs().max()) > 1e-4, "removing them changes the picture"

@@ -75,7 +75,7 @@ def test_the_picture_is_found_however_it_is_laid_out(layout: str) -> None:
     torch.testing.assert_close(plan.output, wanted * 2 - 1 if layout == "[-1, 1]" else wanted)
     assert [layer.name for layer in plan.layers] == ["head"]
     if layout not in ("tuple", "nested", "features too", "scales"):
-        assert plan.branches == ()
+        assert plan.others == ()
 
 
 def test_a_single_channel_is_a_picture_too() -> None:
@@ -170,7 +170,7 @@ def test_activations_are_known_by_what_they_do(name: str) -> None:
 
     plan = read(Net(forward, a=conv(3, 8), b=conv(2, 3)), IMAGE)
     assert described(plan) == [("block1", name, (2, 2)), ("head", "identity", (1, 1))]
-    assert plan.branches == ()
+    assert plan.others == ()
 
 
 def test_anything_that_shuffles_is_a_shuffle() -> None:
@@ -200,7 +200,7 @@ BROKEN: dict[str, Callable[[Any, Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_chain_ends_where_it_is_not_plain(name: str) -> None:
     plan = read(Net(BROKEN[name], a=conv(3, 3), b=conv(3, 3)), IMAGE)
-    assert [branch.name for branch in plan.branches][:1] == ["a"]
+    assert [rest.operation.name for rest in plan.others][:1] == ["a"]
     assert [layer.name for layer in plan.layers] == [
         "a",
         "b",
@@ -223,7 +223,7 @@ def test_a_chain_ends_where_it_is_not_plain(name: str) -> None:
 def test_the_fast_engine_takes_plain_convolutions_only(options: dict[str, Any], plain: bool) -> None:
     plan = read(Net(lambda net, x: net.a(x), a=conv(3, 3, options.pop("kernel", 3), **options)), IMAGE)
     assert len(plan.stages) == plain
-    assert len(plan.branches) == (not plain)
+    assert len(plan.others) == (not plain)
 
 
 def test_groups_leave_kernels_out() -> None:
@@ -294,7 +294,7 @@ def test_an_encoder_does_not_take_the_decoder_its_names() -> None:
 def test_our_own_networks_are_plain_chains_without_any_adapter(family: str, count: int) -> None:
     module = build(family, (32, 64) if family != "hnerv" else (64, 128)).eval()
     plan = read(module, module.frame_input(0))
-    assert plan.branches == ()
+    assert plan.others == ()
     assert len(plan.stages) == count
     first, last = ("layer1", f"layer{count}") if plan.pixelwise else ("block1", "head")
     assert (plan.layers[0].name, plan.layers[-1].name) == (first, last)
@@ -306,22 +306,24 @@ def test_our_own_networks_are_plain_chains_without_any_adapter(family: str, coun
 def test_plain_chains_are_plain_however_they_are_written(name: str) -> None:
     network = specimen(name)
     plan = read_plan(record(network.module, *network.inputs), **network.options)
-    assert plan.branches == ()
+    assert plan.others == ()
     torch.testing.assert_close(plan.output, network())
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_terms_and_bias_make_every_layers_output(name: str) -> None:
     network = specimen(name).double()
-    for branch in read_plan(record(network.module, *network.inputs), **network.options).branches:
-        site = branch.site
-        made = site.made() - site.terms(range(site.neurons)).sum(0)  # what is left is the bias, the same at every place
-        spread = made.std() if site.bias is None else (site.made() - branch.recording[site.output]).abs().max()
+    for rest in read_plan(record(network.module, *network.inputs), **network.options).others:
+        layer = rest.operation
+        made = layer.recomputed() - layer.terms(range(layer.neurons)).sum(
+            0
+        )  # what is left is the bias, the same at every place
+        spread = made.std() if layer.bias is None else (layer.recomputed() - rest.output).abs().max()
         assert float(spread.real) < 1e-12
         left = (
-            site.contraction.to_rows(made[None])[0]
-            if site.contraction is not None
-            else made.reshape(-1, *site.shape[-3:])
+            layer.contraction.to_rows(made[None])[0]
+            if layer.contraction is not None
+            else made.reshape(-1, *layer.shape[-3:])
         )
-        wanted = site.bias_or_zero if site.contraction is not None else site.bias_or_zero[:, None, None]
+        wanted = layer.bias_or_zero if layer.contraction is not None else layer.bias_or_zero[:, None, None]
         torch.testing.assert_close(left, wanted.expand_as(left))

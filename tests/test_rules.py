@@ -12,31 +12,31 @@ from torch import Tensor, nn
 
 import xinc
 from foreign_models import ZOO, coordinates, one_thread, specimen
+from oracle import reference_maps
 from tiny_networks import decoder, mlp
-from xinc.canvas.network.linear_ops import find_sites
+from xinc.canvas.network.linear_ops import find_linear_operations
 from xinc.canvas.network.output import find_picture
-from xinc.canvas.network.plan import Branch, Plan
+from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.recorder import record
 from xinc.canvas.network.recording import Recording
 from xinc.canvas.paper.norms import frozen
 from xinc.canvas.paper.rules import rule_stream
-from xinc.canvas.reference import reference_maps
 from xinc.errors import TraceError
 
 __all__ = ["one_thread"]  # a fixture
 
 
-def branches(recording: Recording, size: tuple[int, int] | None = None) -> list[Branch]:
+def off_the_chain(recording: Recording, size: tuple[int, int] | None = None) -> list[Rest]:
     """All layers as if none were on a plain chain."""
     picture = find_picture(recording, size)
-    return [Branch(site, recording, picture) for site in find_sites(recording, picture.value)]
+    return [Rest(layer, recording, picture) for layer in find_linear_operations(recording, picture.value)]
 
 
-def assert_same(plan: Plan, found: list[Branch], method: str) -> None:
-    for branch, stage in zip(found, plan.stages, strict=True):
-        every = range(branch.neurons)
+def assert_same(plan: Plan, found: list[Rest], method: str) -> None:
+    for rest, stage in zip(found, plan.stages, strict=True):
+        every = range(rest.operation.neurons)
         wanted = reference_maps(plan, stage.name, every, method)
-        torch.testing.assert_close(rule_stream(branch, official=method == "official").maps(every), wanted.float())
+        torch.testing.assert_close(rule_stream(rest, official=method == "official").maps(every), wanted.float())
 
 
 PLAIN: dict[str, dict[str, Any]] = {
@@ -54,13 +54,13 @@ PLAIN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", PLAIN)
 def test_on_a_plain_chain_the_rules_are_the_papers_method(name: str, method: str) -> None:
     module, values, plan = decoder(grid=(2, 3), **PLAIN[name])
-    assert_same(plan, branches(record(module, values)), method)
+    assert_same(plan, off_the_chain(record(module, values)), method)
 
 
 @pytest.mark.parametrize("method", ["paper", "official"])
 def test_features_that_see_single_pixels_are_those_of_an_mlp(method: str) -> None:
     module, values, plan = mlp()
-    assert_same(plan, branches(record(module, values), plan.size), method)
+    assert_same(plan, off_the_chain(record(module, values), plan.size), method)
 
 
 class Block(nn.Module):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import xinc
-from xinc.canvas import methods
-from xinc.canvas.reference import reference_maps
+from oracle import reference_maps
+from xinc.canvas.paper import chain
 from xinc.errors import TraceError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -121,7 +121,7 @@ def test_dense_stream_equals_compiled(case: tuple[nn.Sequential, Tensor], data: 
     plan = xinc.trace(network, values).plan
     position = data.draw(st.integers(0, len(plan.stages) - 1))
     stage = plan.stages[position]
-    dense = methods.DenseStream(methods._DenseHeuristic(plan, position, False), stage.neurons, plan.size)
+    dense = DenseStream(chain.DenseChain(plan, position, False), stage.neurons, plan.size)
     layer = xinc.trace(network, values)[stage.name]
     agree(dense.maps(range(stage.neurons)), layer.maps(range(stage.neurons)))
 

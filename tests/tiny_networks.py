@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from xinc.canvas.network.chain import read_plan
-from xinc.canvas.network.plan import Plan, Stage
+from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.recorder import record
 
 
@@ -82,7 +83,7 @@ def mlp(
 
 
 @contextmanager
-def scaled(module: nn.Module, stage: Stage, neurons: Sequence[int], factor: float) -> Iterator[None]:
+def scaled(module: nn.Module, stage: LinearOperation, neurons: Sequence[int], factor: float) -> Iterator[None]:
     """The network with some neurons' weights multiplied by a factor."""
     weight = module.get_submodule(stage.module).weight
     assert isinstance(weight, Tensor)
@@ -106,7 +107,9 @@ def picture(module: nn.Module, values: Tensor, plan: Plan) -> Tensor:
     return made.T.reshape(plan.output.shape) if plan.pixelwise else made[0]
 
 
-def slope_by_hand(module: nn.Module, values: Tensor, plan: Plan, stage: Stage, k: int, step: float = 1e-5) -> Tensor:
+def slope_by_hand(
+    module: nn.Module, values: Tensor, plan: Plan, stage: LinearOperation, k: int, step: float = 1e-5
+) -> Tensor:
     """``T_k``: the picture's derivative by a factor on the neuron's weights, by central difference ``(3, H, W)``."""
     with scaled(module, stage, [k], 1 + step):
         above = picture(module, values, plan)
@@ -115,7 +118,9 @@ def slope_by_hand(module: nn.Module, values: Tensor, plan: Plan, stage: Stage, k
     return (above - below) / (2 * step)
 
 
-def loss_by_hand(module: nn.Module, values: Tensor, plan: Plan, stage: Stage, neurons: Sequence[int]) -> Tensor:
+def loss_by_hand(
+    module: nn.Module, values: Tensor, plan: Plan, stage: LinearOperation, neurons: Sequence[int]
+) -> Tensor:
     """The picture less the picture of the network whose neurons' weights were set to zero ``(3, H, W)``."""
     with scaled(module, stage, neurons, 0.0):
         return plan.output - picture(module, values, plan)

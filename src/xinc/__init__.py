@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xinc.canvas.layer import Layer
+    from xinc.canvas.methods import method
     from xinc.canvas.trace import Canvas, trace
     from xinc.errors import XincError
     from xinc.run import Run, fit, load
@@ -27,7 +28,7 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["Canvas", "Clip", "Layer", "Run", "XincError", "__version__", "fit", "load", "open", "trace"]
+__all__ = ["Canvas", "Clip", "Layer", "Run", "XincError", "__version__", "fit", "load", "method", "open", "trace"]
 
 _HOMES = {
     "Canvas": "xinc.canvas.trace",
@@ -37,6 +38,7 @@ _HOMES = {
     "XincError": "xinc.errors",
     "fit": "xinc.run",
     "load": "xinc.run",
+    "method": "xinc.canvas.methods",
     "open": "xinc.signals.reading",
     "trace": "xinc.canvas.trace",
 }

@@ -36,6 +36,9 @@ from xinc.signals.clip import Clip
 if TYPE_CHECKING:
     import pandas as pd
 
+    from xinc.canvas.methods import Method
+    from xinc.canvas.trace import Canvas
+
 FORMAT = 1
 T = TypeVar("T")
 
@@ -96,6 +99,17 @@ class Run:
             ModelError: there is no such frame.
         """
         return self.model.frame_input(frame)
+
+    def canvas(self, frame: int = 0, method: str | Method = "exact") -> Canvas:
+        """All contribution maps of one frame, lazily: ``trace(run.model, run.input(frame), method=method)``.
+
+        Raises:
+            ModelError: there is no such frame.
+            TraceError: there is no such method.
+        """
+        from xinc.canvas.trace import trace
+
+        return trace(self.model, self.input(frame), method=method, size=self.clip.size)
 
     @torch.no_grad()
     def render(self, frame: int = 0) -> Tensor:

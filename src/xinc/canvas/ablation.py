@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from xinc.canvas.exact.tail import ConvolutionTail, LinearTail, TailStream, bands, pixels_of, tail_of
-from xinc.canvas.network.plan import Plan
+from xinc.canvas.network.plan import Plan, Rest
 
 
 def ablation(plan: Plan, position: int) -> TailStream:
@@ -20,19 +21,14 @@ def ablation(plan: Plan, position: int) -> TailStream:
     return TailStream(plan, position, "secant")
 
 
-def removed(plan: Plan, position: int, neurons: Sequence[int]) -> Tensor:
-    """The picture without all of these neurons at once, ``(colours, H, W)``.
+def remover(plan: Plan, name: str) -> Callable[[Sequence[int]], Tensor]:
+    """A function from neurons of a layer to the picture without all of them at once, ``(colours, H, W)``.
 
-    Args:
-        plan: the network.
-        position: of the stage whose neurons go.
-        neurons: indices; their terms are taken from the pre-activation, biases kept.
+    Their terms are taken from the pre-activation, biases kept; what the sets share is computed once.
     """
-    return remover(plan, position)(neurons)
-
-
-def remover(plan: Plan, position: int) -> Callable[[Sequence[int]], Tensor]:
-    """:func:`removed` for many sets of neurons of one stage: what they share is computed once."""
+    position = plan.place(name)
+    if isinstance(position, Rest):
+        return partial(_removed_by_replay, position)
     windows = bands(plan, position)
     shared = tail_of(plan, position, windows[0], "secant") if len(windows) == 1 else None
 
@@ -42,6 +38,14 @@ def remover(plan: Plan, position: int) -> Callable[[Sequence[int]], Tensor]:
         return plan.output + torch.cat([_removed(tail, index) for tail in tails], 1)
 
     return remove
+
+
+def _removed_by_replay(rest: Rest, neurons: Sequence[int]) -> Tensor:
+    with torch.no_grad():
+        term = torch.zeros_like(rest.output)
+        for first in range(0, len(neurons), 64):
+            term += rest.operation.terms(neurons[first : first + 64]).sum(0).to(term.dtype)
+        return rest.picture.images(rest.tail()(rest.output - term)[None])[0]
 
 
 def _removed(tail: ConvolutionTail | LinearTail, index: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from xinc.canvas.network.plan import Branch, Stage
+from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.passes import Progress, Reducer, Reductions, Request
 from xinc.canvas.reductions.stream import CHUNK_VALUES, Stream
@@ -26,19 +27,20 @@ Labels = Mapping[str, ArrayLike] | ArrayLike
 class Layer:
     """The contribution maps of one layer under one method, K neurons on H x W pixels.
 
-    Nothing heavy happens before a value is asked for; every reduction is computed once and remembered.
+    Nothing heavy happens before a value is asked for; every reduction is computed once and remembered. A layer may be
+    used from several threads, those of Dask too: reductions are made one at a time, maps side by side.
 
     Attributes:
         name: ``"block3"``, ``"head"``, ``"layer2"``.
-        method: ``"paper"``, ``"official"``, ``"exact"`` or ``"ablation"``.
+        method: name of the definition of the maps.
         shape: ``(K, H, W)``.
     """
 
-    def __init__(self, stage: Stage | Branch, method: str, stream: Stream) -> None:
-        self.name, self.method = stage.name, method
+    def __init__(self, operation: LinearOperation, method: str, stream: Stream) -> None:
+        self.name, self.method = operation.name, method
         self.shape = (stream.neurons, *stream.size)
-        self._stage, self._stream = stage, stream
-        self._reducer = Reducer(stream)
+        self._operation, self._stream = operation, stream
+        self._reducer, self._reducing = Reducer(stream), Lock()
 
     def __repr__(self) -> str:
         neurons, height, width = self.shape
@@ -47,14 +49,14 @@ class Layer:
     @property
     def module(self) -> str:
         """Qualified name of the module in the traced network."""
-        return self._stage.module
+        return self._operation.module
 
     @property
     def neurons(self) -> pd.DataFrame:
         """One row a neuron: layer, neuron, module, input, output (-1 for an MLP's input features)."""
         import pandas as pd
 
-        inputs, outputs = (part.numpy() for part in self._stage.pairs())
+        inputs, outputs = (part.numpy() for part in self._operation.pairs())
         return pd.DataFrame(
             {
                 "layer": self.name,
@@ -151,7 +153,8 @@ class Layer:
             curve,
             top,
         )
-        return self._reducer.reduce(request, progress)
+        with self._reducing:
+            return self._reducer.reduce(request, progress)
 
     def heatmap(self) -> Tensor:
         """Sum over neurons of |C|, ``(H, W)`` (Fig. 5)."""
@@ -219,7 +222,7 @@ class Layer:
         Kernels of one output channel are together: they share what leads from it to the picture, which is made anew
         for each chunk.
         """
-        order = np.argsort(self._stage.pairs()[1].cpu().numpy(), kind="stable").tolist()
+        order = np.argsort(self._operation.pairs()[1].cpu().numpy(), kind="stable").tolist()
         size = max(1, CHUNK_VALUES // (self.shape[1] * self.shape[2]))
         return [order[first : first + size] for first in range(0, len(order), size)]
 

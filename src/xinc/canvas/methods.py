@@ -8,162 +8,153 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, runtime_checkable
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from xinc.canvas.ablation import ablation
 from xinc.canvas.exact.exact import exact
 from xinc.canvas.exact.replay import AblationStream, ExactStream
-from xinc.canvas.kernels import CODES
-from xinc.canvas.network.plan import Branch, Plan, shuffle
-from xinc.canvas.paper.box_filters import Window, path_of
+from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.plan import Plan, Rest
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.paper.chain import official, paper
 from xinc.canvas.paper.rules import rule_stream
-from xinc.canvas.reductions.stream import ConvolutionStream, DenseStream, LinearStream, Stream
+from xinc.canvas.reductions.stream import DenseStream, Stream
 from xinc.errors import TraceError
 
 
-@dataclass(frozen=True)
-class Method:
-    """A definition of the contribution map.
+@runtime_checkable
+class Method(Protocol):
+    """A definition of the contribution map; :func:`method` makes one of a function."""
 
-    Attributes:
-        name: as in ``trace(..., method=name)``.
-        summary: one line: what the map says.
-        stream: a layer's maps, from a plan and the position of a stage in it.
-        branch: the same for a layer that is not on the plan's chain.
-    """
+    @property
+    def name(self) -> str:
+        """As in ``trace(..., method=name)``."""
+        ...
 
-    name: str
-    summary: str
-    stream: Callable[[Plan, int], Stream]
-    branch: Callable[[Branch], Stream]
-
-    def layer(self, plan: Plan, name: str) -> Stream:
+    def stream(self, plan: Plan, layer: str) -> Stream:
         """The maps of the layer of a name.
 
         Raises:
             TraceError: The method has no rule for what follows the layer.
         """
-        for position, stage in enumerate(plan.stages):
-            if stage.name == name:
-                return self.stream(plan, position)
-        return self.branch(next(branch for branch in plan.branches if branch.name == name))
-
-
-def paper(plan: Plan, position: int) -> Stream:
-    """Section 3 of the text.
-
-    Linear layer: ``C_i(p) = z_i(p) sum_j W_ji``. Head: the kernel's plane with its share of the bias through the output
-    activation. Block: plane, placement at its sub-pixel, activation, then for every later block the mean over its
-    kernel's window, nearest-neighbour up-sampling and activation.
-    """
-    return _heuristic(plan, position, official=False)
-
-
-def official(plan: Plan, position: int) -> Stream:
-    """What the published code computes.
-
-    As :func:`paper`, but maps of a linear layer are ``relu(z_i sum_j W_ji + mean_i b)`` for every layer but the last
-    (no ReLU there), and the head's maps do not pass the output activation.
-    """
-    return _heuristic(plan, position, official=True)
-
-
-def _heuristic(plan: Plan, position: int, *, official: bool) -> Stream:
-    stage = plan.stages[position]
-    if stage.kind == "linear":
-        return _linear(plan, position, official=official)
-    known = all(s.activation.name in CODES for s in plan.stages[position:])
-    if stage.input.device.type == "cpu" and known:
-        return ConvolutionStream(path_of(plan, position, official=official), plan.size)
-    compute = _DenseHeuristic(plan, position, official)
-    return DenseStream(compute, stage.neurons, plan.size, cost=4.0)
-
-
-def _linear(plan: Plan, position: int, *, official: bool) -> Stream:
-    stage = plan.stages[position]
-    scale = stage.weight.sum(0)
-    shift = float(stage.bias_or_zero.sum()) / stage.inputs if official else 0.0
-    rectify = official and position < len(plan.stages) - 1
-    if stage.input.device.type == "cpu":
-        values = np.ascontiguousarray(stage.input.float().numpy().T)
-        return LinearStream(values, scale.float().numpy(), shift, rectify, plan.size)
-
-    def compute(neurons: Sequence[int], w: Window) -> Tensor:
-        chosen = stage.input[:, list(neurons)].T.reshape(-1, *plan.size)[:, w.y0 : w.y1, w.x0 : w.x1]
-        maps = chosen * scale[list(neurons), None, None] + shift
-        return maps.relu() if rectify else maps
-
-    return DenseStream(compute, stage.neurons, plan.size, cost=2.0)
+        ...
 
 
 @dataclass(frozen=True)
-class _DenseHeuristic:
-    """The same maps with dense tensors, a few neurons at a time: other devices, activations that only torch knows."""
+class Definition:
+    """A method of the package.
 
-    plan: Plan
-    position: int
-    official: bool
+    Attributes:
+        name: as in ``trace(..., method=name)``.
+        chain: a layer's maps, from a plan and the layer's position in its chain.
+        elsewhere: the same for a layer that is not on the chain.
+    """
 
-    def __call__(self, neurons: Sequence[int], window: Window) -> Tensor:
-        stage = self.plan.stages[self.position]
-        index = torch.as_tensor(list(neurons), device=stage.input.device)
-        i, o = index // stage.outputs, index % stage.outputs
-        planes = F.conv2d(stage.input[i][None], stage.weight[o, i][:, None], padding=stage.padding, groups=len(index))[
-            0
-        ]
-        planes = planes + (stage.bias_or_zero[o] / stage.inputs)[:, None, None]
-        rh, rw = stage.upscale
-        placed = planes.new_zeros(len(index), rh * rw, *planes.shape[1:])
-        placed[torch.arange(len(index), device=index.device), o % (rh * rw)] = planes
-        u = shuffle(placed.flatten(0, 1), stage.upscale)
-        is_head = self.position == len(self.plan.stages) - 1
-        if not (is_head and self.official):
-            u = stage.activation(u)
-        for later in self.plan.stages[self.position + 1 :]:
-            kernel = tuple(later.weight.shape[2:])
-            u = F.avg_pool2d(u[None], kernel, stride=1, padding=later.padding, count_include_pad=True)[0]
-            if later is not self.plan.stages[-1]:
-                u = u.repeat_interleave(later.upscale[0], 1).repeat_interleave(later.upscale[1], 2)
-                u = later.activation(u)
-        return u[:, window.y0 : window.y1, window.x0 : window.x1]
+    name: str
+    chain: Callable[[Plan, int], Stream]
+    elsewhere: Callable[[Rest], Stream]
+
+    def stream(self, plan: Plan, layer: str) -> Stream:
+        """The maps of the layer of a name; see :meth:`Method.stream`."""
+        place = plan.place(layer)
+        return self.elsewhere(place) if isinstance(place, Rest) else self.chain(plan, place)
+
+
+Maps = Callable[[Plan, LinearOperation, Sequence[int]], Tensor]
+"""From the network, a layer and some of its neurons to their maps, ``(n, H, W)`` or, in colours, ``(n, C, H, W)``."""
+
+
+class FunctionStream(DenseStream):
+    """Maps of a user's function, which may give colours."""
+
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Maps over a window, ``(n, h, w)``; of colours the sum of their absolute values."""
+        maps = super().maps(neurons, window)
+        return maps.abs().sum(1) if maps.ndim == 4 else maps
+
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Signed contribution to each colour, ``(n, C, h, w)``.
+
+        Raises:
+            TraceError: The function gives no colours.
+        """
+        maps = super().maps(neurons, window)
+        if maps.ndim != 4:
+            raise TraceError("these maps have no colours: the method gives (n, H, W), not (n, C, H, W)")
+        return maps
+
+
+@dataclass(frozen=True)
+class FunctionMethod:
+    """A method of a user's own: a function that gives the maps of some neurons."""
+
+    name: str
+    maps: Maps
+
+    def stream(self, plan: Plan, layer: str) -> Stream:
+        """The maps of the layer of a name, computed a few neurons at a time."""
+        operation = plan.layer(layer)
+
+        def compute(neurons: Sequence[int], window: Window) -> Tensor:
+            maps = self.maps(plan, operation, neurons)
+            if maps.shape[0] != len(neurons) or maps.ndim not in (3, 4) or tuple(maps.shape[-2:]) != plan.size:
+                raise TraceError(
+                    f"method {self.name!r} gave maps of shape {tuple(maps.shape)} for {len(neurons)} neurons of "
+                    f"{layer}; give (n, H, W) or (n, C, H, W) with the picture's size {plan.size}"
+                )
+            return maps[..., window.y0 : window.y1, window.x0 : window.x1].float()
+
+        return FunctionStream(compute, operation.neurons, plan.size)
+
+
+def method(name: str) -> Callable[[Maps], FunctionMethod]:
+    """Make a method of a function: ``trace(network, x, method=it)``.
+
+    The function gets the plan, one of its layers and indices of neurons, and gives their maps: ``(n, H, W)``, or
+    ``(n, C, H, W)`` for signed contributions to each colour. ``layer.planes(neurons)`` and ``layer.terms(neurons)`` are
+    what each neuron adds to the layer's output.
+
+    Example:
+        >>> import torch, xinc
+        >>> @xinc.method("plane")
+        ... def plane(plan, layer, neurons):
+        ...     planes = layer.planes(neurons)
+        ...     return torch.nn.functional.interpolate(planes, size=plan.size)[:, 0]
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(2, 12, 3, padding=1), torch.nn.PixelShuffle(2))
+        >>> canvas = xinc.trace(network, torch.randn(1, 2, 4, 6), method=plane)
+        >>> canvas[canvas.layers[0]].maps([0, 5]).shape
+        torch.Size([2, 8, 12])
+
+    Args:
+        name: of the method, shown where results are.
+    """
+    return lambda maps: FunctionMethod(name, maps)
 
 
 METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method(
-            "paper",
-            "the text of section 3: a mean filter stands in for later convolutions",
-            paper,
-            partial(rule_stream, official=False),
-        ),
-        Method("official", "what the published code computes", official, partial(rule_stream, official=True)),
-        Method(
-            "exact",
-            "the neuron's term through the true rest of the network, linearised; signed colours",
-            exact,
-            ExactStream,
-        ),
-        Method(
-            "ablation",
-            "what the picture loses without the neuron: the truth, one forward pass a neuron",
-            ablation,
-            AblationStream,
-        ),
+    one.name: one
+    for one in (
+        Definition("paper", paper, partial(rule_stream, official=False)),
+        Definition("official", official, partial(rule_stream, official=True)),
+        Definition("exact", exact, ExactStream),
+        Definition("ablation", ablation, AblationStream),
     )
 }
+"""The package's own definitions: section 3 of the text, the published code, first-order transport, the truth."""
 
 
-def method_named(name: str) -> Method:
-    """The method of a name.
+def method_of(given: str | Method) -> Method:
+    """The method of a name, or the method itself.
 
     Raises:
-        TraceError: There is none.
+        TraceError: There is none of that name, or it is no method.
     """
-    if name not in METHODS:
-        raise TraceError(f"no method is called {name!r}; choose one of {', '.join(METHODS)}")
-    return METHODS[name]
+    if isinstance(given, str):
+        if given not in METHODS:
+            raise TraceError(f"no method is called {given!r}; choose one of {', '.join(METHODS)}")
+        return METHODS[given]
+    if not isinstance(given, Method):
+        raise TraceError(f"{given!r} is no method: it has no name and no stream(plan, layer); see xinc.method")
+    return given

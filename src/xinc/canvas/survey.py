@@ -64,7 +64,7 @@ def survey(plan: Plan) -> tuple[LayerSurvey, ...]:
 
 def _refusal(plan: Plan, layer: str, method: str) -> str | None:
     try:
-        METHODS[method].layer(plan, layer)
+        METHODS[method].stream(plan, layer)
     except TraceError as reason:
         return str(reason)
     return None

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from xinc.canvas.exact import exact
-from xinc.canvas.exact import replay as foreign
 from xinc.canvas.layer import Layer
-from xinc.canvas.methods import method_named
+from xinc.canvas.methods import Method, method_of
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.output import Output
-from xinc.canvas.network.plan import Branch, Plan, Stage
+from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.recorder import record
 from xinc.canvas.survey import LayerSurvey, survey
-from xinc.errors import TraceError
 
 
 class Canvas:
     """All contribution maps of a network for one input; a mapping from layer names to :class:`Layer`.
 
     Attributes:
-        method: the definition of the maps.
+        method: name of the definition of the maps.
         plan: the network as it ran.
     """
 
-    def __init__(self, plan: Plan, method: str) -> None:
-        self.plan, self.method = plan, method
-        self._method = method_named(method)
+    def __init__(self, plan: Plan, method: str | Method) -> None:
+        self._method = method_of(method)
+        self.plan, self.method = plan, self._method.name
         self._layers: dict[str, Layer] = {}
 
     @property
@@ -63,19 +60,12 @@ class Canvas:
         Raises:
             TraceError: There is no such layer.
         """
-        layer = self._known(name)
-        if isinstance(layer, Branch):
-            return foreign.residual(layer)
-        return exact.residual(self.plan, [stage.name for stage in self.plan.stages].index(name))
-
-    def _known(self, name: str) -> Stage | Branch:
-        if name not in self.layers:
-            raise TraceError(f"no layer is called {name!r}; this network has {', '.join(self.layers)}")
-        return self.plan.layers[self.layers.index(name)]
+        self.plan.layer(name)  # a wrong name is said
+        return self.plan.residual(name)
 
     def __getitem__(self, name: str) -> Layer:
         if name not in self._layers:
-            self._layers[name] = Layer(self._known(name), self.method, self._method.layer(self.plan, name))
+            self._layers[name] = Layer(self.plan.layer(name), self.method, self._method.stream(self.plan, name))
         return self._layers[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -92,25 +82,30 @@ class Canvas:
 def trace(
     module: nn.Module,
     *inputs: Any,
-    method: str = "paper",
+    method: str | Method = "paper",
     size: Sequence[int] | None = None,
     output: Output | None = None,
-    **keywords: Any,
+    keywords: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Canvas:
     """Trace a network on one input. It is run once, in eval mode; maps are computed when they are asked for.
 
     Args:
         module: any network that makes a picture: ours, or anyone's.
         inputs: what ``module.forward`` takes.
-        method: ``"paper"``, ``"official"``, ``"exact"`` or ``"ablation"``.
+        method: ``"paper"``, ``"official"``, ``"exact"`` or ``"ablation"``; or a definition of your own, see
+            :func:`xinc.method`.
         size: (H, W) of the picture, where a pixel-wise network returns pixels in a row and no grid of coordinates among
             its inputs and buffers tells it.
         output: index or key of the picture in what the network returns, or several, one after another:
             ``("heads", 1)``; the largest picture of three channels if not given.
-        keywords: further keyword arguments of the module.
+        keywords: keyword arguments of the module, whatever they are called: ``keywords={"size": 3}`` reaches a
+            ``forward`` that takes ``size`` itself.
+        more: keyword arguments of the module that are not called like one of the above.
 
     Raises:
         TraceError: The network fails, or has no layer that this method can trace.
     """
-    method_named(method)  # a wrong name fails before the network runs
-    return Canvas(read_plan(record(module, *inputs, **keywords), size, output), method)
+    chosen = method_of(method)  # a wrong name fails before the network runs
+    recording = record(module, *inputs, **{**(keywords or {}), **more})
+    return Canvas(read_plan(recording, size, output), chosen)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xinc.canvas.layer import Layer
-from xinc.canvas.trace import Canvas, trace
+from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError
 from xinc.findings.analyses import ANALYSES, CLUSTERING, CUTS, Scene, Settings
 from xinc.findings.optical_flow.flows import key_of
@@ -177,7 +177,7 @@ class _Task:
         return found
 
     def canvas(self, frame: int, method: str) -> Canvas:
-        return trace(self.run.model, self.run.input(frame), method=method, size=self.run.clip.size)
+        return self.run.canvas(frame, method)
 
     def job(self, name: str, method: str, layer: str) -> _Job:
         analysis = ANALYSES[name]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xinc.canvas.trace import Canvas, trace
+from xinc.canvas.trace import Canvas
 from xinc.errors import RunError
 from xinc.findings.results import FOLDER, Results
 from xinc.run import Run
@@ -67,7 +67,7 @@ class Subject:
 
     def canvas(self, frame: int) -> Canvas:
         """The canvas of a frame."""
-        return trace(self.run.model, self.run.input(frame), method=self.method, size=self.run.clip.size)
+        return self.run.canvas(frame, self.method)
 
     @cached_property
     def paths(self) -> set[str]:

@@ -220,7 +220,6 @@ def fit_signal(source: Source, fitting: Fitting, out: Path, *, progress: bool = 
 
 def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
     """Compute the findings of a run into its results; what is there for the same settings stays."""
-    from xinc.canvas.trace import trace
     from xinc.findings.analyse import analyse
 
     name = run.path.name if run.path else run.family
@@ -232,7 +231,7 @@ def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
     with stage(f"Analysing {name}") as progress:
         analyse(run, **how, progress=progress)
     if analysing.embed:
-        layers = trace(run.model, run.input(0), size=run.clip.size).layers
+        layers = run.canvas(0).layers
         try:
             with stage(f"Comparing neurons of {name}") as progress:
                 analyse(run, **how, findings=("embedding",), layers=layers[-1:], progress=progress)

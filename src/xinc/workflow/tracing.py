@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from xinc.canvas.layer import Layer
-from xinc.canvas.trace import trace
 from xinc.errors import RunError
 from xinc.findings.analyse import default_frames
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
@@ -62,7 +61,7 @@ def trace_run(run: Run, tracing: Tracing, *, save_maps: bool = False, stage: Sta
     if run.path is None:
         raise RunError("results need a place: save the run first, run.save(folder)")
     frames = tracing.frames if tracing.frames is not None else default_frames(run.clip)
-    canvases = {t: trace(run.model, run.input(t), method=tracing.method, size=run.clip.size) for t in frames}
+    canvases = {t: run.canvas(t, tracing.method) for t in frames}
     results = Results(run.path / FOLDER)
     for name in tracing.layers or next(iter(canvases.values())).layers:
         layers = {t: canvas[name] for t, canvas in canvases.items()}

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -151,8 +152,8 @@ class Courses:
 
     def course(self, band: tuple[int, int], space: Space, *, keep: bool = False) -> Course:
         """What the loop needs for a band, its table included; it lies in ``space`` unless it is kept."""
-        if band in self._kept:
-            return self._kept[band]
+        if (kept := self._kept.get(band)) is not None:
+            return kept
         taps = self.vertical(band)
         low, high = taps.cells
         table = self.jacobian.table(np.arange(*band), self.columns, space)
@@ -181,11 +182,6 @@ class Courses:
             _keeper(self)
         return course
 
-    @property
-    def keeps(self) -> bool:
-        """Whether tables are kept for a later pass."""
-        return bool(self._kept)
-
     def forget(self) -> None:
         """Let go of the tables that were kept."""
         self._kept.clear()
@@ -211,15 +207,17 @@ class Courses:
 
 
 _last: weakref.ref[Courses] | None = None
+_KEEPING = Lock()
 
 
 def _keeper(courses: Courses) -> None:
     """Only one layer keeps tables between its passes: memory does not grow with the layers that were looked at."""
     global _last
-    previous = _last() if _last is not None else None
+    with _KEEPING:
+        previous = _last() if _last is not None else None
+        _last = weakref.ref(courses)
     if previous is not None and previous is not courses:
         previous.forget()
-    _last = weakref.ref(courses)
 
 
 def fold_transport(courses: Courses, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from xinc.canvas.exact.tail import derivative, pixels_of
 from xinc.canvas.kernels.windows import gather_class, scatter_class
-from xinc.canvas.network.plan import Plan, Stage
+from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.plan import Plan
 from xinc.canvas.paper.box_filters import Floats, Integers, Window
 from xinc.canvas.reductions.stream import workers
 
@@ -204,7 +205,7 @@ class _Geometry:
     cells: tuple[tuple[int, int, Tensor], ...]
 
     @classmethod
-    def of(cls, stage: Stage, y: _Class, x: _Class) -> _Geometry:
+    def of(cls, stage: LinearOperation, y: _Class, x: _Class) -> _Geometry:
         """That of a class of windows on the grid behind a stage."""
         rh, rw = stage.upscale
         kernel_y, kernel_x = stage.weight.shape[2:]
@@ -310,7 +311,7 @@ def _scatter(product: Floats, pixels: tuple[_Class, _Class], target: Floats, spa
     space.share(len(product), lambda part: scatter_class(product[part], y.own, x.own, target[part]))
 
 
-def _shuffled(stage: Stage) -> int:
+def _shuffled(stage: LinearOperation) -> int:
     """Channels behind a stage's shuffle."""
     return stage.outputs // (stage.upscale[0] * stage.upscale[1])
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xinc.canvas.network.linear_ops import Site
-from xinc.canvas.network.plan import Branch
+from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.plan import Rest
 from xinc.canvas.paper.box_filters import Window
 
 TABLE_VALUES = 1 << 27
@@ -24,35 +24,35 @@ TABLE_VALUES = 1 << 27
 
 @dataclass(frozen=True)
 class Grid:
-    """The places of a site's output as rows and columns."""
+    """The places of a linear operation's output as rows and columns."""
 
-    site: Site
+    layer: LinearOperation
     size: tuple[int, int]
 
     def of_output(self, outputs: Tensor) -> Tensor:
         """Outputs ``(n, *shape)`` as ``(n, C_out, h, w)``."""
-        if self.site.contraction is not None:
-            rows = self.site.contraction.to_rows(outputs)
-            return rows.transpose(1, 2).reshape(len(outputs), self.site.outputs, *self.size)
-        return outputs.reshape(len(outputs), self.site.outputs, *self.size)
+        if self.layer.contraction is not None:
+            rows = self.layer.contraction.to_rows(outputs)
+            return rows.transpose(1, 2).reshape(len(outputs), self.layer.outputs, *self.size)
+        return outputs.reshape(len(outputs), self.layer.outputs, *self.size)
 
     def to_output(self, values: Tensor) -> Tensor:
         """``(n, C_out, h, w)`` as outputs ``(n, *shape)``."""
-        if self.site.contraction is not None:
-            return self.site.contraction.to_output(values.flatten(2).transpose(1, 2))
-        return values.reshape(len(values), *self.site.shape)
+        if self.layer.contraction is not None:
+            return self.layer.contraction.to_output(values.flatten(2).transpose(1, 2))
+        return values.reshape(len(values), *self.layer.shape)
 
 
-def grid_of(branch: Branch) -> Grid | None:
-    """The grid of a site that divides the picture's; None where it has none (tokens in a row, a batch of planes)."""
-    site, (height, width) = branch.site, branch.picture.size
-    if site.contraction is None:
-        size = (site.shape[-2], site.shape[-1])
-        return Grid(site, size) if len(site.values) == 1 and height % size[0] == width % size[1] == 0 else None
-    ratio = math.isqrt(height * width // site.positions)
-    if ratio == 0 or height % ratio or width % ratio or site.positions * ratio * ratio != height * width:
+def grid_of(rest: Rest) -> Grid | None:
+    """The grid of a layer that divides the picture's; None where it has none (tokens in a row, a batch of planes)."""
+    layer, (height, width) = rest.operation, rest.picture.size
+    if layer.contraction is None:
+        size = (layer.shape[-2], layer.shape[-1])
+        return Grid(layer, size) if len(layer.values) == 1 and height % size[0] == width % size[1] == 0 else None
+    ratio = math.isqrt(height * width // layer.positions)
+    if ratio == 0 or height % ratio or width % ratio or layer.positions * ratio * ratio != height * width:
         return None
-    return Grid(site, (height // ratio, width // ratio))
+    return Grid(layer, (height // ratio, width // ratio))
 
 
 @dataclass(frozen=True)
@@ -120,26 +120,26 @@ class Reach:
     @property
     def fits(self) -> bool:
         """Whether the table can be held."""
-        pixels, site = self.y.pixels * self.x.pixels, self.grid.site
-        columns = max(site.outputs, site.inputs if site.kind == "linear" else 0)
+        pixels, layer = self.y.pixels * self.x.pixels, self.grid.layer
+        columns = max(layer.outputs, layer.inputs if layer.kind == "linear" else 0)
         return self.colours * columns * self.y.window * self.x.window * pixels <= TABLE_VALUES
 
 
-def reach_of(branch: Branch) -> Reach | None:
+def reach_of(rest: Rest) -> Reach | None:
     """How far a layer reaches, by replaying the rest of the network with not-a-number at single places.
 
     None where it has no grid.
     """
-    grid = grid_of(branch)
+    grid = grid_of(rest)
     if grid is None:
         return None
-    (height, width), (rows, columns) = branch.picture.size, grid.size
+    (height, width), (rows, columns) = rest.picture.size, grid.size
     scales = height // rows, width // columns
     middle = rows // 2, columns // 2
     probes = {(0, 0), (rows - 1, columns - 1), middle, (min(middle[0] + 1, rows - 1), min(middle[1] + 1, columns - 1))}
     spans = [[0, 0], [0, 0]]
     for y, x in probes:
-        reached = _reached(branch, grid, y, x)
+        reached = _reached(rest, grid, y, x)
         for axis, (place, scale, other) in enumerate(((y, scales[0], 1), (x, scales[1], 0))):
             seen = reached.any(other).nonzero()
             if len(seen):
@@ -147,19 +147,19 @@ def reach_of(branch: Branch) -> Reach | None:
                 spans[axis][1] = max(spans[axis][1], int(seen[-1]) - scale * place)
     y_axis = Axis(scales[0], spans[0][0], spans[0][1], height)
     x_axis = Axis(scales[1], spans[1][0], spans[1][1], width)
-    return Reach(grid, y_axis, x_axis, branch.picture.channels)
+    return Reach(grid, y_axis, x_axis, rest.picture.channels)
 
 
-def _reached(branch: Branch, grid: Grid, y: int, x: int) -> Tensor:
+def _reached(rest: Rest, grid: Grid, y: int, x: int) -> Tensor:
     """The pixels that a place of the layer reaches, ``(H, W)``: those that become not-a-number, or change, with it."""
-    at = branch.recording[branch.site.output]
-    whole = branch.picture.images(branch.recording[branch.picture.value][None])[0]
-    reached = torch.zeros(branch.picture.size, dtype=torch.bool, device=at.device)
+    at = rest.recording[rest.operation.result]
+    whole = rest.picture.images(rest.recording[rest.picture.value][None])[0]
+    reached = torch.zeros(rest.picture.size, dtype=torch.bool, device=at.device)
     for change in (float("nan"), float(at.abs().max()) + 1):
-        probe = torch.zeros(1, branch.site.outputs, *grid.size, dtype=at.dtype, device=at.device)
+        probe = torch.zeros(1, rest.operation.outputs, *grid.size, dtype=at.dtype, device=at.device)
         probe[:, :, y, x] = change
         with torch.no_grad():
-            image = branch.picture.images(branch.tail()(at + grid.to_output(probe)[0])[None])[0]
+            image = rest.picture.images(rest.tail()(at + grid.to_output(probe)[0])[None])[0]
         reached |= (~(image - whole).abs().le(1e-4 * whole.abs().max())).any(0)
     return reached
 
@@ -178,10 +178,10 @@ class Table:
 
     def maps(self, neurons: Sequence[int], window: Window) -> Tensor:
         """Signed contributions of some neurons over a window, ``(n, colours, h, w)``."""
-        site = self.reach.grid.site
-        inputs, outputs = site.pairs()
-        columns = (inputs if site.kind == "linear" else outputs)[list(neurons)]
-        planes = site.planes(neurons).reshape(len(neurons), 1, *self.reach.grid.size)
+        layer = self.reach.grid.layer
+        inputs, outputs = layer.pairs()
+        columns = (inputs if layer.kind == "linear" else outputs)[list(neurons)]
+        planes = layer.planes(neurons).reshape(len(neurons), 1, *self.reach.grid.size)
         return self.transport(planes, columns.to(planes.device), window)
 
     def transport(self, planes: Tensor, columns: Tensor, window: Window) -> Tensor:
@@ -205,7 +205,7 @@ def _padded(values: Tensor, reach: Reach) -> Tensor:
 
 
 def build_table(
-    branch: Branch,
+    rest: Rest,
     reach: Reach,
     forward: Callable[[Tensor], Tensor],
     backward: Callable[[Tensor], Tensor],
@@ -213,31 +213,31 @@ def build_table(
     """The table of a layer; None where it is too large, complex, or does not agree with a product forwards.
 
     Args:
-        branch: the layer.
+        rest: the layer, and what follows it.
         reach: of the layer.
         forward: ``(n, *shape)`` to ``(n, colours, H, W)``, the Jacobian's products with terms.
         backward: ``(m, colours, H, W)`` to ``(m, *shape)``, its transpose's with pictures.
     """
-    site, at = branch.site, branch.recording[branch.site.output]
+    layer, at = rest.operation, rest.recording[rest.operation.result]
     if not reach.fits or at.is_complex():
         return None
-    height, width = branch.picture.size
-    shape = (reach.colours, site.outputs, reach.y.window, reach.x.window, height, width)
+    height, width = rest.picture.size
+    shape = (reach.colours, layer.outputs, reach.y.window, reach.x.window, height, width)
     table = Table(reach, torch.empty(shape, dtype=at.dtype, device=at.device))
     for oy in range(reach.y.period):
         for ox in range(reach.x.period):
             _comb(table, oy, ox, backward)
     generator = torch.Generator(device="cpu").manual_seed(0)
-    probe = torch.randn(1, site.outputs, *reach.grid.size, generator=generator).to(at)
-    every = torch.arange(site.outputs, device=at.device)
+    probe = torch.randn(1, layer.outputs, *reach.grid.size, generator=generator).to(at)
+    every = torch.arange(layer.outputs, device=at.device)
     whole = Window(0, height, 0, width)
     seen = table.transport(probe[0][:, None], every, whole).sum(0)
     wanted = forward(reach.grid.to_output(probe))[0]
     if float((seen - wanted).abs().max()) > 1e-3 * max(float(wanted.abs().max()), 1e-12):
         return None
-    if site.kind != "linear":
+    if layer.kind != "linear":
         return table
-    by_feature = torch.tensordot(table.values, site.weight.to(at.dtype), dims=([1], [0])).movedim(-1, 1)
+    by_feature = torch.tensordot(table.values, layer.weight.to(at.dtype), dims=([1], [0])).movedim(-1, 1)
     return Table(reach, by_feature.contiguous())
 
 

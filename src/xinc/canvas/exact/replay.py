@@ -13,19 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import RLock
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from xinc.canvas.exact.probed import Reach, Table, build_table, reach_of
-from xinc.canvas.network.plan import Branch
+from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.recording import Tail
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
-from xinc.errors import TraceError
 
 HELD_VALUES = 1 << 25
 """Numbers that one chunk of neurons may hold (128 MB in float32)."""
@@ -53,10 +51,14 @@ _DIFFERENTIABLE: dict[str, Callable[..., Tensor]] = {
 """Gradients that the network's author stopped are no part of the function that it computes."""
 
 
+_FORWARD_MODE = RLock()
+"""Torch's forward mode and its choice of attention are the process's, not the thread's: one thread at a time."""
+
+
 @contextmanager
 def _differentiable() -> Iterator[None]:
     """Attention in a form that can be differentiated forwards."""
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), torch.no_grad():
+    with _FORWARD_MODE, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), torch.no_grad():
         yield
 
 
@@ -66,10 +68,10 @@ class Products:
     Operations without a forward derivative (grid sampling is one) are differentiated by central differences in float64.
     """
 
-    def __init__(self, branch: Branch) -> None:
-        self.branch = branch
-        self.at = branch.recording[branch.site.output]
-        self.tail = branch.tail(**_DIFFERENTIABLE)
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+        self.at = rest.recording[rest.operation.result]
+        self.tail = rest.tail(**_DIFFERENTIABLE)
         self._forward: Callable[[Tensor], Tensor] = self._tangents
 
     def forward(self, terms: Tensor) -> Tensor:
@@ -82,14 +84,14 @@ class Products:
 
     def backward(self, cotangents: Tensor) -> Tensor:
         """``J^T g`` for pictures ``(m, C, H, W)``: ``(m, *shape)``."""
-        outputs = self.branch.recording[self.branch.picture.value]
-        rows = self.branch.picture.outputs(cotangents, outputs.shape).to(outputs.dtype)
+        outputs = self.rest.recording[self.rest.picture.value]
+        rows = self.rest.picture.outputs(cotangents, outputs.shape).to(outputs.dtype)
         with _differentiable():
             pull = vjp(self.tail, self.at)[1]
             return over(lambda row: pull(row)[0], rows)
 
     def _images(self, outputs: Tensor) -> Tensor:
-        return self.branch.picture.images(outputs).to(self.at.real.dtype)
+        return self.rest.picture.images(outputs).to(self.at.real.dtype)
 
     def _tangents(self, terms: Tensor) -> Tensor:
         with _differentiable():
@@ -107,9 +109,9 @@ class Products:
 
     @cached_property
     def _wide(self) -> Tail:
-        branch = self.branch
-        wide = branch.recording.widened(torch.float64)
-        return wide.tail(branch.site.output, branch.picture.value, _DIFFERENTIABLE)
+        rest = self.rest
+        wide = rest.recording.widened(torch.float64)
+        return wide.tail(rest.operation.result, rest.picture.value, _DIFFERENTIABLE)
 
 
 def over(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
@@ -126,21 +128,19 @@ def over(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
 
 
 @dataclass
-class BranchStream:
+class ReplayStream:
     """Maps of a layer off the plain chain, a few neurons at a time.
 
     Attributes:
-        branch: the layer.
-        signed: whether maps carry a sign.
+        rest: the layer, and what follows it.
     """
 
-    branch: Branch
-    signed: bool = False
+    rest: Rest
     neurons: int = field(init=False)
     size: tuple[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.neurons, self.size = self.branch.neurons, self.branch.picture.size
+        self.neurons, self.size = self.rest.operation.neurons, self.rest.picture.size
 
     @property
     def cost(self) -> str:
@@ -151,7 +151,7 @@ class BranchStream:
         """Signed contributions to each colour, ``(n, colours, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         parts = [self._coloured(chunk, w) for chunk in self._chunks(neurons)]
-        return torch.cat(parts) if parts else torch.empty(0, self.branch.picture.channels, *w.shape)
+        return torch.cat(parts) if parts else torch.empty(0, self.rest.picture.channels, *w.shape)
 
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Sum over colours of the absolute contributions, ``(n, h, w)``."""
@@ -181,15 +181,15 @@ class BranchStream:
         seconds = (time.perf_counter() - started) * self.neurons
         if seconds > WARN_SECONDS:
             warnings.warn(
-                f"{self.branch.name}: {self.cost}, about {seconds / 60:.0f} min here; ask for maps of some neurons, or "
-                "for single pixels, to wait less",
+                f"{self.rest.operation.name}: {self.cost}, about {seconds / 60:.0f} min here; ask for maps of some "
+                "neurons, or for single pixels, to wait less",
                 stacklevel=3,
             )
 
     @cached_property
     def _held(self) -> int:
         """Numbers that one neuron holds."""
-        return 2 * self.branch.tail().held + self.branch.picture.channels * self.size[0] * self.size[1]
+        return 2 * self.rest.tail().held + self.rest.picture.channels * self.size[0] * self.size[1]
 
     def _chunks(self, neurons: Sequence[int]) -> list[Sequence[int]]:
         size = max(1, HELD_VALUES // self._held)
@@ -197,7 +197,7 @@ class BranchStream:
 
 
 @dataclass
-class AblationStream(BranchStream):
+class AblationStream(ReplayStream):
     """What the picture loses when a neuron's term is taken from the layer's output and the rest runs again."""
 
     @property
@@ -206,16 +206,16 @@ class AblationStream(BranchStream):
         return f"ablation runs the rest of the network once for each of {self.neurons:,} neurons"
 
     def _coloured(self, neurons: Sequence[int], window: Window) -> Tensor:
-        site, picture = self.branch.site, self.branch.picture
-        at, whole = self.branch.recording[site.output], self.branch.recording[picture.value]
+        layer, picture = self.rest.operation, self.rest.picture
+        at, whole = self.rest.recording[layer.result], self.rest.recording[picture.value]
         with torch.no_grad():
-            left = over(self.branch.tail(), at - site.terms(neurons).to(at.dtype))
+            left = over(self.rest.tail(), at - layer.terms(neurons).to(at.dtype))
             lost = picture.images(whole[None] - left)
         return lost[:, :, window.y0 : window.y1, window.x0 : window.x1]
 
 
 @dataclass
-class ExactStream(BranchStream):
+class ExactStream(ReplayStream):
     """A neuron's term through the true rest of the network, linearised.
 
     Three ways lead to the same numbers; the one with the fewest products is taken. *Forwards*: one product a neuron.
@@ -228,12 +228,12 @@ class ExactStream(BranchStream):
     @cached_property
     def products(self) -> Products:
         """Products of the Jacobian with vectors."""
-        return Products(self.branch)
+        return Products(self.rest)
 
     @cached_property
     def reach(self) -> Reach | None:
         """How far the layer reaches into the picture."""
-        return reach_of(self.branch)
+        return reach_of(self.rest)
 
     @property
     def cost(self) -> str:
@@ -253,7 +253,7 @@ class ExactStream(BranchStream):
     def _table(self) -> Table | None:
         if not self._tabled or self.reach is None:
             return None
-        return build_table(self.branch, self.reach, self.products.forward, self.products.backward)
+        return build_table(self.rest, self.reach, self.products.forward, self.products.backward)
 
     def _prepare(self) -> None:
         if self._table is None:
@@ -263,13 +263,13 @@ class ExactStream(BranchStream):
         self._asked += len(neurons)
         if self._asked > self._tabled > 0 and self._table is not None:
             return self._table.maps(neurons, window)
-        images = self.products.forward(self.branch.site.terms(neurons).to(self.products.at.dtype))
+        images = self.products.forward(self.rest.operation.terms(neurons).to(self.products.at.dtype))
         return images[:, :, window.y0 : window.y1, window.x0 : window.x1]
 
     def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed contributions to each colour, ``(n, colours, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
-        if 2 * w.shape[0] * w.shape[1] * self.branch.picture.channels <= len(neurons):
+        if 2 * w.shape[0] * w.shape[1] * self.rest.picture.channels <= len(neurons):
             return self._backwards(neurons, w)
         return super().coloured(neurons, window)
 
@@ -278,7 +278,7 @@ class ExactStream(BranchStream):
         return self.coloured(neurons, window).abs().sum(1).float()
 
     def _backwards(self, neurons: Sequence[int], window: Window) -> Tensor:
-        (height, width), channels = window.shape, self.branch.picture.channels
+        (height, width), channels = window.shape, self.rest.picture.channels
         axes = (torch.arange(size) for size in (channels, height, width))
         c, y, x = (axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))
         shares = []
@@ -287,58 +287,15 @@ class ExactStream(BranchStream):
             some = torch.arange(first, min(len(c), first + size))
             ones = torch.zeros(len(some), channels, *self.size, device=self.products.at.device)
             ones[torch.arange(len(some)), c[some], window.y0 + y[some], window.x0 + x[some]] = 1
-            shares.append(self.branch.site.pair(self.products.backward(ones))[:, list(neurons)])
+            shares.append(self.rest.operation.pull(self.products.backward(ones))[:, list(neurons)])
         return torch.cat(shares).T.reshape(len(neurons), channels, height, width)
 
 
-def removed(branch: Branch, neurons: Sequence[int]) -> Tensor:
+def removed(rest: Rest, neurons: Sequence[int]) -> Tensor:
     """The picture without all of these neurons at once, ``(colours, H, W)``; biases kept."""
-    site, at = branch.site, branch.recording[branch.site.output]
+    layer, at = rest.operation, rest.recording[rest.operation.result]
     with torch.no_grad():
         term = torch.zeros_like(at)
         for first in range(0, len(neurons), 64):
-            term += site.terms(neurons[first : first + 64]).sum(0).to(at.dtype)
-        return branch.picture.images(branch.tail()(at - term)[None])[0]
-
-
-def residual(branch: Branch) -> Tensor:
-    """What the terms of a layer's neurons, added up one by one with the bias, leave of its output, ``(*shape)``.
-
-    Zero but for rounding, for every layer that was read correctly.
-    """
-    site, at = branch.site, branch.recording[branch.site.output]
-    bias = site.bias_or_zero
-    if site.contraction is not None:
-        total = site.contraction.to_output(bias.expand(1, site.positions, -1))[0]
-    else:
-        total = bias[:, None, None].expand(site.shape)
-    total, size = total.clone(), max(1, HELD_VALUES // at.numel())
-    for first in range(0, site.neurons, size):
-        total += site.terms(range(first, min(site.neurons, first + size))).sum(0)
-    return at - total
-
-
-def signed_region_sums(branch: Branch, labels: ArrayLike) -> Tensor:
-    """``sum_{p in g} T_k(p, c)`` for all neurons of a layer, from one product backwards a region and colour.
-
-    Args:
-        branch: the layer.
-        labels: ``(H, W)`` integers 0..G-1, negative is no region.
-
-    Returns:
-        ``(K, G, colours)``, signed.
-
-    Raises:
-        TraceError: Labels are not of the picture's size.
-    """
-    size, channels = branch.picture.size, branch.picture.channels
-    regions = torch.as_tensor(np.asarray(labels))
-    if tuple(regions.shape) != size:
-        raise TraceError(f"labels have shape {tuple(regions.shape)}, the picture {size}; resize them (nearest)")
-    products = Products(branch)
-    sums = []
-    for region in range(int(regions.max()) + 1):
-        inside = torch.zeros(channels, channels, *size)
-        inside[range(channels), range(channels)] = (regions == region).to(inside.dtype)
-        sums.append(branch.site.pair(products.backward(inside.to(products.at.device))))
-    return torch.stack(sums, 0).permute(2, 0, 1)
+            term += layer.terms(neurons[first : first + 64]).sum(0).to(at.dtype)
+        return rest.picture.images(rest.tail()(at - term)[None])[0]

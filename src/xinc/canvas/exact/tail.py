@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.network.plan import Activation, Plan, Stage, shuffle
+from xinc.canvas.network.activations import Activation
+from xinc.canvas.network.linear_ops import LinearOperation, shuffle
+from xinc.canvas.network.plan import Plan
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 
@@ -75,7 +77,7 @@ def crop(values: Tensor, have: Window, want: Window) -> Tensor:
     return values if not any((left, right, top, bottom)) else F.pad(values, (-left, -right, -top, -bottom))
 
 
-def widened(window: Window, stage: Stage) -> Window:
+def widened(window: Window, stage: LinearOperation) -> Window:
     """The window of a stage's input that its convolution reads for a window of its output, padding included."""
     py, px = stage.padding
     return Window(window.y0 - py, window.y1 + py, window.x0 - px, window.x1 + px)
@@ -86,7 +88,7 @@ def pixels_of(values: Tensor, size: tuple[int, int], w: Window) -> Tensor:
     return values.reshape(*size, -1)[w.y0 : w.y1, w.x0 : w.x1].flatten(0, 1)
 
 
-def planes(stage: Stage, neurons: Tensor, window: Window) -> Tensor:
+def planes(stage: LinearOperation, neurons: Tensor, window: Window) -> Tensor:
     """What kernels add to the convolution's output over a window of its grid: ``W_oi * v_i``, ``(n, h, w)``."""
     i, o = neurons // stage.outputs, neurons % stage.outputs
     height, width = stage.input.shape[1:]
@@ -147,7 +149,7 @@ class ConvolutionTail:
         return self._shuffled(made, stage, coarse, fine)
 
     @staticmethod
-    def _shuffled(made: Tensor, stage: Stage, coarse: Window, fine: Window) -> Tensor:
+    def _shuffled(made: Tensor, stage: LinearOperation, coarse: Window, fine: Window) -> Tensor:
         rh, rw = stage.upscale
         whole = Window(rh * coarse.y0, rh * coarse.y1, rw * coarse.x0, rw * coarse.x1)
         n, channels, height, width = made.shape
@@ -231,7 +233,7 @@ class LinearTail:
         return 3 * rows * columns * max(stage.outputs for stage in self.plan.stages[self.position :])
 
     @cached_property
-    def _steps(self) -> list[tuple[Stage, Passed]]:
+    def _steps(self) -> list[tuple[LinearOperation, Passed]]:
         steps = []
         for stage in self.plan.stages[self.position :]:
             at = F.linear(pixels_of(stage.input, self.plan.size, self.window), stage.weight, stage.bias)
@@ -292,7 +294,6 @@ class TailStream:
     plan: Plan
     position: int
     order: Order
-    signed: bool = False
     neurons: int = field(init=False)
     size: tuple[int, int] = field(init=False)
 

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.network.plan import Activation
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise function with the name by which fast kernels know it.
+
+    Attributes:
+        name: ``"identity"``, ``"relu"``, ``"gelu"``, ``"gelu_tanh"``, ``"silu"``, ``"tanh"``, ``"sigmoid"``, ``"sin"``,
+            ``"leaky_relu"``, ... or ``"custom"`` for a function that only torch can evaluate.
+        function: the function itself, tensor to tensor of the same shape.
+        parameters: numbers that complete the name, e.g. ``(30.0,)`` for ``sin(30 x)``; an ``"affine"`` suffix such as
+            ``tanh(x) / 2 + 1/2`` is a name of its own (``"tanh_unit"``).
+    """
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+    parameters: tuple[float, ...] = ()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply it to every value."""
+        return self.function(x)
+
+
+IDENTITY = Activation("identity", lambda x: x)
 
 _KNOWN: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,

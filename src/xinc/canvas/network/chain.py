@@ -1,40 +1,43 @@
-"""From a recording to a plan: which operations are neurons' sites, and what lies between them.
+"""From a recording to a plan: which operations are layers, and what lies between them.
 
-Nothing here knows a model. What lies between two sites is read by *replaying* it: on indices, to see where an index
-permutation sends each value (rule D2: any way of writing a shuffle is the same shuffle), and on probes, to see which
-elementwise function it applies (D4). What cannot be read so is not guessed at: the chain then begins after it, and the
-sites before it become layers that are replayed instead (:class:`~xinc.canvas.network.plan.Branch`).
+Nothing here knows a model. What lies between two linear operations is read by *replaying* it: on indices, to see where
+an index permutation sends each value (rule D2: any way of writing a shuffle is the same shuffle), and on probes, to see
+which elementwise function it applies (D4). What cannot be read so is not guessed at: the chain then begins after it,
+and the linear operations before it become layers that are replayed (:class:`~xinc.canvas.network.plan.Rest`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from xinc.canvas.network.activations import recognise
-from xinc.canvas.network.linear_ops import Site, find_sites
+from xinc.canvas.network.activations import IDENTITY, Activation, recognise
+from xinc.canvas.network.linear_ops import LinearOperation, find_linear_operations, shuffle
 from xinc.canvas.network.operations import ELEMENTWISE, INDEXING, NOT_READ
 from xinc.canvas.network.output import Output, Picture, find_picture
-from xinc.canvas.network.plan import IDENTITY, Activation, Branch, Plan, Stage, shuffle
+from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.recording import Operation, Recording, Value, apply, check_repeats
 from xinc.errors import TraceError
 
 
 @dataclass(frozen=True)
 class Between:
-    """What lies between two sites of a chain: an index permutation and an elementwise function."""
+    """What lies between two linear operations of a chain: an index permutation and an elementwise function."""
 
     upscale: tuple[int, int]
     activation: Activation
 
 
+Chain = list[tuple[LinearOperation, Between]]
+
+
 def read_plan(recording: Recording, size: Sequence[int] | None = None, output: Output | None = None) -> Plan:
-    """The longest chain of stages that ends in the output, and the sites that are not on it.
+    """The longest chain of stages that ends in the output, and the linear operations that are not on it.
 
     Args:
         recording: of the network.
@@ -46,27 +49,27 @@ def read_plan(recording: Recording, size: Sequence[int] | None = None, output: O
     """
     recording = recording.widened()
     picture = find_picture(recording, size, output)
-    sites = find_sites(recording, picture.value)
-    if not any(site.positions > 1 for site in sites) and picture.size != (1, 1):
-        raise TraceError(_no_sites(recording, picture))
-    chain = _chain(recording, sites, picture)
-    rest = [site for site in sites if site.positions > 1 and all(site is not stage for stage, _ in chain)]
+    linear_ops = find_linear_operations(recording, picture.value)
+    if not any(layer.positions > 1 for layer in linear_ops) and picture.size != (1, 1):
+        raise TraceError(_no_layers(recording, picture))
+    chain = _chain(recording, linear_ops, picture)
+    rest = [layer for layer in linear_ops if layer.positions > 1 and all(layer is not stage for stage, _ in chain)]
     whole = bool(chain) and (not rest or _after_encoder(recording, chain[0][0]))
     if whole:
         chain = chain[_stem(chain) :]
     if rest:
         _check_read(recording, rest)
-        check_repeats(recording, [site.output for site in rest], picture.value)
+        check_repeats(recording, [layer.result for layer in rest], picture.value)
     stages = _stages(chain, canonical=whole)
-    names = {id(site): stage.name for (site, _), stage in zip(chain, stages, strict=True)}
-    names.update((id(site), site.name) for site in rest)
-    branches = tuple(Branch(site, recording, picture) for site in rest)
-    order = tuple(names[id(site)] for site in sites if id(site) in names)
+    names = {id(layer): stage.name for (layer, _), stage in zip(chain, stages, strict=True)}
+    names.update((id(layer), layer.name) for layer in rest)
+    others = tuple(Rest(layer, recording, picture) for layer in rest)
+    order = tuple(names[id(layer)] for layer in linear_ops if id(layer) in names)
     image = picture.images(recording[picture.value][None])[0]
-    return Plan(tuple(stages), picture.size, image, branches, order)
+    return Plan(tuple(stages), picture.size, image, others, order)
 
 
-def _no_sites(recording: Recording, picture: Picture) -> str:
+def _no_layers(recording: Recording, picture: Picture) -> str:
     needed = recording.needed_for(picture.value)
     names = {o.name for o in recording.operations if any(result.index in needed for result in o.results)}
     others = sorted(names & NOT_READ)
@@ -79,55 +82,55 @@ def _no_sites(recording: Recording, picture: Picture) -> str:
     return message + (where or "; there are no neurons to trace")
 
 
-def _check_read(recording: Recording, sites: list[Site]) -> None:
-    """Whether each site's terms and bias sum to its output."""
-    for site in sites:
-        if not _close(site.made(), recording[site.output], recording.tolerance):
+def _check_read(recording: Recording, linear_ops: list[LinearOperation]) -> None:
+    """Whether each operation's terms and bias sum to its output."""
+    for layer in linear_ops:
+        if not _close(layer.recomputed(), recording[layer.result], recording.tolerance):
             raise TraceError(
-                f"operation {site.operation.where} is not the linear operation that it looks like: its terms do not "
+                f"operation {layer.node.where} is not the linear operation that it looks like: its terms do not "
                 "sum to its output"
             )
 
 
-def _chain(recording: Recording, sites: list[Site], picture: Picture) -> list[tuple[Site, Between]]:
-    """The longest chain of plain sites, each the only way from the one before it to the picture."""
-    chain: list[tuple[Site, Between]] = []
+def _chain(recording: Recording, linear_ops: list[LinearOperation], picture: Picture) -> Chain:
+    """The longest chain of plain linear operations, each the only way from the one before it to the picture."""
+    chain: Chain = []
     end, last, on_chain = picture.value, None, 0  # the last counts operations on the way to the picture
-    for site in reversed(sites):
-        if last is not None and (site.kind != last.kind or recording.producer(end) is None):
+    for layer in reversed(linear_ops):
+        if last is not None and (layer.kind != last.kind or recording.producer(end) is None):
             break
-        if not _plain(site, picture):
+        if not _plain(layer, picture):
             break
-        path = recording.between(site.output, end)
+        path = recording.between(layer.result, end)
         on_chain += len(path) + (last is not None)
-        if len(recording.between(site.output, picture.value)) != on_chain + _bias_steps(chain):
+        if len(recording.between(layer.result, picture.value)) != on_chain + _bias_steps(chain):
             break
-        between = _between(recording, site, path, end, picture if last is None else None)
-        if between is None or not _holds(recording, site, between, end, picture if last is None else None):
+        between = _between(recording, layer, path, end, picture if last is None else None)
+        if between is None or not _holds(recording, layer, between, end, picture if last is None else None):
             break
-        chain.insert(0, (site, between))
-        end, last = site.input, site
+        chain.insert(0, (layer, between))
+        end, last = layer.reads, layer
     return chain
 
 
-def _bias_steps(chain: list[tuple[Site, Between]]) -> int:
-    """Additions of a bias that were taken into their site."""
-    return sum(site.output not in site.operation.results for site, _ in chain)
+def _bias_steps(chain: Chain) -> int:
+    """Additions of a bias that were taken into their operation."""
+    return sum(layer.result not in layer.node.results for layer, _ in chain)
 
 
-def _plain(site: Site, picture: Picture) -> bool:
+def _plain(layer: LinearOperation, picture: Picture) -> bool:
     """Whether the fast engine knows this operation: one input, stride 1, no dilation, no groups, size kept."""
-    if site.values.is_complex() or site.weight.is_complex():
+    if layer.values.is_complex() or layer.weight.is_complex():
         return False
-    if site.kind == "linear":
-        in_order = site.contraction is not None and site.contraction.in_order
-        return in_order and site.positions == picture.size[0] * picture.size[1]
-    if site.kind != "convolution" or len(site.values) > 1:
+    if layer.kind == "linear":
+        in_order = layer.contraction is not None and layer.contraction.in_order
+        return in_order and layer.positions == picture.size[0] * picture.size[1]
+    if layer.kind != "convolution" or len(layer.values) > 1:
         return False
-    kernel = tuple(site.weight.shape[2:])
+    kernel = tuple(layer.weight.shape[2:])
     same = tuple(k // 2 for k in kernel)
-    padding = same if site.call.get("padding") == "same" else _pair(site.call.get("padding", 0))
-    plain = _pair(site.call.get("stride", 1)) == _pair(site.call.get("dilation", 1)) == (1, 1) and site.groups == 1
+    padding = same if layer.call.get("padding") == "same" else _pair(layer.call.get("padding", 0))
+    plain = _pair(layer.call.get("stride", 1)) == _pair(layer.call.get("dilation", 1)) == (1, 1) and layer.groups == 1
     return plain and all(k % 2 == 1 for k in kernel) and padding == same
 
 
@@ -138,39 +141,39 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _between(
-    recording: Recording, site: Site, path: Sequence[Operation], end: Value, picture: Picture | None
+    recording: Recording, layer: LinearOperation, path: Sequence[Operation], end: Value, picture: Picture | None
 ) -> Between | None:
-    """What lies between a site's output and ``end``; None where it is more than a permutation and a function."""
+    """What lies between a layer's output and ``end``; None where it is more than a permutation and a function."""
     if any(step.name not in ELEMENTWISE | INDEXING for step in path):
         return None
-    tainted = {site.output.index} | {result.index for step in path for result in step.results}
+    tainted = {layer.result.index} | {result.index for step in path for result in step.results}
     if any(step.name in ELEMENTWISE - INDEXING and not _scalar_sides(recording, step, tainted) for step in path):
         return None
-    upscale = _upscale(recording, site, path, end, picture)
+    upscale = _upscale(recording, layer, path, end, picture)
     if upscale is None:
         return None
-    function = partial(_composed, recording, path, site.output, end)
+    function = partial(_composed, recording, path, layer.result, end)
     elementwise = any(step.name in ELEMENTWISE - INDEXING for step in path)
     return Between(upscale, recognise(function) if elementwise else IDENTITY)
 
 
 def _scalar_sides(recording: Recording, operation: Operation, tainted: set[int]) -> bool:
-    """Whether all operands of an elementwise operation that do not come from the site hold one number."""
+    """Whether all operands of an elementwise operation that do not come from the operation hold one number."""
     sides = [operand for operand in operation.operands if operand.index not in tainted]
     return all(recording[side].numel() == 1 for side in sides)
 
 
 def _upscale(
-    recording: Recording, site: Site, path: Sequence[Operation], end: Value, picture: Picture | None
+    recording: Recording, layer: LinearOperation, path: Sequence[Operation], end: Value, picture: Picture | None
 ) -> tuple[int, int] | None:
-    """The pixel shuffle between a site and ``end``; None where the values take another order, or some are lost."""
-    made, wanted = recording[site.output], recording[end]
+    """The pixel shuffle between a layer and ``end``; None where the values take another order, or some are lost."""
+    made, wanted = recording[layer.result], recording[end]
     steps = [step for step in path if step.name in INDEXING]
     if made.numel() != wanted.numel():
         return None
-    if site.kind == "linear":
+    if layer.kind == "linear":
         numbers = torch.arange(made.numel(), dtype=torch.int32).reshape(made.shape)
-        sent = _follow(recording, site.output, end, path, numbers)
+        sent = _follow(recording, layer.result, end, path, numbers)
         if sent is not None and picture is not None:
             sent, numbers = picture.images(sent[None])[0], numbers.reshape(*picture.size, -1).permute(2, 0, 1)
         return (1, 1) if sent is not None and torch.equal(sent.reshape(numbers.shape), numbers) else None
@@ -178,7 +181,9 @@ def _upscale(
     moved = [step for step in steps if recording[step.results[0]].shape[-3:] != shape]
     if picture is None and len(moved) <= 1 and all(step.name == "pixel_shuffle" for step in steps):
         return (1, 1) if not moved else _factors(wanted.shape[-2:], shape)
-    sent = _follow(recording, site.output, end, path, torch.arange(made.numel(), dtype=torch.int32).reshape(made.shape))
+    sent = _follow(
+        recording, layer.result, end, path, torch.arange(made.numel(), dtype=torch.int32).reshape(made.shape)
+    )
     if sent is None:
         return None
     image = sent.reshape(sent.shape[-3:]) if picture is None else picture.images(sent[None])[0]
@@ -235,13 +240,13 @@ def _value_in(values: dict[int, Tensor], value: Value) -> Tensor:
     return values[value.index]
 
 
-def _holds(recording: Recording, site: Site, between: Between, end: Value, picture: Picture | None) -> bool:
+def _holds(recording: Recording, layer: LinearOperation, between: Between, end: Value, picture: Picture | None) -> bool:
     """Whether the reading gives what was recorded, on the first, middle and last row: random operations do not."""
-    made, wanted = recording[site.output], recording[end]
-    if site.kind == "linear":
-        rows = wanted.reshape(site.positions, -1) if picture is None else picture.images(wanted[None])[0].flatten(1).T
-        some = torch.linspace(0, site.positions - 1, 64).long()
-        return _close(between.activation(made.reshape(site.positions, -1)[some]), rows[some], recording.tolerance)
+    made, wanted = recording[layer.result], recording[end]
+    if layer.kind == "linear":
+        rows = wanted.reshape(layer.positions, -1) if picture is None else picture.images(wanted[None])[0].flatten(1).T
+        some = torch.linspace(0, layer.positions - 1, 64).long()
+        return _close(between.activation(made.reshape(layer.positions, -1)[some]), rows[some], recording.tolerance)
     made = made.reshape(made.shape[-3:])
     image = picture.images(wanted[None])[0] if picture is not None else wanted.reshape(wanted.shape[-3:])
     rh = between.upscale[0]
@@ -256,7 +261,7 @@ def _close(seen: Tensor, wanted: Tensor, tolerance: float) -> bool:
     return bool((seen - wanted).abs().max() <= 10 * tolerance * max(float(wanted.abs().max()), 1e-6))
 
 
-def _after_encoder(recording: Recording, first: Site) -> bool:
+def _after_encoder(recording: Recording, first: LinearOperation) -> bool:
     """Whether the chain starts from a much coarser grid than the network was fed: before it lies an encoder."""
     fed = [tuple(recording[value].shape) for value in recording.inputs]
     pixels = [shape[-2] * shape[-1] if len(shape) > 2 else shape[0] for shape in fed if len(shape) > 1]
@@ -264,35 +269,33 @@ def _after_encoder(recording: Recording, first: Site) -> bool:
     return first.kind == "convolution" and max(pixels, default=0) >= 4 * start
 
 
-def _stem(chain: list[tuple[Site, Between]]) -> int:
-    """How many leading sites are the stem: 1x1 convolutions of a single pixel, or that leave the grid as it is.
+def _stem(chain: Chain) -> int:
+    """How many leading layers are the stem: 1x1 convolutions of a single pixel, or that leave the grid as it is.
 
     NeRV turns one vector into a small grid, HNeRV widens a small grid; the paper analyses neither (section 3.2).
     """
     count = 0
     while count < len(chain) - 1:
-        site, between = chain[count]
-        widens = site.kind == "convolution" and tuple(site.weight.shape[2:]) == (1, 1)
-        if not widens or (between.upscale != (1, 1) and tuple(site.values.shape[2:]) != (1, 1)):
+        layer, between = chain[count]
+        widens = layer.kind == "convolution" and tuple(layer.weight.shape[2:]) == (1, 1)
+        if not widens or (between.upscale != (1, 1) and tuple(layer.values.shape[2:]) != (1, 1)):
             break
         count += 1
     return count
 
 
-def _stages(chain: list[tuple[Site, Between]], *, canonical: bool) -> list[Stage]:
+def _stages(chain: Chain, *, canonical: bool) -> list[LinearOperation]:
+    """The chain's layers with what lies behind each; under the paper's names if ``canonical``."""
     stages = []
-    for position, (site, between) in enumerate(chain, start=1):
-        pixelwise = site.kind == "linear"
-        kernel = tuple(site.weight.shape[2:]) if not pixelwise else (1, 1)
+    for position, (layer, between) in enumerate(chain, start=1):
+        pixelwise = layer.kind == "linear"
+        kernel = (1, 1) if pixelwise else layer.weight.shape[2:]
         paper = f"layer{position}" if pixelwise else ("head" if position == len(chain) else f"block{position}")
         stages.append(
-            Stage(
-                name=paper if canonical else site.name,
-                module=site.module,
-                kind="linear" if pixelwise else "convolution",
-                input=(site.values if pixelwise else site.values[0]).contiguous(),
-                weight=site.weight,
-                bias=site.bias,
+            replace(
+                layer,
+                name=paper if canonical else layer.name,
+                values=layer.values.contiguous(),
                 activation=between.activation,
                 padding=(int(kernel[0]) // 2, int(kernel[1]) // 2),
                 upscale=between.upscale,

@@ -1,8 +1,8 @@
-"""The linear operations of a recording: which are layers of the canvas, and what each of their neurons adds.
+"""A network's linear operations: which are layers of the canvas, and what each of their neurons adds.
 
-A site is a convolution, transposed or not, or a contraction of features with a weight however it was written
-(``linear``, ``matmul``, ``bmm``, ``addmm``, ``einsum``, a 1x1 ``conv1d``). It belongs to the canvas if its output has
-more than one position; others are stems and modulators.
+A linear operation is a convolution, transposed or not, or a contraction of features with a weight however it was
+written (``linear``, ``matmul``, ``bmm``, ``addmm``, ``einsum``, a 1x1 ``conv1d``). It belongs to the canvas if its
+output has more than one position; others are stems and modulators.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xinc.canvas.network.activations import IDENTITY, Activation
 from xinc.canvas.network.contractions import Contraction, contraction_of
 from xinc.canvas.network.operations import ADDITIONS
 from xinc.canvas.network.recording import Operation, Recording, Value
@@ -28,43 +29,60 @@ _CONVOLUTION_ARGUMENTS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class LinearOperation:
     """A linear operation with the values that reached it.
 
     Attributes:
         name: unique in the recording; the qualified name of the module or parameter, with ``#2`` for a second use.
         module: qualified name of the module that owns the weight, or that was running.
         kind: ``"convolution"``, ``"transposed"`` (convolution) or ``"linear"``.
-        operation: the call itself.
-        input: what it read; ``output``: its result, with a bias that the next operation adds.
-        source: the weight, before it was laid out.
+        node: the call itself.
+        reads: what it read; ``result``: what it made, with a bias that the next operation adds.
+        weight_value: the weight, before it was laid out.
         values: what reached it. Convolutions: ``(B, C_in, h, w)``; linear: ``(P, C_in)``, P positions in the output's
             order.
         weight: convolution ``(C_out, C_in / groups, kh, kw)``, transposed ``(C_in, C_out / groups, kh, kw)``, linear
             ``(C_out, C_in)``.
         bias: ``(C_out,)`` or None.
         call: the other arguments of a convolution (stride, padding, ...).
-        contraction: where positions and features lie in the output of a linear site.
+        contraction: where positions and features lie in the output of a linear layer.
         shape: of the output.
+        activation: on the chain, the elementwise function behind it (after the shuffle).
+        padding: on the chain, zeros added on each side ``(y, x)``; such convolutions keep their size.
+        upscale: on the chain, the pixel shuffle behind a convolution ``(y, x)``; ``(1, 1)`` where there is none.
     """
 
     name: str
     module: str
     kind: Literal["convolution", "transposed", "linear"]
-    operation: Operation
-    input: Value
-    source: Value
-    output: Value
+    node: Operation
+    reads: Value
+    weight_value: Value
+    result: Value
     values: Tensor
     weight: Tensor
     bias: Tensor | None
     shape: tuple[int, ...]
     call: Mapping[str, Any] = field(default_factory=dict)
     contraction: Contraction | None = None
+    activation: Activation = IDENTITY
+    padding: tuple[int, int] = (0, 0)
+    upscale: tuple[int, int] = (1, 1)
+
+    @property
+    def input(self) -> Tensor:
+        """What a layer of the chain reads. Convolution: ``(C_in, h, w)``; linear: ``(N, C_in)``, N pixels in order."""
+        return self.values if self.kind == "linear" else self.values[0]
+
+    def preactivation(self) -> Tensor:
+        """On the chain, what enters the activation: ``(C, rh*h, rw*w)`` after the shuffle; linear: ``(N, C_out)``."""
+        if self.kind == "linear":
+            return F.linear(self.values, self.weight, self.bias)
+        return shuffle(F.conv2d(self.values, self.weight, self.bias, padding=self.padding)[0], self.upscale)
 
     @property
     def groups(self) -> int:
-        """Groups of a convolution; 1 for a linear site."""
+        """Groups of a convolution; 1 for a linear layer."""
         return int(self.call.get("groups", 1))
 
     @property
@@ -115,11 +133,11 @@ class Site:
         return weight.reshape(*weight.shape[: weight.ndim - (5 if self.kind == "convolution" else 4)], -1, *size)
 
     def convolve(self, values: Tensor, weight: Tensor, groups: int) -> Tensor:
-        """The site's own convolution of other values ``(B, C, h, w)`` with another weight; no bias."""
+        """The operation's own convolution of other values ``(B, C, h, w)`` with another weight; no bias."""
         function = F.conv_transpose2d if self.kind == "transposed" else F.conv2d
         return function(values, weight, **{**self.call, "groups": groups})
 
-    def made(self) -> Tensor:
+    def recomputed(self) -> Tensor:
         """The output as this reading of the operation gives it, ``(*shape)``: the sum of all terms, and the bias."""
         if self.contraction is not None:
             return self.contraction.to_output(F.linear(self.values, self.weight, self.bias)[None])[0]
@@ -145,7 +163,26 @@ class Site:
         full[torch.arange(len(index), device=index.device), :, outputs] = planes
         return full.reshape(len(index), *self.shape)
 
-    def pair(self, cotangents: Tensor) -> Tensor:
+    def rows(self, output: Tensor) -> Tensor:
+        """An output ``(*shape)`` of a linear layer as ``(P, C_out)``, positions in the order of :attr:`values`."""
+        assert self.contraction is not None
+        return self.contraction.to_rows(output[None])[0]
+
+    def summed(self) -> Tensor:
+        """All neurons' terms, added up one by one, and the bias: the output again, ``(*shape)``."""
+        if self.contraction is not None:
+            total = self.bias_or_zero.expand(len(self.values), -1).clone()
+            for i in range(self.inputs):
+                total += self.values[:, i, None] * self.weight[:, i]
+            return self.contraction.to_output(total[None])[0]
+        outputs = self.pairs()[1].to(self.values.device).reshape(self.inputs, -1)
+        rows = self.bias_or_zero[:, None, None].expand(self.shape).reshape(-1, self.outputs, *self.shape[-2:]).clone()
+        for i in range(self.inputs):
+            first = i * outputs.shape[1]
+            rows[:, outputs[i]] += self.planes(range(first, first + outputs.shape[1])).transpose(0, 1)
+        return rows.reshape(self.shape)
+
+    def pull(self, cotangents: Tensor) -> Tensor:
         """Sum over the output of cotangent times term, for all neurons at once: ``(m, *shape)`` to ``(m, K)``, real.
 
         A kernel's share is its weights times their gradients, summed over its taps: no term is ever made. Complex
@@ -160,6 +197,14 @@ class Site:
         return self._by_neuron(gradients.conj() * self.weight).sum((-2, -1)).real
 
 
+def shuffle(x: Tensor, upscale: tuple[int, int]) -> Tensor:
+    """Pixel shuffle, rectangular too: ``(C*rh*rw, h, w)`` to ``(C, rh*h, rw*w)``."""
+    rh, rw = upscale
+    channels, height, width = x.shape
+    x = x.reshape(channels // (rh * rw), rh, rw, height, width).permute(0, 3, 1, 4, 2)
+    return x.reshape(channels // (rh * rw), height * rh, width * rw)
+
+
 def bind(operation: Operation) -> dict[str, Any]:
     """The arguments of a convolution call by name."""
     given: dict[str, Any] = {"bias": None}
@@ -168,21 +213,21 @@ def bind(operation: Operation) -> dict[str, Any]:
     return given
 
 
-def find_sites(recording: Recording, end: Value) -> list[Site]:
+def find_linear_operations(recording: Recording, end: Value) -> list[LinearOperation]:
     """The linear operations on which ``end`` depends, in the order in which they ran, with unique names."""
     needed = recording.needed_for(end)
     trained = {index for index, name in recording.names.items() if name in recording.parameters}
     fed = {value.index for value in recording.inputs}
     canvas: set[int] = set()
-    found: list[Site] = []
+    found: list[LinearOperation] = []
     for operation in recording.operations:
         indices = {operand.index for operand in operation.operands}
         results = {result.index for result in operation.results}
         if results & needed:
-            site = _site_of(recording, operation, trained - canvas, fed)
-            if site is not None:
-                found.append(site)
-                canvas |= results if site.positions > 1 else set()
+            layer = _read(recording, operation, trained - canvas, fed)
+            if layer is not None:
+                found.append(layer)
+                canvas |= results if layer.positions > 1 else set()
         if indices & canvas:
             canvas |= results
         if indices & trained:
@@ -192,36 +237,36 @@ def find_sites(recording: Recording, end: Value) -> list[Site]:
     return _uniquely_named(_without_weights(recording, found, end))
 
 
-def _without_weights(recording: Recording, sites: list[Site], end: Value) -> list[Site]:
-    """The sites whose output reaches ``end`` other than as a weight: a product of two factors is no layer."""
-    weights = {id(site.operation): site.source for site in sites}
+def _without_weights(recording: Recording, linear_ops: list[LinearOperation], end: Value) -> list[LinearOperation]:
+    """Those whose output reaches ``end`` other than as a weight: a product of two factors is no layer."""
+    weights = {id(layer.node): layer.weight_value for layer in linear_ops}
     needed = {end.index}
     for operation in reversed(recording.operations):
         if any(result.index in needed for result in operation.results):
             needed.update(o.index for o in operation.operands if o != weights.get(id(operation)))
-    return [site for site in sites if site.output.index in needed]
+    return [layer for layer in linear_ops if layer.result.index in needed]
 
 
-def _site_of(recording: Recording, operation: Operation, weights: set[int], fed: set[int]) -> Site | None:
+def _read(recording: Recording, operation: Operation, weights: set[int], fed: set[int]) -> LinearOperation | None:
     if operation.name in _CONVOLUTION_ARGUMENTS:
         return _convolution(recording, operation)
     read = contraction_of(recording, operation, weights, fed)
     return None if read is None else _linear(recording, operation, *read)
 
 
-def _convolution(recording: Recording, operation: Operation) -> Site:
+def _convolution(recording: Recording, operation: Operation) -> LinearOperation:
     given = bind(operation)
     source, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias")
     values, output = recording[source], operation.results[0]
     name, module = _names(recording, operation, weight)
-    return Site(
+    return LinearOperation(
         name=name,
         module=module,
         kind="transposed" if operation.name == "conv_transpose2d" else "convolution",
-        operation=operation,
-        input=source,
-        source=weight,
-        output=output,
+        node=operation,
+        reads=source,
+        weight_value=weight,
+        result=output,
         values=values.reshape(-1, *values.shape[-3:]),
         weight=recording[weight],
         bias=None if bias is None else recording[bias],
@@ -237,42 +282,42 @@ def _linear(
     source: Value,
     weight: Value,
     bias: Value | None,
-) -> Site:
+) -> LinearOperation:
     name, module = _names(recording, operation, weight)
     output = operation.results[0]
-    site = Site(
+    layer = LinearOperation(
         name=name,
         module=module,
         kind="linear",
-        operation=operation,
-        input=source,
-        source=weight,
-        output=output,
+        node=operation,
+        reads=source,
+        weight_value=weight,
+        result=output,
         values=contraction.input_rows(recording[source]),
         weight=contraction.weight_rows(recording[weight]),
         bias=None if bias is None else recording[bias].reshape(-1),
         shape=tuple(recording[output].shape),
         contraction=contraction,
     )
-    return site if operation.name == "linear" or bias is not None else _with_bias(recording, site)
+    return layer if operation.name == "linear" or bias is not None else _with_bias(recording, layer)
 
 
-def _with_bias(recording: Recording, site: Site) -> Site:
-    """The site with the bias that the next operation adds to a bare product, if it does."""
-    users = [o for o in recording.operations if site.output in o.operands]
-    if len(users) != 1 or users[0].name not in ADDITIONS or site.contraction is None:
-        return site
-    others = [operand for operand in users[0].operands if operand != site.output]
-    if len(others) != 1 or recording[others[0]].numel() != site.outputs or users[0].keywords:
-        return site
-    rows = site.contraction.to_rows(recording[others[0]].broadcast_to(site.shape)[None])[0]
-    if tuple(recording[users[0].results[0]].shape) != site.shape or not torch.equal(rows, rows[:1].expand_as(rows)):
-        return site
-    return replace(site, bias=rows[0], output=users[0].results[0])
+def _with_bias(recording: Recording, layer: LinearOperation) -> LinearOperation:
+    """The operation with the bias that the next operation adds to a bare product, if it does."""
+    users = [o for o in recording.operations if layer.result in o.operands]
+    if len(users) != 1 or users[0].name not in ADDITIONS or layer.contraction is None:
+        return layer
+    others = [operand for operand in users[0].operands if operand != layer.result]
+    if len(others) != 1 or recording[others[0]].numel() != layer.outputs or users[0].keywords:
+        return layer
+    rows = layer.contraction.to_rows(recording[others[0]].broadcast_to(layer.shape)[None])[0]
+    if tuple(recording[users[0].results[0]].shape) != layer.shape or not torch.equal(rows, rows[:1].expand_as(rows)):
+        return layer
+    return replace(layer, bias=rows[0], result=users[0].results[0])
 
 
 def _names(recording: Recording, operation: Operation, weight: Value) -> tuple[str, str]:
-    """Name and module of a site: its weight's where one parameter makes it, else those of the running module."""
+    """Name and module of an operation: its weight's where one parameter makes it, else those of the running module."""
     made_of = {recording.names[index]: index for index in recording.needed_for(weight) if index in recording.names}
     own = [name for name in made_of if name in recording.parameters]
     if len(own) > 1:  # a modulated weight
@@ -288,11 +333,11 @@ def _names(recording: Recording, operation: Operation, weight: Value) -> tuple[s
     return (owner, owner) if owner else (own[0], own[0])
 
 
-def _uniquely_named(sites: list[Site]) -> list[Site]:
-    """The sites with ``#2`` and so on behind a name that was used before."""
+def _uniquely_named(linear_ops: list[LinearOperation]) -> list[LinearOperation]:
+    """The linear operations with ``#2`` and so on behind a name that was used before."""
     seen: Counter[str] = Counter()
     named = []
-    for site in sites:
-        seen[site.name] += 1
-        named.append(site if seen[site.name] == 1 else replace(site, name=f"{site.name}#{seen[site.name]}"))
+    for layer in linear_ops:
+        seen[layer.name] += 1
+        named.append(layer if seen[layer.name] == 1 else replace(layer, name=f"{layer.name}#{seen[layer.name]}"))
     return named

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.kernels import BLOCK, CODES, GROUP, Chain
-from xinc.canvas.network.plan import IDENTITY, Activation, Plan
+from xinc.canvas.network.activations import IDENTITY, Activation
+from xinc.canvas.network.plan import Plan
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from xinc.canvas.exact.probed import reach_of
 from xinc.canvas.network import operations as vocabulary
-from xinc.canvas.network.linear_ops import Site
-from xinc.canvas.network.plan import Branch
+from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.recording import Operation
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.paper.norms import frozen
@@ -26,21 +26,21 @@ from xinc.canvas.paper.walk import Moved, Rule, State, Walk, combined
 from xinc.canvas.reductions.stream import DenseStream
 
 
-def rule_stream(branch: Branch, *, official: bool) -> DenseStream:
+def rule_stream(rest: Rest, *, official: bool) -> DenseStream:
     """Maps of a layer off the plain chain by the paper's method.
 
     A feature of a layer that sees every pixel by itself is ``z_i(p) sum_j W_ji``, as in any MLP (section 3.1); every
     other neuron's plane is moved to the picture by the rules.
 
     Args:
-        branch: the layer.
+        rest: the layer, and what follows it.
         official: as the published code does it: no output activation; features rectified, with a share of the bias.
 
     Raises:
         TraceError: An operation on the way has no rule.
     """
-    walk = Walk(branch, RULES, official)
-    pixelwise = branch.kind == "linear" and _sees_single_pixels(branch)
+    walk = Walk(rest, RULES, official)
+    pixelwise = rest.operation.kind == "linear" and _sees_single_pixels(rest)
     if not pixelwise:
         walk([0])  # refuses before anything is computed
 
@@ -48,43 +48,43 @@ def rule_stream(branch: Branch, *, official: bool) -> DenseStream:
         maps = walk.features(neurons) if pixelwise else walk(neurons)
         return maps[:, window.y0 : window.y1, window.x0 : window.x1].float()
 
-    height, width = branch.picture.size
-    return DenseStream(compute, branch.neurons, (height, width), cost=4 * branch.tail().held / (height * width))
+    height, width = rest.picture.size
+    return DenseStream(compute, rest.operation.neurons, (height, width), cost=4 * rest.tail().held / (height * width))
 
 
-def _sees_single_pixels(branch: Branch) -> bool:
+def _sees_single_pixels(rest: Rest) -> bool:
     """Whether every place of the layer makes one pixel of the picture."""
-    reach = reach_of(branch)
-    return reach is not None and reach.grid.size == branch.picture.size and reach.y.window == reach.x.window == 1
+    reach = reach_of(rest)
+    return reach is not None and reach.grid.size == rest.picture.size and reach.y.window == reach.x.window == 1
 
 
 def linear(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved:
     """D5: a later linear operation is the uniform mean over its support of the one plane that it reads."""
-    site, result = walk.sites[id(operation)], operation.results[0]
-    state = states.get(site.input.index)
+    layer, result = walk.linear_ops[id(operation)], operation.results[0]
+    state = states.get(layer.reads.index)
     if state is None:  # the neuron reaches its weights, or its bias
         return None
     n = len(state.planes)
-    if site.contraction is not None:
-        rows = site.contraction.rows_of_inputs
+    if layer.contraction is not None:
+        rows = layer.contraction.rows_of_inputs
         plane, _ = combined(rows(state.planes), rows(state.labels), 2)
-        planes = site.contraction.to_output(plane[:, :, None].expand(-1, -1, site.outputs))
+        planes = layer.contraction.to_output(plane[:, :, None].expand(-1, -1, layer.outputs))
         return {result.index: State(planes, torch.ones_like(planes), result.index, fresh=False)}
-    grouped = (n * len(site.values) * site.groups, -1, *site.values.shape[-2:])
+    grouped = (n * len(layer.values) * layer.groups, -1, *layer.values.shape[-2:])
     plane, own = combined(state.planes.reshape(grouped), state.labels.reshape(grouped), 1)
-    moved = _mean_over_support(site, plane[:, None])
+    moved = _mean_over_support(layer, plane[:, None])
     labels = own.any(1)[:, None, None, None].to(moved.dtype)
-    shape, full = (-1, site.outputs // site.groups, *moved.shape[-2:]), (n, *site.shape)
+    shape, full = (-1, layer.outputs // layer.groups, *moved.shape[-2:]), (n, *layer.shape)
     moved, labels = moved.expand(shape).reshape(full), labels.expand(shape).reshape(full)
     return {result.index: State(moved, labels, result.index, fresh=False)}
 
 
-def _mean_over_support(site: Site, planes: Tensor) -> Tensor:
-    """Planes ``(m, 1, h, w)`` under the site's kernel with uniform weights that keep a constant as it is."""
-    ones = planes.new_ones(1, 1, *site.weight.shape[-2:])
-    if site.kind == "transposed":
-        return site.convolve(planes, ones, 1) / site.convolve(torch.ones_like(planes[:1]), ones, 1).clamp_min(1)
-    return site.convolve(planes, ones / ones.numel(), 1)
+def _mean_over_support(layer: LinearOperation, planes: Tensor) -> Tensor:
+    """Planes ``(m, 1, h, w)`` under the operation's kernel with uniform weights that keep a constant as it is."""
+    ones = planes.new_ones(1, 1, *layer.weight.shape[-2:])
+    if layer.kind == "transposed":
+        return layer.convolve(planes, ones, 1) / layer.convolve(torch.ones_like(planes[:1]), ones, 1).clamp_min(1)
+    return layer.convolve(planes, ones / ones.numel(), 1)
 
 
 def indexing(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved:
@@ -103,7 +103,7 @@ def unchanged(walk: Walk, operation: Operation, states: dict[int, State]) -> Mov
 
 def elementwise(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved:
     """D4, D6: the network's own function, of one plane and numbers."""
-    recording, state = walk.branch.recording, next(iter(states.values()))
+    recording, state = walk.rest.recording, next(iter(states.values()))
     others = [o for o in operation.operands if o.index not in states and recording[o].numel() > 1]
     if len({s.origin for s in states.values()}) > 1 or (others and operation.name != "prelu"):
         return None
@@ -115,7 +115,7 @@ def elementwise(walk: Walk, operation: Operation, states: dict[int, State]) -> M
 
 def addition(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved:
     """D7: the sum over paths. A number belongs to the activation; a shift right after the layer is shared out (D3)."""
-    recording, result = walk.branch.recording, operation.results[0]
+    recording, result = walk.rest.recording, operation.results[0]
     others = [operand for operand in operation.operands if operand.index not in states]
     if operation.keywords.get("alpha", 1) != 1:
         return None
@@ -128,9 +128,9 @@ def addition(walk: Walk, operation: Operation, states: dict[int, State]) -> Move
     planes = walk.native(operation, {index: state.planes}, zero)[result.index]
     labels = walk.native(operation, {index: state.labels}, zero)[result.index].abs()
     if state.fresh and all(_is_vector(recording[other]) for other in others):
-        site = walk.branch.site
+        layer = walk.rest.operation
         shift = walk.native(operation, {index: torch.zeros_like(state.planes[:1])})[result.index]
-        planes = planes + shift * (labels > 0) / (site.inputs // site.groups)
+        planes = planes + shift * (labels > 0) / (layer.inputs // layer.groups)
     return {result.index: replace(state, planes=planes, labels=labels, origin=result.index)}
 
 
@@ -172,7 +172,7 @@ def _survives(labels: Tensor, kept: Tensor) -> bool:
 
 def product(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved:
     """D7: a number belongs to the activation; a gate or side branch is its recorded gain; else the sum over paths."""
-    recording, result = walk.branch.recording, operation.results[0]
+    recording, result = walk.rest.recording, operation.results[0]
     gates = [index for index in states if len(states) > 1 and _is_vector(recording.tensors[index])]
     own = {index: state for index, state in states.items() if index not in gates}
     others = [operand for operand in operation.operands if operand.index not in own]
@@ -201,10 +201,10 @@ def quotient(walk: Walk, operation: Operation, states: dict[int, State]) -> Move
 def norm(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved:
     """D3: right after the layer the recorded scale, and a share of the shift; later the identity, as of D5."""
     state, result = next(iter(states.values())), operation.results[0]
-    if state.fresh and walk.branch.site.contraction is None:
-        site = walk.branch.site
-        scale, shift = frozen(walk.branch.recording, operation)
-        share = shift / (site.inputs // site.groups)
+    if state.fresh and walk.rest.operation.contraction is None:
+        layer = walk.rest.operation
+        scale, shift = frozen(walk.rest.recording, operation)
+        share = shift / (layer.inputs // layer.groups)
         state = replace(state, planes=(state.planes * scale + share) * (state.labels > 0))
     return {result.index: replace(state, origin=result.index)}
 
@@ -219,12 +219,12 @@ def resampling(walk: Walk, operation: Operation, states: dict[int, State]) -> Mo
     """D5: any up-sampling is the nearest; the means of pooling are as they are."""
     ((index, state),) = states.items()
     result = operation.results[0]
-    if walk.branch.recording[result].ndim != 4:
+    if walk.rest.recording[result].ndim != 4:
         return None
     if operation.name in vocabulary.POOLING:
         planes = walk.native(operation, {index: state.planes})[result.index]
     else:
-        size = walk.branch.recording[result].shape[-2:]
+        size = walk.rest.recording[result].shape[-2:]
         planes = F.interpolate(state.planes.flatten(0, -4), size=tuple(size)).reshape(*state.planes.shape[:-2], *size)
     return {result.index: replace(state, planes=planes, labels=_whole_channels(state, planes), origin=result.index)}
 
@@ -273,10 +273,8 @@ def joining(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved
 def writing(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved:
     """D2: values that are written into others; what was there before holds nothing of the neuron."""
     result = operation.results[0]
-    whole = walk.branch.recording[operation.operands[0]].is_floating_point()
-    zero = [
-        o.index for o in operation.operands if o.index not in states and walk.branch.recording[o].is_floating_point()
-    ]
+    whole = walk.rest.recording[operation.operands[0]].is_floating_point()
+    zero = [o.index for o in operation.operands if o.index not in states and walk.rest.recording[o].is_floating_point()]
     if not whole:
         return None
     planes = walk.native(operation, {index: state.planes for index, state in states.items()}, zero)[result.index]
@@ -286,7 +284,7 @@ def writing(walk: Walk, operation: Operation, states: dict[int, State]) -> Moved
 
 
 _TABLE: tuple[tuple[Collection[str], Rule], ...] = (
-    (("site",), linear),
+    (("linear operation",), linear),
     (vocabulary.INDEXING | vocabulary.COPYING, indexing),
     (vocabulary.UNCHANGED, unchanged),
     (vocabulary.FUNCTIONS | vocabulary.COMPARISONS | vocabulary.CHOICES, elementwise),

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from xinc.canvas.network.linear_ops import Site, find_sites
+from xinc.canvas.network.linear_ops import LinearOperation, find_linear_operations
 from xinc.canvas.network.operations import KEEPING, POOLING, WEIGHTINGS
-from xinc.canvas.network.plan import Branch
+from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.recording import Operation, Recording, apply
 from xinc.errors import TraceError
 
@@ -58,19 +58,19 @@ class Walk:
     """Moves the planes of some neurons of a layer to the picture.
 
     Attributes:
-        branch: the layer.
-        rules: rule by the name of the operation; ``"site"`` is the one of later linear operations.
+        rest: the layer, and what follows it.
+        rules: rule by the name of the operation; ``"linear operation"`` is the one of later linear operations.
         official: whether the last layer's planes skip the output activation, as in the published code.
     """
 
-    branch: Branch
+    rest: Rest
     rules: Mapping[str, Rule]
     official: bool = False
-    sites: dict[int, Site] = field(init=False, repr=False)
+    linear_ops: dict[int, LinearOperation] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        found = find_sites(self.branch.recording, self.branch.picture.value)
-        self.sites = {id(site.operation): site for site in found}
+        found = find_linear_operations(self.rest.recording, self.rest.picture.value)
+        self.linear_ops = {id(layer.node): layer for layer in found}
 
     def __call__(self, neurons: Sequence[int]) -> Tensor:
         """Maps of some neurons, ``(n, H, W)``.
@@ -78,8 +78,8 @@ class Walk:
         Raises:
             TraceError: An operation on the way has no rule.
         """
-        picture = self.branch.picture
-        states: dict[int, State | Lost] = {self.branch.site.output.index: self._start(neurons)}
+        picture = self.rest.picture
+        states: dict[int, State | Lost] = {self.rest.operation.result.index: self._start(neurons)}
         for operation in self._operations:
             states.update(self._step(operation, states))
         end = states.get(picture.value.index)
@@ -95,13 +95,13 @@ class Walk:
     @cached_property
     def last(self) -> bool:
         """Whether no linear operation follows the layer."""
-        return self.branch.site.output.index not in self._before_linear
+        return self.rest.operation.result.index not in self._before_linear
 
     def native(
         self, operation: Operation, tensors: Mapping[int, Tensor], zero: Collection[int] = ()
     ) -> dict[int, Tensor]:
         """The operation itself on tensors ``(n, ...)`` in place of some operands, and zeros in place of others."""
-        once = partial(_applied, self.branch.recording, operation, tuple(tensors), tuple(zero))
+        once = partial(_applied, self.rest.recording, operation, tuple(tensors), tuple(zero))
         batches = tuple(tensors.values())
         try:
             parts = vmap(once)(*batches)
@@ -112,42 +112,42 @@ class Walk:
 
     @cached_property
     def _operations(self) -> tuple[Operation, ...]:
-        return self.branch.tail().operations
+        return self.rest.tail().operations
 
     @cached_property
     def _before_linear(self) -> set[int]:
         """Indices of the values on which a later linear operation depends."""
         reaching: set[int] = set()
         for operation in reversed(self._operations):
-            site = self.sites.get(id(operation))
-            if (site is not None and site.positions > 1) or any(r.index in reaching for r in operation.results):
+            layer = self.linear_ops.get(id(operation))
+            if (layer is not None and layer.positions > 1) or any(r.index in reaching for r in operation.results):
                 reaching.update(operand.index for operand in operation.operands)
         return reaching
 
     def _start(self, neurons: Sequence[int]) -> State:
         """D1: a kernel's plane with its share of the bias in its channel; a feature times the sum of its weights."""
-        site = self.branch.site
-        if site.contraction is not None:
+        layer = self.rest.operation
+        if layer.contraction is not None:
             rows = self._feature_rows(neurons)[:, :, None]
-            planes = site.contraction.to_output(rows.expand(-1, -1, site.outputs))
-            return State(planes, torch.ones_like(planes), site.output.index, fresh=True)
-        outputs = site.pairs()[1][list(neurons)].to(site.values.device)
-        own = (torch.arange(site.outputs, device=outputs.device) == outputs[:, None]).to(site.values.real.dtype)
-        labels = own.reshape(len(own), *[1] * (len(site.shape) - 3), -1, 1, 1).expand(-1, *site.shape)
-        share = site.bias_or_zero[:, None, None] / (site.inputs // site.groups)
-        return State(site.terms(neurons) + labels * share, labels, site.output.index, fresh=True)
+            planes = layer.contraction.to_output(rows.expand(-1, -1, layer.outputs))
+            return State(planes, torch.ones_like(planes), layer.result.index, fresh=True)
+        outputs = layer.pairs()[1][list(neurons)].to(layer.values.device)
+        own = (torch.arange(layer.outputs, device=outputs.device) == outputs[:, None]).to(layer.values.real.dtype)
+        labels = own.reshape(len(own), *[1] * (len(layer.shape) - 3), -1, 1, 1).expand(-1, *layer.shape)
+        share = layer.bias_or_zero[:, None, None] / (layer.inputs // layer.groups)
+        return State(layer.terms(neurons) + labels * share, labels, layer.result.index, fresh=True)
 
     def _feature_rows(self, neurons: Sequence[int]) -> Tensor:
         """``z_i sum_j W_ji`` at every place, ``(n, P)``; as published with a share of the bias, and rectified."""
-        site = self.branch.site
-        rows = (site.planes(neurons) * site.weight.sum(0)[list(neurons), None]).real
+        layer = self.rest.operation
+        rows = (layer.planes(neurons) * layer.weight.sum(0)[list(neurons), None]).real
         if self.official:
-            rows = rows + site.bias_or_zero.real.sum() / site.inputs
+            rows = rows + layer.bias_or_zero.real.sum() / layer.inputs
         return rows.relu() if self.official and not self.last else rows
 
     def features(self, neurons: Sequence[int]) -> Tensor:
         """Maps of features of a layer that sees every pixel by itself, ``(n, H, W)``: no rule is needed."""
-        return self._feature_rows(neurons).reshape(len(neurons), *self.branch.picture.size)
+        return self._feature_rows(neurons).reshape(len(neurons), *self.rest.picture.size)
 
     def _step(self, operation: Operation, states: Mapping[int, State | Lost]) -> dict[int, State | Lost]:
         found = {operand.index: states[operand.index] for operand in operation.operands if operand.index in states}
@@ -157,20 +157,20 @@ class Walk:
         lost = next((state for state in found.values() if isinstance(state, Lost)), None)
         if lost is not None and not (operation.name in KEEPING and operation.operands[0].index in known):
             return {result.index: lost for result in operation.results}
-        rule = self.rules.get("site" if id(operation) in self.sites else operation.name)
+        rule = self.rules.get("linear operation" if id(operation) in self.linear_ops else operation.name)
         moved = rule(self, operation, known) if rule is not None else None
         return dict(moved) if moved is not None else {result.index: Lost(operation) for result in operation.results}
 
     def _is_statistic(self, operation: Operation) -> bool:
         """Whether an operation without a rule makes a vector of more: a mean of all pixels, the start of a gate."""
-        result = self.branch.recording[operation.results[0]]
-        most = max(self.branch.recording[operand].numel() for operand in operation.operands)
+        result = self.rest.recording[operation.results[0]]
+        most = max(self.rest.recording[operand].numel() for operand in operation.operands)
         vector = sum(size > 1 for size in result.shape) <= 1 and 4 * result.numel() <= most
         ruled = operation.name in self.rules and operation.name not in POOLING
-        return vector and not ruled and id(operation) not in self.sites
+        return vector and not ruled and id(operation) not in self.linear_ops
 
     def _refusal(self, end: Lost | None) -> str:
-        method, name = "official" if self.official else "paper", self.branch.name
+        method, name = "official" if self.official else "paper", self.rest.operation.name
         if end is None:
             return (
                 f"method {method!r} keeps soft-max weights and gates as recorded, and {name!r} reaches the picture "

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xinc.canvas.methods import method_named
+from xinc.canvas.methods import method_of
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.trace import Canvas, trace
+from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, default_frames, known_frames
 from xinc.findings.fidelity.deletion import ORDERS, SHARES, curves
@@ -114,7 +114,7 @@ def verify(run: Run, asked: Verification = Verification(), *, progress: Progress
     if not asked.methods:
         raise FindingError(f"no method to compare with ablation; give some of {', '.join(METHODS)}")
     for method in asked.methods:
-        method_named(method)  # a wrong name fails before anything is computed
+        method_of(method)  # a wrong name fails before anything is computed
     frames = default_frames(run.clip, 2) if asked.frames is None else asked.frames
     task = _Task(run, asked, known_frames(run.clip, frames))
     results = Results(run.path / FOLDER if run.path is not None else None)
@@ -189,7 +189,7 @@ class _Task:
         return [canvas[name].name for name in (canvas.layers if self.asked.layers is None else self.asked.layers)]
 
     def plan(self, frame: int) -> Plan:
-        return trace(self.run.model, self.run.input(frame), method="ablation", size=self.run.clip.size).plan
+        return self.run.canvas(frame, "ablation").plan
 
     @cached_property
     def shared(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ pre-activation, biases kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas import ablation
-from xinc.canvas.exact import replay as foreign
-from xinc.canvas.network.plan import Branch, Plan
+from xinc.canvas.network.plan import Plan
 
 Values = NDArray[np.float64]
 Indices = Sequence[int] | NDArray[np.int64]
@@ -41,7 +39,7 @@ def curves(plan: Plan, layer: str, scores: Values) -> Values:
     Returns:
         ``(order, share)`` in dB, for :data:`ORDERS` and :data:`SHARES`; infinite where nothing changes.
     """
-    remove = _remover(plan, layer)
+    remove = ablation.remover(plan, layer)
     ascending = np.argsort(scores, kind="stable")
     counts = [round(share * len(scores)) for share in SHARES]
     nothing = _psnr(plan, remove, ascending)
@@ -53,31 +51,9 @@ def curves(plan: Plan, layer: str, scores: Values) -> Values:
     )
 
 
-def psnr_without(plan: Plan, layer: str, neurons: Indices) -> float:
-    """PSNR of the picture without some neurons of a layer, all at once, against the full picture.
-
-    Args:
-        plan: the network as it ran.
-        layer: name of the layer.
-        neurons: indices.
-
-    Returns:
-        dB; infinite where nothing changes.
-    """
-    return _psnr(plan, _remover(plan, layer), neurons)
-
-
 def area(psnr: Values) -> Values:
     """Area under curves ``(..., share)``: PSNR in dB, at most :data:`CEILING`, averaged over the share removed."""
     return np.asarray(np.trapezoid(np.minimum(psnr, CEILING), SHARES, axis=-1), dtype=np.float64)
-
-
-def _remover(plan: Plan, name: str) -> Callable[[Sequence[int]], Tensor]:
-    """The picture by the neurons that go; what all removals share is computed once."""
-    layer = next(layer for layer in plan.layers if layer.name == name)
-    if isinstance(layer, Branch):
-        return partial(foreign.removed, layer)
-    return ablation.remover(plan, [stage.name for stage in plan.stages].index(name))
 
 
 def _psnr(plan: Plan, remove: Callable[[Sequence[int]], Tensor], neurons: Indices) -> float:

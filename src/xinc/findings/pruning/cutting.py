@@ -21,8 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xinc.canvas.network.plan import Branch, Stage
-from xinc.canvas.trace import trace
+from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.errors import FindingError, RunError
 from xinc.findings.results import fingerprint
 from xinc.models.base import INR
@@ -34,12 +33,12 @@ Indices = NDArray[np.int64]
 HELD_VALUES = 1 << 18
 """Values of the signal that one pass backwards covers."""
 
-Grouped = Callable[["Stage | Branch", Tensor, Tensor], Tensor]
+Grouped = Callable[[LinearOperation, Tensor, Tensor], Tensor]
 UNITS: Mapping[str, Grouped] = MappingProxyType(
     {
         "neurons": lambda layer, i, o: torch.arange(len(i)),
         "inputs": lambda layer, i, o: i,
-        "outputs": lambda layer, i, o: o // math.prod(getattr(layer, "upscale", (1, 1))),
+        "outputs": lambda layer, i, o: o // math.prod(layer.upscale),
     }
 )
 """What goes together, as the unit of each neuron: ``neurons`` go one by one; ``inputs`` are channels that a convolution
@@ -57,7 +56,7 @@ class Part:
         unit: a key of :data:`UNITS`.
     """
 
-    layer: Stage | Branch
+    layer: LinearOperation
     parameter: str
     unit: str
 
@@ -71,8 +70,7 @@ class Part:
         """
         if unit not in UNITS:
             raise FindingError(f"neurons cannot go as {unit!r}; choose from {', '.join(UNITS)}")
-        canvas = trace(run.model, run.input(0), size=run.clip.size)
-        layer = canvas.plan.layers[canvas.layers.index(canvas[name].name)]
+        layer = run.canvas(0).plan.layer(name)
         parameter = f"{layer.module}.weight"
         if not _is_plain(layer, dict(run.model.named_parameters()).get(parameter)):
             raise FindingError(f"{name} cannot be pruned: its weight is no plain parameter of {layer.module!r}")
@@ -133,9 +131,9 @@ class Part:
             weight[outputs, inputs] = 0
 
 
-def _is_plain(layer: Stage | Branch, parameter: Tensor | None) -> bool:
+def _is_plain(layer: LinearOperation, parameter: Tensor | None) -> bool:
     """Whether a layer used the parameter as it is, with outputs first and every input in every kernel."""
-    weight = layer.site.weight if isinstance(layer, Branch) else layer.weight
+    weight = layer.weight
     if parameter is None or layer.kind == "transposed" or layer.pairs()[0].max() + 1 != weight.shape[1]:
         return False
     return parameter.shape == weight.shape and torch.equal(parameter, weight)

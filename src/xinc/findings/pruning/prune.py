@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas.trace import trace
 from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, known_frames
 from xinc.findings.finding import Finding
@@ -79,7 +78,7 @@ Score = Callable[[Run, Part, Sequence[int], int], Values]
 
 def _totals(run: Run, part: Part, frames: Sequence[int], seed: int, *, method: str) -> Values:
     """Sum over pixels of |C|, mean over frames, summed over each unit's neurons."""
-    layers = (trace(run.model, run.input(t), method=method, size=run.clip.size)[part.name] for t in frames)
+    layers = (run.canvas(t, method)[part.name] for t in frames)
     return np.mean([part.sums(layer.totals()) for layer in layers], axis=0)  # type: ignore[no-any-return]
 
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xinc.canvas.methods import method_named
-from xinc.canvas.trace import trace
+from xinc.canvas.methods import method_of
 from xinc.errors import FindingError
 from xinc.findings.analyse import Progress, analyse
 from xinc.findings.analyses import Settings
@@ -156,14 +155,14 @@ def _table(heard: Sequence[Witness], methods: Sequence[str], draws: int, seed: i
 
 def _described(run: Run) -> tuple[tuple[str, ...], bool]:
     """All layers of a run's network, in the order of the forward pass, and whether it is an MLP over pixels."""
-    canvas = trace(run.model, run.input(0), size=run.clip.size)
+    canvas = run.canvas(0)
     return tuple(canvas.layers), canvas.plan.pixelwise
 
 
 def _check(runs: Sequence[Run], plan: Replication) -> None:
     """Refuse what no run has before anything is computed: one run may lack a layer or a frame that another has."""
     for method in plan.methods:
-        method_named(method)
+        method_of(method)
     longest = max(len(run.clip) for run in runs)
     if wrong := [t for t in plan.frames or () if not 0 <= t < longest]:
         raise FindingError(f"no run has frame {wrong[0]}: the longest clip has frames 0 to {longest - 1}")

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.network.plan import Plan, Stage
+from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.plan import Plan
 
 
 def reference_maps(plan: Plan, layer: str, neurons: Iterable[int], method: str = "paper") -> Tensor:
@@ -71,7 +72,7 @@ def _convolution_map(plan: Plan, position: int, neuron: int, *, official: bool) 
     return u
 
 
-def _place(plane: Tensor, o: int, stage: Stage) -> Tensor:
+def _place(plane: Tensor, o: int, stage: LinearOperation) -> Tensor:
     """The plane at its sub-pixel of every r x r cell, zeros elsewhere (repeat, rearrange and mask of Fig. 2)."""
     rh, rw = stage.upscale
     a, b = divmod(o % (rh * rw), rw)
@@ -80,7 +81,7 @@ def _place(plane: Tensor, o: int, stage: Stage) -> Tensor:
     return placed
 
 
-def _box(u: Tensor, later: Stage) -> Tensor:
+def _box(u: Tensor, later: LinearOperation) -> Tensor:
     """Proximity correction, section 3.2.3: the mean over the later kernel's window, zeros outside the image."""
     kernel = later.weight.shape[2:]
     weight = torch.full((1, 1, *kernel), 1 / (kernel[0] * kernel[1]), dtype=u.dtype)
