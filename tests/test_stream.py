@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import xinc
 from oracle import reference_maps
 from xinc.canvas.paper import chain
+from xinc.canvas.reductions.stream import DenseStream
 from xinc.errors import TraceError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
