@@ -27,6 +27,7 @@ HEAVY = [
     "numba",
     "pandas",
     "panel",
+    "pyarrow",
     "skimage",
     "sklearn",
     "umap",

@@ -29,3 +29,7 @@ class TraceError(XincError):
 
 class FindingError(XincError):
     """An analysis was asked for something that its data does not have."""
+
+
+class StudyError(XincError):
+    """A study file cannot be read, or says what a sweep cannot do; the message names the line."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from xinc.cli.options import Flows, Frames, Layers, as_frames, as_names, within
 from xinc.cli.tables import Json, keep, show
 from xinc.options.tables import CHECKS
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @app.command(rich_help_panel=EVIDENCE)
 def replicate(
@@ -19,7 +23,7 @@ def replicate(
         list[Path],
         typer.Argument(
             metavar="RUN",
-            help="Folders of runs; those of one kind of network and one signal count as seeds.",
+            help="Folders of runs; those of one kind of network and one signal count as seeds; or a sweep's folder.",
             show_default=False,
         ),
     ],
@@ -53,20 +57,32 @@ def replicate(
     from xinc.findings.optical_flow.flows import chosen_flows
     from xinc.findings.replication.replicate import Replication
     from xinc.findings.replication.replicate import replicate as measure
-    from xinc.findings.replication.verdicts import by_claim, cases, records
     from xinc.run import load
-    from xinc.show.panels.replication import LEGEND, check_form, heading, lines, save, sentences
+    from xinc.show.panels.replication import check_form
+    from xinc.sweep.replication import is_sweep, replicate_sweep
 
     methods = as_names(method)
     if not methods:
         raise TraceError("--method names no definition of the maps; choose from paper, official, exact and ablation")
     if out is not None:
         check_form(out)
+    if len(runs) == 1 and is_sweep(str(runs[0])):
+        table = replicate_sweep(str(runs[0]), seed=seed)
+        _tell(table[table["method"].isin(methods)], methods, json, out)
+        return
     loaded = [load(folder) for folder in runs]
     flows_of = chosen_flows(flows, [run.clip for run in loaded]) if flows else None
     plan = Replication(methods, as_names(layers), as_frames(frames), settings=Settings(seed=seed), flows=flows_of)
     with stage("Measuring the claims") as progress:
         table = measure(loaded, plan, progress=progress)
+    _tell(table, methods, json, out)
+
+
+def _tell(table: pd.DataFrame, methods: Sequence[str], json: Path | None, out: Path | None) -> None:
+    """Show the table of claims, and keep it where that is asked for."""
+    from xinc.findings.replication.verdicts import by_claim, cases, records
+    from xinc.show.panels.replication import LEGEND, heading, lines, save, sentences
+
     known = cases(table)
     for claim, own in by_claim(known):
         show(lines(own, methods), heading(claim, own))

@@ -1,0 +1,356 @@
+"""A study file: which signals, models and seeds a sweep covers, and how each is fitted and analysed.
+
+::
+
+    [study]
+    models = ["ffn", "small"]
+    seeds = [0, 1]
+    size = [128, 256]
+
+    [[model]]
+    name = "small"
+    family = "nerv"
+    fc_dim = 24
+
+    [[signal]]
+    path = "clips/*/frames"
+    annotations = "clips/{parent}/masks"
+    count = 16
+
+Paths are relative to the file. An option may stand in ``[study]`` for all signals or in a ``[[signal]]`` for its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xinc.errors import StudyError, XincError
+from xinc.models.families import FAMILIES
+from xinc.sweep.lines import Lines
+
+LARGEST_STUDY = 1 << 20
+"""Bytes of a study file: more is no study file."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value of a key may be.
+
+    Attributes:
+        words: how an error says it.
+        read: gives the value in the form that the sweep uses, None where it is no such value.
+    """
+
+    words: str
+    read: Callable[[Any], Any]
+
+
+def _number(kind: type, least: float) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        fits = whole or (kind is float and isinstance(value, float) and math.isfinite(value))
+        return kind(value) if fits and value >= least and abs(value) < 2**63 else None
+
+    return read
+
+
+def _several(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def each(values: Any) -> Any:
+        parts = values if isinstance(values, list) else [values]
+        known = tuple(read(part) for part in parts)
+        return known if known and None not in known else None
+
+    return each
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    if not isinstance(parts, list) or len(parts) != 2:
+        return None
+    sides = [int(p) if isinstance(p, str) and p.strip().isdecimal() else p for p in parts]
+    fits = all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < 2**31 for side in sides)
+    return (int(sides[0]), int(sides[1])) if fits else None
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) and value and "\0" not in value else None
+
+
+def _table(value: Any) -> dict[str, Any] | None:
+    return dict(value) if isinstance(value, dict) else None
+
+
+WORD, WORDS = Kind("a text", _word), Kind("a text or a list of texts", _several(_word))
+COUNT = Kind("a whole number of at least 1", _number(int, 1))
+NATURAL = Kind("a whole number of at least 0", _number(int, 0))
+NATURALS = Kind("whole numbers of at least 0", _several(_number(int, 0)))
+POSITIVE = Kind("a number above 0", lambda value: _number(float, 0)(value) or None)
+SIZE = Kind('height and width in pixels, such as [128, 256] or "128x256"', _size)
+
+OPTIONS: Mapping[str, Kind] = {
+    "models": WORDS,
+    "seeds": NATURALS,
+    "size": SIZE,
+    "every": COUNT,
+    "start": NATURAL,
+    "count": COUNT,
+    "annotations": WORD,
+    "encoding": WORD,
+    "epochs": COUNT,
+    "learning_rate": POSITIVE,
+    "batch": COUNT,
+    "frame": NATURAL,
+    "methods": WORDS,
+    "layers": WORDS,
+    "frames": NATURALS,
+    "category": WORD,
+    "dataset": WORD,
+    "findings": Kind("a table of settings of the findings", _table),
+}
+"""Options of a signal, for all of them in ``[study]``; named as those of ``xinc explain``."""
+STUDY: Mapping[str, Kind] = {**OPTIONS, "retries": NATURAL, "draws": COUNT}
+SIGNAL: Mapping[str, Kind] = {"path": WORD, "name": WORD, **OPTIONS}
+TABLES = ("study", "signal", "model")
+DEFAULTS: Mapping[str, Any] = {
+    "models": ("ffn",),
+    "seeds": (0,),
+    "methods": ("exact", "paper"),
+    "encoding": "auto",
+    "retries": 2,
+    "draws": 200,
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network of a study: a family with options under a name of its own."""
+
+    name: str
+    family: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal of a study with all its options, those of ``[study]`` included.
+
+    Attributes:
+        name: of its folder.
+        path: file, folder or ``FOLDER:VIDEO``, absolute.
+        options: by the names of :data:`OPTIONS`.
+        line: where it stands in the file.
+    """
+
+    name: str
+    path: str
+    options: Mapping[str, Any]
+    line: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says.
+
+    Attributes:
+        path: the file.
+        signals: in its order, patterns replaced by what they match.
+        models: by name, families without options of their own included.
+        retries: how often a cell that failed is tried again.
+        draws: bootstrap resamples of each statistic.
+    """
+
+    path: Path
+    signals: tuple[Signal, ...]
+    models: Mapping[str, Model]
+    retries: int
+    draws: int
+
+
+def read_study(path: str | Path) -> Study:
+    """Read and check a study file; nothing is opened that it names.
+
+    Raises:
+        StudyError: the file is missing or no TOML, a key or value is wrong, or a pattern matches nothing; the message
+            names the line.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > LARGEST_STUDY:
+            raise StudyError(f"{path} has {path.stat().st_size:,} bytes; a study file has at most {LARGEST_STUDY:,}")
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise StudyError(f"{path} is no TOML: {fault}") from None
+    except (OSError, UnicodeDecodeError, RecursionError) as fault:
+        raise StudyError(f"{path} cannot be read: {getattr(fault, 'strerror', None) or type(fault).__name__}") from None
+    return _Reader(path, Lines(text)).study(document)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    path: Path
+    lines: Lines
+
+    def fault(self, line: int, text: str) -> StudyError:
+        return StudyError(f"{self.path}, line {line}: {text}")
+
+    def study(self, document: dict[str, Any]) -> Study:
+        for name, value in document.items():
+            if name not in TABLES:
+                raise self.fault(self.lines.of("", 0, name), f"no table [{name}]{_near(name, TABLES)}")
+            if not (isinstance(value, dict) if name == "study" else _are_tables(value)):
+                form = f"[{name}]" if name == "study" else f"[[{name}]]"
+                raise self.fault(self.lines.of("", 0, name), f"{name} is no table; begin it with {form}")
+        general = {**DEFAULTS, **self.checked("study", 0, document.get("study", {}), STUDY)}
+        models = self.models(document.get("model", []))
+        signals = [
+            one for i, row in enumerate(document.get("signal", [])) for one in self.signals(i, row, general, models)
+        ]
+        if not signals:
+            raise self.fault(1, "no signal; name at least one with [[signal]] and path = ...")
+        self.unique(signals)
+        return Study(self.path, tuple(signals), models, general["retries"], general["draws"])
+
+    def checked(self, table: str, index: int, row: dict[str, Any], known: Mapping[str, Kind]) -> dict[str, Any]:
+        values = {}
+        for key, value in row.items():
+            line = self.lines.of(table, index, key)
+            if key not in known:
+                raise self.fault(line, f"[{table}] has no {key}{_near(key, known)}")
+            values[key] = known[key].read(value)
+            if values[key] is None:
+                raise self.fault(line, f"{key} is {_short(value)}; give {known[key].words}")
+        return values
+
+    def models(self, rows: Sequence[dict[str, Any]]) -> dict[str, Model]:
+        models = {name: Model(name, name) for name in FAMILIES}
+        for i, row in enumerate(rows):
+            first = self.lines.of("model", i)
+            name, family = _word(row.get("name")), row.get("family", row.get("name"))
+            if name is None or not _is_folder_name(name):
+                raise self.fault(first, f"a [[model]] needs a name that can be a folder's, not {row.get('name')!r}")
+            if family not in FAMILIES:
+                line = self.lines.of("model", i, "family")
+                raise self.fault(line, f"no family {family!r}{_near(str(family), FAMILIES)}")
+            if name in models and (name not in FAMILIES or name != family or models[name].options):
+                raise self.fault(first, f"two models are called {name!r}")
+            options = {k: _listed(v) for k, v in row.items() if k not in ("name", "family")}
+            models[name] = Model(name, family, options)
+        return models
+
+    def signals(
+        self, index: int, row: dict[str, Any], general: Mapping[str, Any], models: Mapping[str, Model]
+    ) -> Iterator[Signal]:
+        line = self.lines.of("signal", index)
+        own = self.checked("signal", index, row, SIGNAL)
+        if "path" not in own:
+            raise self.fault(line, "this [[signal]] has no path")
+        options = {k: v for k, v in {**general, **own}.items() if k in OPTIONS}
+        for key, known in (("models", models), ("methods", _methods())):
+            for name in options[key]:
+                if name not in known:
+                    at = self.lines.of("signal" if key in own else "study", index if key in own else 0, key)
+                    raise self.fault(at, f"{key} names {name!r}, which is none{_near(name, known)}")
+        paths = self.matches(own["path"], line)
+        if "name" in own and len(paths) > 1:
+            raise self.fault(line, f"{len(paths)} signals match {own['path']!r}, one name cannot serve them all")
+        for path in paths:
+            found = dict(options)
+            if "annotations" in options:
+                found["annotations"] = self.beside(options["annotations"], path, line)
+            name = own.get("name") or _name_of(path)
+            if not _is_folder_name(name):
+                raise self.fault(line, f"{name!r} cannot be a folder's name; give this signal a name")
+            yield Signal(name, path, found, line)
+
+    def matches(self, pattern: str, line: int) -> list[str]:
+        """Addresses that a path means: a pattern's matches, the videos of ``FOLDER:*``, or the path itself."""
+        folder, colon, video = pattern.rpartition(":")
+        if colon and video == "*" and folder:
+            return self.videos(folder, line)
+        if not any(sign in pattern for sign in "*?["):
+            whole = self.path.parent / pattern
+            # Samples have names, not files: "bunny".
+            known = whole.exists() or Path(pattern).is_absolute() or "/" in pattern or colon
+            return [str(whole.resolve() if whole.exists() else whole)] if known else [pattern]
+        root = Path(pattern).anchor or self.path.parent
+        try:
+            found = sorted(
+                str(p.resolve()) for p in Path(root).glob(str(Path(pattern).relative_to(Path(pattern).anchor)))
+            )
+        except (OSError, ValueError) as fault:
+            raise self.fault(line, f"{pattern!r} cannot be searched for: {fault}") from None
+        if not found:
+            raise self.fault(line, f"nothing matches {pattern!r} in {self.path.parent}")
+        return found
+
+    def videos(self, folder: str, line: int) -> list[str]:
+        from xinc.signals.datasets import catalogue as datasets
+
+        root = (self.path.parent / folder).resolve()
+        try:
+            return [f"{root}:{recording.name}" for recording in datasets.recordings(root)]
+        except XincError as fault:
+            raise self.fault(line, str(fault)) from None
+
+    def beside(self, annotations: str, path: str, line: int) -> str:
+        """The annotations of one signal: ``{stem}`` and ``{parent}`` stand for its own and its folder's name."""
+        try:
+            own = annotations.format(stem=Path(path).stem, parent=Path(path).parent.name, name=Path(path).name)
+        except (KeyError, IndexError, ValueError):
+            raise self.fault(
+                line, f"annotations {annotations!r}: only {{stem}}, {{name}}, {{parent}} are known"
+            ) from None
+        return str(self.path.parent / own)
+
+    def unique(self, signals: Sequence[Signal]) -> None:
+        lines: dict[str, int] = {}
+        for signal in signals:
+            if signal.name in lines:
+                text = f"a signal called {signal.name!r} stands in line {lines[signal.name]} already; give it a name"
+                raise self.fault(signal.line, text)
+            lines[signal.name] = signal.line
+
+
+def _methods() -> Sequence[str]:
+    from xinc.canvas.methods import METHODS
+
+    return tuple(METHODS)
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
+
+
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _near(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    """The end of a sentence: what was meant, or what there is."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_folder_name(name: str) -> bool:
+    return (
+        name not in (".", "..") and not name.startswith(".") and not set(name) & set('/\\\0:*?"<>|') and len(name) < 100
+    )
+
+
+def _name_of(path: str) -> str:
+    """A folder's name for a signal: a folder called ``frames`` takes its parent's."""
+    last = Path(path)
+    stem = last.parent.name if last.name in ("frames", "images", "imgs") else last.stem
+    return stem.replace(":", "-") or "signal"

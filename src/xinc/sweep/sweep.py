@@ -1,0 +1,276 @@
+"""A sweep: cells that are missing are made on a cluster, the table grows, one failure stops nothing.
+
+The same call goes on where an earlier one stopped, whoever was killed: a cell is either published whole or made again
+from its last finished step.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from xinc.errors import StudyError, XincError
+from xinc.sweep.cells import Cell, cells_of, is_done, make
+from xinc.sweep.cluster import cluster, device_here
+from xinc.sweep.cost import Cost, correction, cost_of
+from xinc.sweep.lock import Lock
+from xinc.sweep.place import CELL, WORK, Place
+from xinc.sweep.study import Study
+from xinc.sweep.table import Table
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+FAILURES = f"{WORK}/failures"
+PLAN = f"{WORK}/plan.json"
+"""Names of all cells of the last sweep."""
+SMALL = 20.0
+"""Cells that take fewer seconds are sent several at a time, until they last that long together."""
+FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES)
+"""Errors of the sweep's own folder: every other cell would meet them too."""
+
+
+@dataclass
+class Progress:
+    """How far a sweep is.
+
+    Attributes:
+        cells: in all.
+        done: published, those of earlier calls included.
+        failed: name to reason.
+        running: names.
+    """
+
+    cells: int
+    done: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    running: list[str] = field(default_factory=list)
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep before it starts.
+
+    Attributes:
+        cells: all.
+        missing: those that are not done.
+        costs: by name.
+        factor: how much longer finished cells took than was estimated.
+    """
+
+    cells: tuple[Cell, ...]
+    missing: tuple[Cell, ...]
+    costs: dict[str, Cost]
+    factor: float
+
+
+def plan(study: Study, out: str) -> Plan:
+    """What a sweep will do: nothing is fitted and nothing written.
+
+    Raises:
+        StudyError: a signal or network of the study cannot be made; the message names its line.
+    """
+    place, cells = Place(out), cells_of(study)
+    costs = {}
+    for cell in cells:
+        try:
+            costs[cell.name] = cost_of(cell)
+            _ = cell.settings
+        except XincError as fault:
+            raise StudyError(f"{study.path}, line {cell.signal.line}: {cell.name}: {fault}") from None
+    documents = {cell.name: place.document(f"{cell.name}/{CELL}") for cell in cells}
+    missing = tuple(cell for cell in cells if documents[cell.name].get("key") != cell.key)
+    return Plan(tuple(cells), missing, costs, correction(costs, documents))
+
+
+def sweep(
+    study: Study,
+    out: str,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    report: Report = lambda progress: None,
+) -> Progress:
+    """Make every cell of a study that is missing.
+
+    Args:
+        study: what to make.
+        out: folder, or an address that fsspec knows.
+        scheduler: address of a Dask scheduler; None for this machine.
+        workers: processes on this machine; None for as many as cores and memory allow.
+        report: told after each change.
+
+    Returns:
+        What was done, and what failed with its reason.
+
+    Raises:
+        StudyError: the study cannot be made, another sweep writes to the folder, no scheduler answers, or the folder
+            cannot be written.
+    """
+    place, known = Place(out), plan(study, out)
+    with Lock(place):
+        progress, table = Progress(len(known.cells)), Table(place)
+        missing = {cell.name for cell in known.missing}
+        for cell in known.cells:
+            if cell.name not in missing and not table.add(cell.name):
+                place.remove(f"{cell.name}/{CELL}")  # its rows are damaged: it is made again
+                missing.add(cell.name)
+        place.write(PLAN, json.dumps([cell.name for cell in known.cells]).encode())
+        progress.done = len(known.cells) - len(missing)
+        report(progress)
+        todo = [cell for cell in known.cells if cell.name in missing]
+        if todo:
+            largest = max(known.costs[cell.name].memory for cell in todo)
+            with cluster(scheduler, workers, largest) as client:
+                _Work(client, place, study.retries, progress, table, report).run(_batches(todo, known))
+        table.write(now=True)
+    return progress
+
+
+def _batches(cells: Sequence[Cell], known: Plan) -> Iterator[list[Cell]]:
+    """Small cells several at a time."""
+    batch: list[Cell] = []
+    seconds = 0.0
+    for cell in cells:
+        batch.append(cell)
+        seconds += known.factor * known.costs[cell.name].seconds
+        if seconds >= SMALL or len(batch) >= max(1, len(cells) // 8):
+            yield batch
+            batch, seconds = [], 0.0
+    if batch:
+        yield batch
+
+
+@dataclass
+class _Work:
+    """Cells on their way through a cluster; few are sent at a time, so the scheduler's memory does not grow."""
+
+    client: Client
+    place: Place
+    retries: int
+    progress: Progress
+    table: Table
+    report: Report
+    tries: dict[str, int] = field(default_factory=dict)
+
+    def run(self, batches: Iterator[list[Cell]]) -> None:
+        from distributed import as_completed
+
+        sent: dict[Any, list[Cell]] = {}
+        waiting = as_completed()
+
+        def send(batch: list[Cell]) -> None:
+            key = f"cells-{batch[0].name}-{time.monotonic_ns()}"
+            future = self.client.submit(make_batch, batch, self.place, key=key, pure=False, retries=0)
+            sent[future.key] = batch
+            self.progress.running += [cell.name for cell in batch]
+            waiting.add(future)
+
+        for _ in range(2 * max(1, sum(self.client.nthreads().values()))):
+            if batch := next(batches, None):
+                send(batch)
+        self.report(self.progress)
+        for future in waiting:
+            batch = sent.pop(future.key)
+            for cell, reason in self._outcomes(future, batch):
+                self.progress.running.remove(cell.name)
+                if reason is None:
+                    self._done(cell)
+                elif self._tried(cell) <= self.retries:
+                    send([cell])
+                else:
+                    self._failed(cell, reason)
+            if more := next(batches, None):
+                send(more)
+            self.table.write()
+            self.report(self.progress)
+
+    def _tried(self, cell: Cell) -> int:
+        self.tries[cell.name] = self.tries.get(cell.name, 0) + 1
+        return self.tries[cell.name]
+
+    def _outcomes(self, future: Future[list[str | None]], batch: list[Cell]) -> list[tuple[Cell, str | None]]:
+        """For each cell why it failed, None where it did not."""
+        from distributed import CancelledError
+
+        try:
+            reasons = future.result()
+        except CancelledError:
+            raise StudyError("the Dask scheduler is gone; the same command goes on when it is back") from None
+        except Exception as fault:  # the worker died: which cell it was is not known
+            return [(cell, None if is_done(cell, self.place) else f"{type(fault).__name__}: {fault}") for cell in batch]
+        return list(zip(batch, reasons, strict=True))
+
+    def _done(self, cell: Cell) -> None:
+        self.progress.done += 1
+        self.progress.failed.pop(cell.name, None)
+        self.place.remove(f"{FAILURES}/{cell.name}.json")
+        self.table.add(cell.name)
+
+    def _failed(self, cell: Cell, reason: str) -> None:
+        first = reason.splitlines()[0]
+        self.progress.failed[cell.name] = first
+        document = {"cell": cell.name, "tries": self.tries[cell.name], "reason": first, "report": reason}
+        self.place.write(f"{FAILURES}/{cell.name}.json", json.dumps(document, indent=1).encode())
+
+
+def make_batch(cells: Sequence[Cell], place: Place) -> list[str | None]:
+    """Make some cells on a worker, one after another.
+
+    Returns:
+        For each why it failed, None where it is published.
+
+    Raises:
+        StudyError: the sweep's folder cannot be written.
+    """
+    return [_attempt(cell, place) for cell in cells]
+
+
+def _attempt(cell: Cell, place: Place) -> str | None:
+    try:
+        make(cell, place, device_here())
+    except XincError as reason:
+        return str(reason)
+    except OSError as fault:
+        if fault.errno in FULL:
+            raise StudyError(f"{place.address} cannot be written: {fault.strerror}") from None
+        return f"{type(fault).__name__}: {fault}\n{traceback.format_exc()}"
+    except Exception as fault:  # one failure stops nothing; its report is kept
+        return f"{type(fault).__name__}: {fault}\n{traceback.format_exc()}"
+    return None
+
+
+def status(out: str) -> list[dict[str, Any]]:
+    """How far the last sweep into a folder is; it may be running.
+
+    Args:
+        out: folder or address.
+
+    Returns:
+        One row a cell: cell, state (``"done"``, ``"failed"``, ``"begun"`` or ``"waiting"``), seconds, reason.
+
+    Raises:
+        StudyError: no sweep was started there.
+    """
+    place = Place(out)
+    try:
+        names = json.loads(place.read(PLAN) or b"null")
+    except ValueError:
+        names = None
+    if not isinstance(names, list):
+        raise StudyError(f"{out} is no sweep's folder: it has no {PLAN}")
+    rows = []
+    for name in map(str, names):
+        document, failure = place.document(f"{name}/{CELL}"), place.document(f"{FAILURES}/{name}.json")
+        state = "done" if document else "failed" if failure else "begun" if place.has(f"{WORK}/{name}") else "waiting"
+        seconds = round(sum(document.get("seconds", {}).values()), 1) if document else None
+        rows.append({"cell": name, "state": state, "seconds": seconds, "reason": failure.get("reason", "")})
+    return rows

@@ -1,0 +1,349 @@
+"""Sweeps: study files, cells that resume, failures that stop nothing, locks, tables, and claims over all cells."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from click_free import one_line, xinc
+from xinc.errors import StudyError
+from xinc.findings.replication.evidence import Measured
+from xinc.sweep import sweep as module
+from xinc.sweep.cells import cells_of, content
+from xinc.sweep.lock import Lock
+from xinc.sweep.place import CELL, WORK, Place
+from xinc.sweep.replication import Seeds, combine, replicate_sweep
+from xinc.sweep.study import read_study
+from xinc.sweep.sweep import plan, status, sweep
+from xinc.sweep.table import TABLE
+
+TINY = """
+[study]
+models = ["ffn"]
+seeds = [0, 1]
+epochs = 2
+methods = ["exact"]
+layers = ["layer3"]
+draws = 20
+
+[study.findings]
+restarts = 1
+shifts = 2
+sample = 8
+clusters = 3
+
+[[model]]
+name = "wide"
+family = "ffn"
+width = 12
+
+[[signal]]
+path = "pictures/*.png"
+models = ["wide"]
+"""
+
+
+def pictures(folder: Path, count: int = 2) -> Path:
+    (folder / "pictures").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        Image.fromarray(rng.integers(0, 255, (16, 24, 3), np.uint8)).save(folder / "pictures" / f"p{i}.png")
+    return folder
+
+
+def study_in(folder: Path, text: str = TINY) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text)
+    return path
+
+
+@contextmanager
+def threads(scheduler: str | None, workers: int | None, memory: int) -> Iterator[Any]:
+    """A cluster of one thread in this process: its workers start at once."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "cluster", threads)
+
+
+# Study files
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ('[study]\nmodles = ["ffn"]\n[[signal]]\npath = "bunny"', 2, "did you mean models"),
+        ('[[signal]]\npath = "bunny"\nseeds = [-1]', 3, "whole numbers of at least 0"),
+        ('[[signal]]\npath = "bunny"\nepochs = nan', 3, "at least 1"),
+        ('[[signal]]\npath = "bunny"\nsize = [0, 4]', 3, "height and width"),
+        ('[[signal]]\npath = "bunny"\nmodels = ["nrev"]', 3, "did you mean nerv"),
+        ('[study]\nmethods = ["exakt"]\n[[signal]]\npath = "bunny"', 2, "did you mean exact"),
+        ('[[signal]]\nname = "x"', 1, "no path"),
+        ('[[signal]]\npath = "*.nothing"', 1, "nothing matches"),
+        ('[[signal]]\npath = "bunny"\n\n[[signal]]\npath = "bunny"', 4, "stands in line 1 already"),
+        ('[[model]]\nname = "a"\nfamily = "gan"\n[[signal]]\npath = "bunny"', 3, "no family 'gan'"),
+        ('[[model]]\nname = "../a"\nfamily = "ffn"\n[[signal]]\npath = "bunny"', 1, "can be a folder's"),
+        ("[studdy]\n", 1, "did you mean study"),
+        ('signal = "bunny"', 1, "is no table"),
+        ("[study]\nseeds = [0]", 1, "no signal"),
+    ],
+)
+def test_a_wrong_study_is_said_with_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+    with pytest.raises(StudyError, match=f"line {line}: .*{words}"):
+        read_study(study_in(tmp_path, text))
+
+
+def test_what_is_no_study_is_one_line(tmp_path: Path) -> None:
+    for content_, words in ((b"[study", "no TOML"), (b"\xff\xfe", "cannot be read")):
+        path = tmp_path / "s.toml"
+        path.write_bytes(content_)
+        assert words in one_line(xinc("sweep", str(path), "--out", str(tmp_path / "o")))
+    assert "cannot be read" in one_line(xinc("sweep", str(tmp_path / "none.toml"), "--out", "o"))
+    assert "--out" in one_line(xinc("sweep", str(study_in(pictures(tmp_path)))))
+
+
+def test_options_of_all_and_of_one_and_patterns(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    text = TINY + '[[signal]]\npath = "bunny"\ncount = 3\nseeds = [7]\nmodels = ["nerv", "ffn"]\nsize = "32x64"\n'
+    study = read_study(study_in(tmp_path, text))
+    cells = cells_of(study)
+    assert [cell.name for cell in cells] == [
+        *(f"p{i}/wide-{s}" for i in (0, 1) for s in (0, 1)),
+        "bunny/nerv-7",
+        "bunny/ffn-7",
+    ]
+    assert cells[0].signal.path == str((tmp_path / "pictures" / "p0.png").resolve())
+    assert (cells[-1].source.count, cells[-1].source.size, cells[0].source.size) == (3, (32, 64), None)
+    assert cells[0].fitting().options == {"width": 12}
+
+
+def test_a_cells_key_reads_content_and_settings_and_no_more(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    keys = lambda text=TINY: [cell.key for cell in cells_of(read_study(study_in(tmp_path, text)))]  # noqa: E731
+    before = keys()
+    assert len(set(before)) == 4
+    assert keys(TINY.replace("seeds = [0, 1]", "seeds = [1, 0]")) == [before[1], before[0], before[3], before[2]]
+    assert keys(TINY + 'category = "x"\n') == before
+    assert not set(keys(TINY.replace("clusters = 3", "clusters = 4"))) & set(before)
+    Image.new("RGB", (24, 16)).save(tmp_path / "pictures" / "p0.png")
+    assert [a == b for a, b in zip(keys(), before, strict=True)] == [False, False, True, True]
+    assert content(str(tmp_path / "pictures")) != content(str(tmp_path))
+
+
+# Sweeps
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished sweep: its study file and its folder."""
+    folder = pictures(tmp_path_factory.mktemp("swept"))
+    path, out = study_in(folder), folder / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "cluster", threads)
+        seen: list[tuple[int, int]] = []
+        end = sweep(read_study(path), str(out), report=lambda now: seen.append((now.done, len(now.failed))))
+    assert (end.done, end.cells, end.failed) == (4, 4, {})
+    assert seen[0] == (0, 0)
+    assert seen[-1] == (4, 0)
+    return path, out
+
+
+def copied(swept: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
+    shutil.copytree(swept[0].parent, folder, dirs_exist_ok=True)
+    return folder / "study.toml", folder / "out"
+
+
+def numbers(out: Path) -> pd.DataFrame:
+    table = pd.read_parquet(out / TABLE)
+    return table[table["statistic"] != "seconds"].reset_index(drop=True)
+
+
+def test_cells_are_runs_and_the_table_has_a_row_a_statistic(swept: tuple[Path, Path]) -> None:
+    from xinc.run import load
+
+    _, out = swept
+    table = numbers(out)
+    assert set(table["signal"]) == {"p0", "p1"}
+    assert set(table["seed"]) == {0, 1}
+    run = load(out / "p0" / "wide-1")
+    row = table[(table.signal == "p0") & (table.seed == 1) & (table.statistic == "PSNR (dB)")]
+    assert row["value"].item() == pytest.approx(float(run.psnr().mean()), abs=1e-4)
+    claims = table[table["claim"] != ""]
+    assert (claims["method"] == "exact").all()
+    assert (claims["low"] <= claims["high"] + 1e-9)[claims["low"].notna()].all()
+    assert all(row["state"] == "done" for row in status(str(out)))
+    assert not (out / WORK / "lock.json").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_the_same_sweep_again_makes_nothing(
+    swept: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = copied(swept, tmp_path)
+    monkeypatch.setattr(module, "make", lambda *_: pytest.fail("a finished cell was made again"))
+    assert sweep(read_study(path), str(out)).done == 4
+    assert plan(read_study(path), str(out)).missing == ()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_changed_setting_of_the_findings_fits_nothing_again(
+    swept: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xinc.models.fitting import fit
+
+    path, out = copied(swept, tmp_path)
+    before = {p: p.read_bytes() for p in out.glob("*/*/model.safetensors")}
+    monkeypatch.setattr(fit, "run_task", lambda *_, **__: pytest.fail("a network was fitted again"))
+    path.write_text(TINY.replace("shifts = 2", "shifts = 3"))
+    assert sweep(read_study(path), str(out)).failed == {}
+    assert {p: p.read_bytes() for p in out.glob("*/*/model.safetensors")} == before
+    assert len(numbers(out)) == len(numbers(swept[1]))
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("damage", ["table", "statistics", "cell", "weights", "between renames"])
+def test_what_was_damaged_is_made_again_with_the_same_numbers(
+    swept: tuple[Path, Path], tmp_path: Path, damage: str
+) -> None:
+    path, out = copied(swept, tmp_path)
+    cell = out / "p1" / "wide-0"
+    if damage == "between renames":
+        (out / WORK / "p1").mkdir(parents=True, exist_ok=True)
+        os.replace(cell, out / WORK / "p1" / "wide-0.old")
+    else:
+        name = {"table": out / TABLE, "statistics": cell / "statistics.parquet", "cell": cell / CELL}
+        file = name.get(damage, cell / "model.safetensors")
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        if damage == "weights":
+            (cell / CELL).unlink()
+    if damage == "statistics":
+        with pytest.warns(UserWarning, match="damaged"):
+            end = sweep(read_study(path), str(out))
+    else:
+        end = sweep(read_study(path), str(out))
+    assert (end.done, end.failed) == (4, {})
+    pd.testing.assert_frame_equal(numbers(out), numbers(swept[1]))
+
+
+@pytest.mark.usefixtures("here")
+def test_one_failure_stops_nothing_and_is_kept_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out, tries = study_in(pictures(tmp_path), TINY + "seeds = [0]\n"), tmp_path / "out", []
+    real = module.make
+
+    def make(cell: Any, place: Place, device: str | None) -> dict[str, Any]:
+        if cell.name == "p0/wide-0":
+            tries.append(cell.name)
+            raise RuntimeError("out of luck")
+        return real(cell, place, device)
+
+    monkeypatch.setattr(module, "make", make)
+    end = sweep(read_study(path), str(out))
+    assert end.failed == {"p0/wide-0": "RuntimeError: out of luck"}
+    assert (end.done, len(tries)) == (1, 3)
+    rows = {row["cell"]: row for row in status(str(out))}
+    assert (rows["p0/wide-0"]["state"], rows["p1/wide-0"]["state"]) == ("failed", "done")
+    monkeypatch.setattr(module, "make", real)
+    assert sweep(read_study(path), str(out)).failed == {}
+    assert all(row["state"] == "done" for row in status(str(out)))
+
+
+def test_a_dry_run_prints_cells_and_what_they_take(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    path, _ = swept
+    done = xinc("sweep", str(path), "--out", str(tmp_path / "new"), "--dry-run", "--json", str(tmp_path / "plan.json"))
+    assert done.code == 0
+    rows = json.loads((tmp_path / "plan.json").read_text())
+    assert [row["state"] for row in rows] == ["missing"] * 4
+    assert "core-hours" in done.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_status_of_no_sweep_is_one_line(tmp_path: Path) -> None:
+    assert "no sweep's folder" in one_line(xinc("sweep", "status", str(tmp_path)))
+    assert "name the sweep's folder" in one_line(xinc("sweep", "status"))
+
+
+def test_two_sweeps_never_write_to_one_folder(tmp_path: Path) -> None:
+    place = Place(str(tmp_path))
+    with Lock(place, beat=0.05), pytest.raises(StudyError, match="another sweep writes"), Lock(place, beat=0.2):
+        pass
+    place.write(f"{WORK}/lock.json", json.dumps({"holder": "x", "beat": 3, "host": "elsewhere", "process": 1}).encode())
+    with Lock(place, beat=0.05):  # nobody beats: its holder is gone
+        assert place.document(f"{WORK}/lock.json")["process"] == os.getpid()
+    assert not place.has(f"{WORK}/lock.json")
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_killed_goes_on(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    """The whole command with its workers is killed; the numbers are those of a quiet sweep."""
+    path, out = copied(swept, tmp_path)
+    shutil.rmtree(out)
+    command = [sys.executable, "-m", "xinc.cli", "sweep", str(path), "--out", str(out), "--workers", "1"]
+    for kill in (signal.SIGKILL,):
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        begun = len(list(out.glob("*/*/cell.json")))
+        while time.monotonic() < deadline and len(list(out.glob("*/*/cell.json"))) <= begun and process.poll() is None:
+            time.sleep(0.1)
+        os.killpg(process.pid, kill)
+        process.wait()
+    assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    pd.testing.assert_frame_equal(numbers(out), numbers(swept[1]))
+
+
+# Claims over a sweep
+
+
+def test_intervals_grow_from_neurons_to_seeds_to_signals() -> None:
+    rng = np.random.default_rng(0)
+
+    def measured(value: float) -> Measured:
+        return Measured(value, value + 0.01 * rng.standard_normal(100), 10)
+
+    alike = [Seeds(str(i), (measured(1), measured(1))) for i in range(6)]
+    seeds = [Seeds(str(i), (measured(0.5), measured(1.5))) for i in range(6)]
+    signals = [Seeds(str(i), (measured(i / 2.5), measured(i / 2.5))) for i in range(6)]
+    widths = []
+    for case in (alike, seeds, signals):
+        known = combine(case, 500, 0)
+        assert known.value == pytest.approx(1, abs=0.02)
+        assert known.low < 1 < known.high
+        widths.append(known.high - known.low)
+    assert widths[0] < 0.02 < 5 * widths[0] < widths[1] < widths[2]
+    # The standard error of a mean over 6 signals, each uniform over 0 ... 2 in steps of 0.4.
+    assert widths[2] == pytest.approx(2 * 1.96 * np.std([i / 2.5 for i in range(6)]) / np.sqrt(6), rel=0.2)
+
+
+def test_claims_are_measured_on_all_cells_of_a_sweep(swept: tuple[Path, Path]) -> None:
+    table = replicate_sweep(str(swept[1]), draws=50)
+    row = table[(table.statistic.str.startswith("correlation of heatmap")) & (table.layer == "layer3")].iloc[0]
+    own = numbers(swept[1])
+    own = own[own.statistic.str.startswith("correlation of heatmap")]
+    assert row["value"] == pytest.approx(own.groupby("signal")["value"].mean().mean(), abs=1e-6)
+    assert row["signals"] == 2
+    assert set(table["verdict"]) <= {"holds", "fails", "undecided", "no data"}
+    apart = replicate_sweep(str(swept[1]), by="signal", draws=20)
+    assert set(apart["group"]) == {"p0", "p1"}
+    with pytest.raises(StudyError, match="grouped by"):
+        replicate_sweep(str(swept[1]), by="weather")
