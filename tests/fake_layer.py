@@ -1,83 +1,43 @@
-"""A layer whose maps are given: the interface of the canvas's layers over a dense array, for tests of findings."""
+"""A layer whose maps are given: a canvas's layer over a dense array, for tests of findings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import SimpleNamespace
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
+from xinc.canvas.layer import Layer
+from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.reductions.stream import DenseStream
 
-@dataclass(frozen=True, eq=False)
-class FakeLayer:
-    dense: np.ndarray  # (K, H, W)
-    name: str = "layer2"
-    method: str = "paper"
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.dense.shape
+class Features(LinearOperation):
+    """A linear layer of so many input features; nothing of it is known but its name."""
 
-    @property
-    def neurons(self) -> pd.DataFrame:
-        k = len(self.dense)
-        return pd.DataFrame(
-            {
-                "layer": [self.name] * k,
-                "neuron": np.arange(k),
-                "module": ["net.0"] * k,
-                "input": np.arange(k),
-                "output": np.full(k, -1),
-            }
-        )
+    def __init__(self, name: str, count: int) -> None:
+        known = {
+            "name": name,
+            "module": "net.0",
+            "kind": "linear",
+            "weight": torch.ones(1, count),
+            "values": torch.ones(1, count),
+        }
+        for attribute, value in known.items():
+            object.__setattr__(self, attribute, value)
 
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
-    def maps(self, neurons) -> Tensor:
-        return self._tensor(self.dense[np.asarray(neurons)])
+class FakeLayer(Layer):
+    """Input features, one for each given map ``(K, H, W)``."""
 
-    def chunks(self) -> list[list[int]]:
-        return [[k] for k in reversed(range(len(self.dense)))]
+    def __init__(self, dense: np.ndarray, name: str = "layer2", method: str = "paper") -> None:
+        self.dense = dense
+        values = torch.from_numpy(np.ascontiguousarray(dense, dtype=np.float32))
 
-    def heatmap(self) -> Tensor:
-        return self._tensor(np.abs(self.dense).sum(0))
+        def compute(neurons: Sequence[int], w: Window) -> Tensor:
+            return values[list(neurons), w.y0 : w.y1, w.x0 : w.x1]
 
-    def totals(self) -> Tensor:
-        return self._tensor(np.abs(self.dense).sum((1, 2)))
-
-    def region_sums(self, labels):
-        if isinstance(labels, Mapping):
-            return {name: self.region_sums(one) for name, one in labels.items()}
-        labels = np.asarray(labels)
-        regions = range(int(labels.max()) + 1)
-        return self._tensor(np.stack([np.abs(self.dense)[:, labels == g].sum(1) for g in regions], axis=1))
-
-    def pixels_per_neuron(self) -> Tensor:
-        heat = np.abs(self.dense).sum(0)
-        return torch.from_numpy((np.abs(self.dense) * len(self.dense) > heat).sum((1, 2)))
-
-    def threshold(self, area: float) -> float:
-        values = np.sort(np.abs(self.dense).ravel())[::-1].astype(np.float64)
-        running = np.cumsum(values)
-        return float(values[np.searchsorted(running, (1 - area) * running[-1])])
-
-    def neurons_per_pixel(self, area: float = 0.1) -> Tensor:
-        return self._tensor((np.abs(self.dense) > self.threshold(area)).mean(0))
-
-    def sorted_curve(self, points: int = 256) -> Tensor:
-        values = np.sort(np.abs(self.dense).ravel())[::-1]
-        share = np.linspace(0, 1, points)
-        return self._tensor(np.stack([share, np.interp(share * (len(values) - 1), np.arange(len(values)), values)]))
-
-    def reduce(self, **wanted) -> SimpleNamespace:
-        assert set(wanted) == {"extremes"}, "other reductions have methods of their own"
-        flat = np.abs(self.dense).reshape(len(self.dense), -1)
-        return SimpleNamespace(extremes=self._tensor(np.stack([flat.min(1), flat.max(1)], axis=1)))
-
-    def change(self, previous: FakeLayer) -> Tensor:
-        return self._tensor(np.abs(np.abs(self.dense) - np.abs(previous.dense)).sum(0))
+        count, height, width = dense.shape
+        super().__init__(Features(name, count), method, DenseStream(compute, count, (height, width)))

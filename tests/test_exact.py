@@ -20,6 +20,7 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.recorder import record
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Pass
+from xinc.canvas.reductions.packing import Groupings
 
 Network = tuple[torch.nn.Module, Tensor, Plan]
 
@@ -158,26 +159,28 @@ def test_compiled_reductions_equal_those_of_plain_maps(
         limit = (maps.sum(0) / stage.neurons).float().numpy()
         threshold = float(maps.median())
         wanted = Pass(
-            heatmap=True, totals=True, extremes=True, regions=labels, histogram=True, counts=True, limit=limit,
+            sums=True, extremes=True, regions=Groupings.of(labels), histogram=True, counts=True, limit=limit,
             thresholds=(threshold,), top=2,
         )  # fmt: skip
-        found = stream.fold(wanted)
-        agree(torch.from_numpy(found.heatmap), maps.sum(0))
-        agree(torch.from_numpy(found.totals), maps.sum((1, 2)))
-        agree(torch.from_numpy(found.extremes), torch.stack([maps.amin((1, 2)), maps.amax((1, 2))], 1))
-        for name, regions in labels.items():
-            inside = torch.from_numpy(np.arange(regions.max() + 1)[:, None, None] == regions).double()
-            agree(torch.from_numpy(found.sums[name]), torch.einsum("khw,ghw->kg", maps, inside))
-        agree(torch.from_numpy(found.histogram).sum(), maps.sum())
-        assert found.counts.sum() == maps.numel()
+        found = {name: torch.from_numpy(array) for name, array in stream.fold(wanted).items()}
+        agree(found["heatmap"], maps.sum(0))
+        agree(found["totals"], maps.sum((1, 2)))
+        extremes = torch.stack([maps.amin((1, 2)), maps.amax((1, 2))], 1)
+        agree(torch.stack([found["least"], found["greatest"]], 1), extremes)
+        inside = [
+            torch.from_numpy(np.arange(regions.max() + 1)[:, None, None] == regions).double()
+            for regions in labels.values()
+        ]
+        agree(found["sums"], torch.einsum("khw,ghw->kg", maps, torch.cat(inside)))
+        agree(found["histogram"].sum(), maps.sum())
+        assert found["counts"].sum() == maps.numel()
         near = (maps - threshold).abs().amin() < 1e-6
         over = (maps > threshold).sum(0)
-        assert near or torch.equal(torch.from_numpy(found.over[0]).long(), over)
+        assert near or torch.equal(found["over"][0].long(), over)
         close = ((maps - torch.from_numpy(limit)).abs() < 1e-6 * maps.max()).sum((1, 2))
-        assert ((torch.from_numpy(found.above) - (maps > torch.from_numpy(limit)).sum((1, 2))).abs() <= close).all()
-        agree(torch.from_numpy(found.top), maps.sort(0, descending=True).values[:2].permute(1, 2, 0))
-        taken = maps.permute(1, 2, 0).gather(2, torch.from_numpy(found.leaders).long())
-        agree(taken, torch.from_numpy(found.top).double())
+        assert ((found["above"] - (maps > torch.from_numpy(limit)).sum((1, 2))).abs() <= close).all()
+        agree(found["top"], maps.sort(0, descending=True).values[:2])
+        agree(maps.gather(0, found["leaders"].long()), found["top"].double())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -236,9 +239,9 @@ def test_pixel_wise_networks_in_single_precision() -> None:
         wanted = TailStream(double, position, "tangent").coloured(range(stage.neurons))
         agree(stream.coloured(range(stage.neurons)), wanted)
         agree(stream.maps([1, 0], Window(2, 5, 1, 3)), wanted[[1, 0], :, 2:5, 1:3].abs().sum(1))
-        found = stream.fold(Pass(heatmap=True, totals=True, regions=labels))
-        agree(torch.from_numpy(found.heatmap), wanted.abs().sum((0, 1)))
-        assert found.sums[""].shape == (stage.neurons, 3)
+        found = stream.fold(Pass(sums=True, regions=Groupings.of(labels)))
+        agree(torch.from_numpy(found["heatmap"]), wanted.abs().sum((0, 1)))
+        assert found["sums"].shape == (stage.neurons, 3)
 
 
 def test_reductions_never_hold_all_maps() -> None:
@@ -249,7 +252,7 @@ def test_reductions_never_hold_all_maps() -> None:
     stream = exact(plan, 0)
     maps = stream.neurons * plan.size[0] * plan.size[1] * 4
     tracemalloc.start()
-    stream.fold(Pass(heatmap=True, totals=True))
+    stream.fold(Pass(sums=True))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert maps > 90e6
@@ -262,9 +265,9 @@ def test_only_the_last_layer_keeps_tables_between_passes() -> None:
     assert isinstance(first, TransportStream)
     assert isinstance(second, TransportStream)
     first.fold(Pass(histogram=True))
-    assert first.courses.keeps
+    assert first.courses._kept
     second.fold(Pass(histogram=True))
-    assert second.courses.keeps
-    assert not first.courses.keeps
+    assert second.courses._kept
+    assert not first.courses._kept
     second.fold(Pass(thresholds=(0.1,)))
-    assert not second.courses.keeps
+    assert not second.courses._kept

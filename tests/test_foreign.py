@@ -238,9 +238,9 @@ def test_all_maps_fold_to_their_sums_and_the_table_is_made_only_where_it_saves_w
     for layer in plan.others:
         maps = ExactStream(layer).maps(range(layer.operation.neurons))
         tabled, counted = ExactStream(layer), []
-        folded = tabled.fold(Pass(heatmap=True, totals=True), counted.append)
-        torch.testing.assert_close(torch.from_numpy(folded.heatmap).float(), maps.sum(0))
-        torch.testing.assert_close(torch.from_numpy(folded.totals).float(), maps.sum((1, 2)))
+        folded = tabled.fold(Pass(sums=True), counted.append)
+        torch.testing.assert_close(torch.from_numpy(folded["heatmap"]).float(), maps.sum(0))
+        torch.testing.assert_close(torch.from_numpy(folded["totals"]).float(), maps.sum((1, 2)))
         assert sum(counted) == pytest.approx(1)
         assert ("table" in tabled.cost) == (layer.operation.name == "down")
 
@@ -270,6 +270,6 @@ def test_a_long_job_says_so_before_it_starts(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(foreign, "WARN_SECONDS", 0.0)
     monkeypatch.setattr(foreign, "QUICK_VALUES", 0)
     with pytest.warns(UserWarning, match="a: exact takes 24 products .* sees all of the layer"):
-        ExactStream(plan.others[0]).fold(Pass(totals=True))
+        ExactStream(plan.others[0]).fold(Pass(sums=True))
     with pytest.warns(UserWarning, match="once for each of 24 neurons"):
-        AblationStream(plan.others[0]).fold(Pass(totals=True))
+        AblationStream(plan.others[0]).fold(Pass(sums=True))

@@ -102,7 +102,9 @@ def test_maps_and_reductions_equal_the_reference(
     agree(alone.totals, size.sum((1, 2)), 1e-5)
     layer = xinc.trace(network, values, method=method)[layer.name]
     labels = np.random.default_rng(0).integers(-1, 4, layer.shape[1:])
-    found = layer.reduce(heatmap=True, extremes=True, regions={"a": labels, "b": labels[::-1].copy()}, top=2)
+    found = layer.reduce(
+        heatmap=True, totals=True, extremes=True, regions={"a": labels, "b": labels[::-1].copy()}, top=2
+    )
     agree(found.heatmap, size.sum(0), 1e-5)
     agree(found.totals, size.sum((1, 2)), 1e-5)
     agree(found.extremes, torch.stack([size.amin((1, 2)), size.amax((1, 2))], 1))
@@ -110,9 +112,10 @@ def test_maps_and_reductions_equal_the_reference(
         inside = torch.from_numpy(labels == group)
         agree(found.regions["a"][:, group], size[:, inside].sum(1), 1e-5)
     if layer.shape[0] > 1:
-        agree(found.leading, size.topk(2, 0).values.permute(1, 2, 0))
-        picked = size.permute(1, 2, 0).gather(2, found.leaders.long())
-        agree(picked, found.leading)
+        leaders, leading = found.top
+        agree(leading, size.topk(2, 0).values.permute(1, 2, 0))
+        picked = size.permute(1, 2, 0).gather(2, leaders.long())
+        agree(picked, leading)
 
 
 @settings(max_examples=15, deadline=None, phases=FAST)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.paper.box_filters import Window
-from xinc.canvas.reductions.passes import Progress, Reducer, Reductions, Request
+from xinc.canvas.reductions.fold import Pass
+from xinc.canvas.reductions.passes import Progress, Reducer, Reductions
 from xinc.canvas.reductions.stream import CHUNK_VALUES, Stream
 from xinc.errors import TraceError
 
@@ -108,61 +109,38 @@ class Layer:
         (y0, y1), (x0, x1) = (_span(s, n, axis) for s, n, axis in zip((y, x), self.shape[1:], "yx", strict=True))
         return self._stream.maps(range(self.shape[0]), Window(y0, y1, x0, x1))
 
-    def reduce(
-        self,
-        *,
-        heatmap: bool = False,
-        totals: bool = False,
-        extremes: bool = False,
-        regions: Mapping[str, ArrayLike] | None = None,
-        pixels_per_neuron: bool = False,
-        neurons_per_pixel: Sequence[float] = (),
-        thresholds: Sequence[float] = (),
-        curve: int = 0,
-        top: int = 0,
-        progress: Progress | None = None,
-    ) -> Reductions:
+    def reduce(self, *, progress: Progress | None = None, **wanted: Any) -> Reductions:
         """Compute several reductions in the fewest passes over the maps.
 
-        See :class:`~xinc.canvas.reductions.passes.Reductions` for what they are.
-
         Args:
-            heatmap: whether to compute it.
-            totals: whether to compute them.
-            extremes: whether to compute them.
-            regions: name -> labels ``(H, W)``, integers; negative is no region.
-            pixels_per_neuron: whether to compute them.
-            neurons_per_pixel: areas between 0 and 1.
-            thresholds: areas between 0 and 1.
-            curve: number of points of the sorted curve.
-            top: number of leading neurons of each pixel.
             progress: called with a pass's name and the share done since the last call.
+            wanted: by the names of :data:`~xinc.canvas.reductions.table.REDUCTIONS`, which says what they are:
+                ``heatmap``, ``totals``, ``extremes``, ``pixels_per_neuron`` as flags; ``regions`` as a dict of label
+                maps ``(H, W)``, integers, negative is no region; ``neurons_per_pixel`` and ``thresholds`` as areas
+                between 0 and 1; ``curve`` as a number of points, ``top`` as a number of leading neurons; ``change`` as
+                the same layer on another frame.
+
+        Returns:
+            Attributes of the same names.
 
         Raises:
-            TraceError: Labels are not whole numbers of the picture's size, or an area is not between 0 and 1.
+            TraceError: There is no such reduction; labels are not whole numbers of the picture's size, an area is not
+                between 0 and 1, a layer to compare with is another one.
         """
-        checked = {name: self._labels(labels, name) for name, labels in (regions or {}).items()}
-        request = Request(
-            heatmap,
-            totals,
-            extremes,
-            checked,
-            pixels_per_neuron,
-            tuple(neurons_per_pixel),
-            tuple(thresholds),
-            curve,
-            top,
-        )
+        if (previous := wanted.get("change")) is not None:
+            wanted["change"] = self._comparable(previous)
         with self._reducing:
-            return self._reducer.reduce(request, progress)
+            return self._reducer.reduce(wanted, progress)
 
     def heatmap(self) -> Tensor:
         """Sum over neurons of |C|, ``(H, W)`` (Fig. 5)."""
-        return _known(self.reduce(heatmap=True).heatmap)
+        result: Tensor = self.reduce(heatmap=True).heatmap
+        return result
 
     def totals(self) -> Tensor:
         """Sum over pixels of |C|, ``(K,)``."""
-        return _known(self.reduce(totals=True).totals)
+        result: Tensor = self.reduce(totals=True).totals
+        return result
 
     def region_sums(self, labels: Labels) -> Tensor | dict[str, Tensor]:
         """Sum of |C| over each region of a label map: S_kg of section 4.2.
@@ -179,28 +157,32 @@ class Layer:
         if isinstance(labels, Mapping):
             found = self.reduce(regions=labels).regions
             return {name: found[name] for name in labels}
-        return self.reduce(regions={"": labels}).regions[""]
+        result: Tensor = self.reduce(regions={"": labels}).regions[""]
+        return result
 
     def pixels_per_neuron(self) -> Tensor:
         """Number of pixels of which a neuron holds more than 1/K of the total, ``(K,)`` (Fig. 6)."""
-        return _known(self.reduce(pixels_per_neuron=True).pixels_per_neuron)
+        result: Tensor = self.reduce(pixels_per_neuron=True).pixels_per_neuron
+        return result
 
     def threshold(self, area: float = 0.1) -> float:
         """The |C| at which the running sum of all values, descending, reaches 1 - area of the total (section 4.4)."""
-        return self.reduce(thresholds=(area,)).thresholds[area]
+        return float(self.reduce(thresholds=(area,)).thresholds[area])
 
     def neurons_per_pixel(self, area: float = 0.1) -> Tensor:
         """Share of the neurons whose |C| exceeds the threshold of ``area``, ``(H, W)`` (Fig. 7)."""
-        return self.reduce(neurons_per_pixel=(area,)).neurons_per_pixel[area]
+        result: Tensor = self.reduce(neurons_per_pixel=(area,)).neurons_per_pixel[area]
+        return result
 
     def sorted_curve(self, points: int = 256) -> Tensor:
         """|C| of all neurons and pixels in descending order, ``(2, points)``: rank as a share, value (Fig. 18)."""
-        return _known(self.reduce(curve=points).curve)
+        result: Tensor = self.reduce(curve=points).curve
+        return result
 
     def leaders(self, count: int = 3) -> tuple[Tensor, Tensor]:
         """The neurons with the greatest |C| of each pixel and their values, ``(H, W, count)`` each."""
-        found = self.reduce(top=count)
-        return _known(found.leaders), _known(found.leading)
+        leaders, values = self.reduce(top=count).top
+        return leaders, values
 
     def change(self, previous: Layer) -> Tensor:
         """``F(p) = sum_k | |C_k(p)| - |C'_k(p)| |`` against the same layer on another frame, ``(H, W)`` (Fig. 9).
@@ -208,13 +190,42 @@ class Layer:
         Raises:
             TraceError: The other layer has another shape or method.
         """
+        result: Tensor = self.reduce(change=previous).change
+        return result
+
+    def group_pictures(
+        self, group: ArrayLike, areas: Sequence[float] = (), previous: Layer | None = None
+    ) -> dict[str, Tensor]:
+        """Pictures of groups of neurons, ``(G, H, W)`` each, from one pass over the maps; they are not remembered.
+
+        Args:
+            group: of each neuron, integers 0..G-1 ``(K,)``.
+            areas: thresholds; see :meth:`threshold`.
+            previous: the same layer on another frame.
+
+        Returns:
+            ``heatmap``: sum of |C|; ``above_0.1`` for each area: number of neurons above its threshold; ``change`` with
+            ``previous``: sum of ``| |C| - |C'| |``.
+
+        Raises:
+            TraceError: As :meth:`reduce`.
+        """
+        thresholds = tuple(self.threshold(area) for area in areas)
+        dealt = np.ascontiguousarray(group, np.int32)
+        over = (dealt, thresholds) if areas else None
+        moved = None if previous is None else dealt
+        before = None if previous is None else self._comparable(previous)
+        folded = self._stream.fold(Pass(before, group_heat=dealt, group_over=over, group_change=moved))
+        pictures = {"heatmap": folded["group_heat"]}
+        pictures |= {f"above_{area:g}": folded["group_over"][t] for t, area in enumerate(areas)}
+        pictures |= {} if previous is None else {"change": folded["group_change"]}
+        return {name: torch.from_numpy(plane) for name, plane in pictures.items()}
+
+    def _comparable(self, previous: Layer) -> Stream:
+        """The maps of the same layer on another frame."""
         if (previous.name, previous.method, previous.shape) != (self.name, self.method, self.shape):
             raise TraceError(f"{self!r} cannot be compared with {previous!r}; trace the same layer of another frame")
-        total = torch.zeros(self.shape[1:], dtype=torch.float64)
-        for some in self.chunks():
-            now, then = self._stream.maps(some), previous._stream.maps(some)
-            total += (now.abs() - then.abs()).abs().sum(0, dtype=torch.float64).cpu()
-        return total.float()
+        return previous._stream
 
     def chunks(self) -> list[list[int]]:
         """All neurons in chunks whose maps take 64 MB at most (one map at least).
@@ -269,22 +280,6 @@ class Layer:
             if not -count <= k < count:
                 raise TraceError(f"{self.name} has no neuron {k}; its neurons are 0 to {count - 1}")
         return [k % count for k in chosen]
-
-    def _labels(self, labels: ArrayLike, name: str) -> NDArray[np.int64]:
-        array = np.asarray(labels)
-        what = f"labels {name!r}" if name else "labels"
-        if array.shape != self.shape[1:]:
-            raise TraceError(
-                f"{what} have shape {array.shape}, the maps of {self.name} {self.shape[1:]}; resize them (nearest)"
-            )
-        if not np.issubdtype(array.dtype, np.integer):
-            raise TraceError(f"{what} are {array.dtype}, not whole numbers; pass the region's number of each pixel")
-        return array.astype(np.int64)
-
-
-def _known(value: Tensor | None) -> Tensor:
-    assert value is not None  # reduce() was asked for it
-    return value
 
 
 def _span(where: int | slice, size: int, axis: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -69,9 +70,6 @@ class LayerLike(Protocol):
     def maps(self, neurons: Any) -> Tensor:
         """Maps of chosen neurons, ``(n, H, W)``."""
 
-    def chunks(self) -> list[list[int]]:
-        """All neurons in chunks whose maps may be held at once, in the order in which they come quickest."""
-
     def heatmap(self) -> Tensor:
         """Sum over neurons, ``(H, W)``."""
 
@@ -93,11 +91,14 @@ class LayerLike(Protocol):
     def sorted_curve(self, points: int = ...) -> Tensor:
         """All ``|C|`` in descending order, ``(2, points)``: rank as a share, value."""
 
-    def reduce(self, *, extremes: bool = ...) -> Any:
+    def reduce(self, **wanted: Any) -> Any:
         """Several reductions at once, remembered; see :meth:`xinc.canvas.layer.Layer.reduce`."""
 
     def change(self, previous: Any) -> Tensor:
         """Sum over neurons of ``| |C_t| - |C_{t-1}| |``, ``(H, W)``."""
+
+    def group_pictures(self, group: Any, areas: Sequence[float] = ..., previous: Any = ...) -> dict[str, Tensor]:
+        """Heatmap, counts and change of groups of neurons, ``(G, H, W)`` each."""
 
 
 def numpy(values: Tensor | Array) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from typing import NamedTuple
@@ -19,11 +19,13 @@ from torch import Tensor
 
 from xinc.canvas.exact.jacobian import Jacobian, Reach, Space
 from xinc.canvas.exact.tail import crop, derivative, widened
+from xinc.canvas.kernels.course import LANES, Course
 from xinc.canvas.kernels.folds import Fold
-from xinc.canvas.kernels.transport import LANES, Course, stream_transport
+from xinc.canvas.kernels.transport import stream_transport, stream_transport_pair
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.paper.box_filters import Floats, Integers, Window
-from xinc.canvas.reductions.fold import Accumulators, Folded, Packing, Pass
+from xinc.canvas.reductions.fold import Accumulators, BandPass, Folded, Pass
+from xinc.canvas.reductions.packing import Packing
 from xinc.canvas.reductions.stream import in_threads, workers
 
 TABLE_VALUES = 1 << 26
@@ -186,8 +188,8 @@ class Courses:
         """Let go of the tables that were kept."""
         self._kept.clear()
 
-    def scratch(self) -> Scratch:
-        """Buffers of one thread that serve every band; the first one is the largest."""
+    def scratch(self, frames: int = 1) -> Scratch:
+        """Buffers of one thread that serve every band, the first one the largest; coefficients of several frames."""
         most = self.phase_rows(self.bands[0])
         taps = [self.vertical(band) for band in self.bands]
         cells = max(high - low for low, high in (tap.cells for tap in taps)) + most
@@ -199,7 +201,7 @@ class Courses:
         tile = int(self.runs[:, :, 1].max()) * most * self.grid[1]
         offsets = self.offsets[1] - self.offsets[0] + 1
         return Scratch(
-            np.zeros((lines + 1) * LANES, np.float32),
+            np.zeros(frames * (lines + 1) * LANES, np.float32),
             np.zeros((cells + 1) * self.pitch + LANES, np.float32),
             np.zeros(cells * offsets * tile + LANES if self.tiled else 1, np.float32),
             np.zeros((2, max(3 * LANES, self.step[1] * area)), np.float32),
@@ -220,69 +222,43 @@ def _keeper(courses: Courses) -> None:
         previous.forget()
 
 
-def fold_transport(courses: Courses, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
+def fold_transport(
+    courses: Courses, wanted: Pass, progress: Callable[[float], None] | None = None, before: Courses | None = None
+) -> Folded:
     """Fold the maps of all kernels, band by band; threads share the output channels.
 
     A pass that makes histograms is followed by others: its tables are kept, as far as memory allows.
+
+    Args:
+        courses: of the layer.
+        wanted: what is collected.
+        progress: told of the share that was done.
+        before: of the same layer on another frame, where two are compared.
     """
     stage = courses.stage
     total = Folded.empty(stage.neurons, courses.size, wanted)
     inputs = np.arange(stage.inputs)
-    scratch, space = [courses.scratch() for _ in range(workers())], Space()
+    frames = 1 if before is None else 2
+    scratch, spaces = [courses.scratch(frames) for _ in range(workers())], [Space() for _ in range(frames)]
     report = None if progress is None else lambda share: progress(share / len(courses.bands))
     for rows in courses.bands:
-        course = courses.course(rows, space, keep=wanted.histogram)
+        course = courses.course(rows, spaces[0], keep="histogram" in wanted)
+        then = before.course(rows, spaces[1]) if before is not None else None
         part = BandPass(stage.neurons, courses.packing(rows), wanted, rows, total)
 
-        def work(o: int, own: tuple[Fold, Scratch], course: Course = course) -> None:
-            stream_transport(course, o, inputs, inputs * stage.outputs + o, *own[1], own[0])
+        def work(o: int, own: tuple[Fold, Scratch], course: Course = course, then: Course | None = then) -> None:
+            how = (o, inputs, inputs * stage.outputs + o, *own[1], own[0])
+            if then is None:
+                stream_transport(course, *how)
+            else:
+                stream_transport_pair(course, then, *how, Accumulators.nothing(own[0].earlier[None]))
 
         folds = [part.worker() for _ in scratch]
         in_threads(range(stage.outputs), work, list(zip(folds, scratch, strict=True)).pop, report)
         part.finish(folds)
-    if wanted.thresholds:
+    if "thresholds" in wanted:
         courses.forget()
     return total
-
-
-class BandPass:
-    """A pass over one band, as if it were a picture: only the regions that meet it cost anything.
-
-    Args:
-        neurons: of the layer.
-        packing: of the band.
-        wanted: by the whole pass.
-        rows: of the picture.
-        total: what the band's results are added to.
-    """
-
-    def __init__(self, neurons: int, packing: Packing, wanted: Pass, rows: tuple[int, int], total: Folded) -> None:
-        here = slice(*rows)
-        limit = None if wanted.limit is None else wanted.limit[here]
-        regions = {name: labels[here] for name, labels in wanted.regions.items()}
-        self.rows, self.wanted, self.total = here, replace(wanted, limit=limit, regions=regions), total
-        self.length = packing.origins[-1]
-        self.shared = Accumulators(neurons, packing, self.wanted)
-
-    def worker(self) -> Fold:
-        """The arrays of one thread."""
-        fold = self.shared.worker()
-        return fold._replace(heat=np.zeros(self.length if fold.heat.size else 0, np.float32))
-
-    def finish(self, folds: Sequence[Fold]) -> None:
-        """Add what the threads found to the whole pass."""
-        part, total, here = self.shared.finish(folds), self.total, self.rows
-        total.totals += part.totals
-        total.above += part.above
-        total.extremes[:, 0] = np.minimum(total.extremes[:, 0], part.extremes[:, 0])
-        total.extremes[:, 1] = np.maximum(total.extremes[:, 1], part.extremes[:, 1])
-        total.histogram += part.histogram
-        total.counts += part.counts
-        total.fine += part.fine
-        total.heatmap[here], total.over[:, here] = part.heatmap, part.over
-        total.top[here], total.leaders[here] = part.top, part.leaders
-        for name, sums in part.sums.items():
-            total.sums[name][:, : sums.shape[1]] += sums
 
 
 def maps_by_transport(courses: Courses, neurons: Sequence[int]) -> Floats:

@@ -19,7 +19,7 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.paper.chain import LinearStream
 from xinc.canvas.reductions.fold import Folded, Pass
-from xinc.canvas.reductions.stream import Stream
+from xinc.canvas.reductions.stream import Stream, same_kind
 
 
 def exact(plan: Plan, position: int) -> Stream:
@@ -47,7 +47,8 @@ class TransportStream:
 
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold the maps of all neurons."""
-        return fold_transport(self.courses, wanted, progress)
+        before = same_kind(self, wanted.before)
+        return fold_transport(self.courses, wanted, progress, None if before is None else before.courses)
 
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window, ``(n, h, w)``."""
@@ -88,6 +89,10 @@ CALL = 1e7
 """Multiplications in the time that a few calls of torch take."""
 
 
+BAND_VALUES = 1 << 22
+"""Values of the terms of all neurons that a band of a pixel-wise network holds (16 MB, a few times that on the way)."""
+
+
 class PixelStream:
     """Input features of a linear layer by first-order transport: ``T = z ⊙ (J W)``, a matrix product a colour."""
 
@@ -97,17 +102,24 @@ class PixelStream:
 
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold the maps of all neurons."""
-        values = np.concatenate([part.abs().sum(1).numpy() for part in self._bands()], 1)
-        return LinearStream(values, np.ones(self.neurons, np.float32), 0.0, False, self.size).fold(wanted, progress)
-
-    def _bands(self) -> Iterator[Tensor]:
-        """Terms of all neurons, some rows of the picture at a time, ``(K, colours, pixels)``."""
         height, width = self.size
         stages = self.plan.stages[self.position :]
         wide = max(max(stage.inputs, stage.outputs) for stage in stages)
-        rows = max(1, HELD_VALUES // (2 * len(self.plan.output) * wide * width))
+        rows = max(1, BAND_VALUES // (len(self.plan.output) * wide * width))
+        total = Folded.empty(self.neurons, self.size, wanted)
         for y in range(0, height, rows):
-            yield self.coloured(range(self.neurons), Window(y, min(height, y + rows), 0, width)).flatten(2)
+            band = Window(y, min(height, y + rows), 0, width)
+            before = None if wanted.before is None else self._of_band(wanted.before, band)
+            part = wanted.of_rows(slice(band.y0, band.y1), before)
+            total.put(slice(band.y0, band.y1), wanted, self._of_band(self, band).fold(part))
+            if progress is not None:
+                progress((band.y1 - band.y0) / height)
+        return total
+
+    def _of_band(self, stream: Stream, band: Window) -> LinearStream:
+        """The maps of a band of rows, as features of so many pixels."""
+        values = stream.maps(range(self.neurons), band).flatten(1).numpy()
+        return LinearStream(values, np.ones(self.neurons, np.float32), 0.0, False, band.shape)
 
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window, ``(n, h, w)``."""

@@ -9,14 +9,15 @@ padding in between. A phase is then one loop over contiguous memory; what it wri
 """
 
 from xinc.canvas.kernels.activate import CODES, activate
-from xinc.canvas.kernels.convolution import stream_convolution
-from xinc.canvas.kernels.folds import FINE_BITS, Fold, close_call, close_neuron, fold_chunk
+from xinc.canvas.kernels.convolution import stream_convolution, stream_convolution_pair
+from xinc.canvas.kernels.folds import FINE_BITS, NOTHING, Fold, close_call, close_neuron, fold_chunk
 from xinc.canvas.kernels.grids import BLOCK, Chain
-from xinc.canvas.kernels.linear import stream_linear
+from xinc.canvas.kernels.linear import stream_linear, stream_linear_pair
 from xinc.canvas.kernels.options import OPTIONS
 from xinc.canvas.kernels.sums import GROUP, LINES
 
 __all__ = [
-    "BLOCK", "CODES", "FINE_BITS", "GROUP", "LINES", "OPTIONS", "Chain", "Fold", "activate", "close_call",
-    "close_neuron", "fold_chunk", "stream_convolution", "stream_linear",
+    "BLOCK", "CODES", "FINE_BITS", "GROUP", "LINES", "NOTHING", "OPTIONS", "Chain", "Fold", "activate", "close_call",
+    "close_neuron", "fold_chunk", "stream_convolution", "stream_convolution_pair", "stream_linear",
+    "stream_linear_pair",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import numba
 
-from xinc.canvas.kernels.folds import close_call, close_neuron, fold_chunk, sums_alone
+from xinc.canvas.kernels.folds import close_call, close_neuron, fold_chunk, needs_zeros, sums_alone
 from xinc.canvas.kernels.grids import bring, used, weigh
 from xinc.canvas.kernels.options import OPTIONS
 from xinc.canvas.kernels.sums import stream_sums
@@ -56,7 +56,7 @@ def _stream_folds(c: Any, neurons: Any, scratch: Any, lines: Any, origin: int, f
     first = (cy0 + oy + sy) * stride + cx0 + ox + sx
     out = lines[3]
     scratch[: last + 1] = 0
-    every_zero = f.extremes.size > 0 or f.counts.size > 0 or f.dense.size > 0 or f.top.size > 0
+    every_zero = needs_zeros(f)
     for index in range(neurons.shape[0]):
         i, o, k = neurons[index]
         bring(c, i, o, scratch, scratch[last], lines)
@@ -109,5 +109,32 @@ def stream_convolution(chain: Any, neurons: Any, scratch: Any, lines: Any, origi
         stream_sums(chain, neurons, scratch, lines, f)
     else:
         _stream_folds(chain, neurons, scratch, lines, origin, f)
+    ry, rx, _, _, _, _, cy0, cy1, _, _, _ = chain.steps[last]
+    close_call(origin, ry * rx * (cy1 - cy0) * chain.start[last, 2], f)
+
+
+@numba.njit(**OPTIONS)
+def stream_convolution_pair(
+    chain: Any, before: Any, neurons: Any, scratch: Any, lines: Any, origin: int, f: Any, earlier: Any
+) -> None:
+    """Compute and fold the maps of some neurons together with those of another frame, one neuron after the other.
+
+    Args:
+        chain: see :class:`Chain`.
+        before: the other frame's, of the same geometry.
+        neurons: see :func:`stream_convolution`.
+        scratch: see there.
+        lines: see there.
+        origin: see there.
+        f: with an array :attr:`~xinc.canvas.kernels.folds.Fold.earlier`.
+        earlier: a fold whose ``dense`` is that array.
+    """
+    first = neurons[:1].copy()
+    for index in range(neurons.shape[0]):
+        first[0, :2] = neurons[index, :2]
+        first[0, 2] = 0
+        _stream_folds(before, first, scratch, lines, origin, earlier)
+        _stream_folds(chain, neurons[index : index + 1], scratch, lines, origin, f)
+    last = chain.steps.shape[0] - 1
     ry, rx, _, _, _, _, cy0, cy1, _, _, _ = chain.steps[last]
     close_call(origin, ry * rx * (cy1 - cy0) * chain.start[last, 2], f)

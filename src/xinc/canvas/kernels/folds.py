@@ -14,15 +14,17 @@ FINE_BITS = 16
 
 
 class Fold(NamedTuple):
-    """What packed chunks of maps are folded into; an empty array (size 0) is a reduction that was not asked for.
+    """What packed chunks of maps are folded into; an empty array (size 0) is one that was not asked for.
 
-    Planes are packed ``(P,)``; K neurons.
+    Which of them a reduction needs, and how they come together, says :mod:`xinc.canvas.reductions.table`; how many axes
+    and which type each has, :data:`NOTHING`. Planes are packed ``(P,)``; K neurons.
 
     Attributes:
+        dense: the packed maps themselves ``(neurons of this call, P)``.
         heat: sum over neurons of |C| in float32, of this call; added to ``heatmap`` (float64) at its end.
         heatmap: ``(P,)``.
         totals: sum over pixels of |C| ``(K,)``.
-        extremes: least and greatest |C| ``(K, 2)``.
+        least, greatest: |C| of each neuron ``(K,)``.
         atoms: joint label maps, several groupings in one ``(J, P)``.
         bins: scratch of a neuron's sums per atom, four sets ``(J, 4, A)``.
         columns: for each joint map and grouping the column of each atom in ``sums``, or -1 ``(J, M, A)``; -2: none.
@@ -32,14 +34,20 @@ class Fold(NamedTuple):
         refined: the bins that are looked at more closely ``(T,)``; ``fine``: their sums by lower bits ``(T, 2**16)``.
         limit: heatmap / K ``(P,)``; ``above``: number of pixels over it ``(K,)``.
         thresholds: ``(T,)``; ``over``: number of neurons over each ``(T, P)``.
-        top, leaders: the greatest values of each pixel, descending, and their neurons ``(P, n)``.
-        dense: the packed maps themselves ``(neurons of this call, P)``.
+        top, leaders: the greatest values of each pixel, descending, and their neurons ``(n, P)``.
+        earlier: the neuron's map on another frame, over this call's band; overwritten with the absolute difference.
+        moved: sum over neurons of that difference in float32, of this call; added to ``change`` ``(P,)`` at its end.
+        group: the group of each neuron ``(K,)``.
+        group_heat: ``heatmap`` of each group ``(G, P)``; ``group_change`` likewise.
+        group_thresholds: ``(T,)``; ``group_over``: number of each group's neurons over them ``(T, G, P)``.
     """
 
+    dense: Any
     heat: Any
     heatmap: Any
     totals: Any
-    extremes: Any
+    least: Any
+    greatest: Any
     atoms: Any
     bins: Any
     columns: Any
@@ -54,15 +62,67 @@ class Fold(NamedTuple):
     over: Any
     top: Any
     leaders: Any
-    dense: Any
+    earlier: Any
+    moved: Any
+    change: Any
+    group: Any
+    group_heat: Any
+    group_change: Any
+    group_thresholds: Any
+    group_over: Any
+
+
+def _none(axes: int, dtype: type[np.generic]) -> Any:
+    return np.zeros((0,) * axes, dtype)
+
+
+NOTHING = Fold(
+    dense=_none(2, np.float32),
+    heat=_none(1, np.float32),
+    heatmap=_none(1, np.float64),
+    totals=_none(1, np.float64),
+    least=_none(1, np.float32),
+    greatest=_none(1, np.float32),
+    atoms=_none(2, np.int32),
+    bins=_none(3, np.float32),
+    columns=_none(3, np.int32),
+    sums=_none(2, np.float64),
+    histogram=_none(1, np.float64),
+    counts=_none(1, np.int64),
+    refined=_none(1, np.int64),
+    fine=_none(2, np.float64),
+    limit=_none(1, np.float32),
+    above=_none(1, np.int64),
+    thresholds=_none(1, np.float32),
+    over=_none(2, np.int32),
+    top=_none(2, np.float32),
+    leaders=_none(2, np.int32),
+    earlier=_none(1, np.float32),
+    moved=_none(1, np.float32),
+    change=_none(1, np.float64),
+    group=_none(1, np.int32),
+    group_heat=_none(2, np.float32),
+    group_change=_none(2, np.float32),
+    group_thresholds=_none(1, np.float32),
+    group_over=_none(3, np.float32),
+)
+"""A fold that collects nothing: what is asked for takes the place of its empty arrays."""
 
 
 @numba.njit(**OPTIONS)
 def sums_alone(f: Any) -> bool:
     """Whether heat and totals are all that was asked for."""
-    others = f.dense.size + f.extremes.size + f.atoms.shape[0] + f.histogram.size + f.refined.size + f.limit.size
-    alone: bool = f.heat.size > 0 and others + f.thresholds.size + f.top.size == 0
+    others = f.dense.size + f.least.size + f.atoms.shape[0] + f.histogram.size + f.refined.size + f.limit.size
+    others += f.thresholds.size + f.top.size + f.earlier.size + f.group.size
+    alone: bool = f.heat.size > 0 and others == 0
     return alone
+
+
+@numba.njit(**OPTIONS)
+def needs_zeros(f: Any) -> bool:
+    """Whether pixels that a map does not reach count too: they are values, of zero."""
+    needed: bool = f.least.size + f.counts.size + f.dense.size + f.top.size + f.earlier.size > 0
+    return needed
 
 
 @numba.njit(**OPTIONS, inline="always")
@@ -92,15 +152,15 @@ def fold_chunk(v: Any, rows: int, stride: int, width: int, at: int, origin: int,
             heat[x] += a
             total += a
         f.totals[k] += total
-    if f.extremes.size:
-        least, greatest = f.extremes[k, 0], f.extremes[k, 1]
+    if f.least.size:
+        least, greatest = f.least[k], f.greatest[k]
         for y in range(rows):
             row = v[y * stride :]
             for x in range(width):
                 a = abs(row[x])
                 least = min(least, a)
                 greatest = max(greatest, a)
-        f.extremes[k, 0], f.extremes[k, 1] = least, greatest
+        f.least[k], f.greatest[k] = least, greatest
     for j in range(f.atoms.shape[0]):
         _scatter(v, n, f.atoms[j, at:], f.bins[j])
     if f.histogram.size:
@@ -135,6 +195,38 @@ def fold_chunk(v: Any, rows: int, stride: int, width: int, at: int, origin: int,
             over[x] += np.int32(abs(v[x]) > threshold)
     if f.top.size:
         _lead(v, n, at, k, f.top, f.leaders)
+    if f.earlier.size:
+        _compare(v, n, f.earlier[at - origin :])
+        if f.moved.size:
+            moved, earlier = f.moved[at - origin :], f.earlier[at - origin :]
+            for x in range(n):
+                moved[x] += earlier[x]
+    if f.group.size:
+        _fold_group(v, n, at, origin, f.group[k], f)
+
+
+@numba.njit(**OPTIONS)
+def _compare(v: Any, n: int, earlier: Any) -> None:
+    """The absolute difference of the sizes of two frames' values, in the place of the earlier ones."""
+    for x in range(n):
+        earlier[x] = abs(abs(v[x]) - abs(earlier[x]))
+
+
+@numba.njit(**OPTIONS)
+def _fold_group(v: Any, n: int, at: int, origin: int, group: int, f: Any) -> None:
+    """Fold a chunk into the pictures of the neuron's group."""
+    if f.group_heat.size:
+        heat = f.group_heat[group, at:]
+        for x in range(n):
+            heat[x] += abs(v[x])
+    for t in range(f.group_thresholds.size):
+        threshold, over = f.group_thresholds[t], f.group_over[t, group, at:]
+        for x in range(n):
+            over[x] += np.float32(abs(v[x]) > threshold)
+    if f.group_change.size:
+        change, earlier = f.group_change[group, at:], f.earlier[at - origin :]
+        for x in range(n):
+            change[x] += earlier[x]
 
 
 @numba.njit(**OPTIONS)
@@ -154,17 +246,17 @@ def _scatter(v: Any, n: int, atoms: Any, bins: Any) -> None:
 @numba.njit(**OPTIONS)
 def _lead(v: Any, n: int, at: int, k: int, top: Any, leaders: Any) -> None:
     """Keep the greatest values of each pixel, in descending order, with their neurons."""
-    last = top.shape[1] - 1
+    last = top.shape[0] - 1
     for x in range(n):
         a = abs(v[x])
-        if a > top[at + x, last]:
+        if a > top[last, at + x]:
             place = last
-            while place > 0 and top[at + x, place - 1] < a:
-                top[at + x, place] = top[at + x, place - 1]
-                leaders[at + x, place] = leaders[at + x, place - 1]
+            while place > 0 and top[place - 1, at + x] < a:
+                top[place, at + x] = top[place - 1, at + x]
+                leaders[place, at + x] = leaders[place - 1, at + x]
                 place -= 1
-            top[at + x, place] = a
-            leaders[at + x, place] = k
+            top[place, at + x] = a
+            leaders[place, at + x] = k
 
 
 @numba.njit(**OPTIONS)
@@ -195,3 +287,8 @@ def close_call(origin: int, n: int, f: Any) -> None:
         for x in range(n):
             heatmap[x] += f.heat[x]
             f.heat[x] = 0
+    if f.moved.size:
+        change = f.change[origin:]
+        for x in range(n):
+            change[x] += f.moved[x]
+            f.moved[x] = 0

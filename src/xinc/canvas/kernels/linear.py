@@ -32,12 +32,33 @@ def stream_linear(
         i, k = neurons[index]
         for first in range(0, pixels, chunk):
             n = min(chunk, pixels - first)
-            source = values[i, first:]
-            for x in range(n):
-                line[x] = source[x] * scale[i] + shift
-            if rectify:
-                for x in range(n):
-                    line[x] = max(line[x], np.float32(0.0))
+            _scaled(values[i, first:], scale[i], shift, rectify, n, line)
             fold_chunk(line, 1, n, n, first, 0, k, f)
         close_neuron(k, f)
     close_call(0, pixels, f)
+
+
+@numba.njit(**OPTIONS)
+def stream_linear_pair(
+    values: Any, before: Any, scale: Any, shift: Any, rectify: bool, neurons: Any, chunk: int, line: Any, f: Any
+) -> None:
+    """:func:`stream_linear` together with the same features' maps on another frame, ``before (C_in, N)``."""
+    pixels = values.shape[1]
+    for index in range(neurons.shape[0]):
+        i, k = neurons[index]
+        _scaled(before[i], scale[i], shift, rectify, pixels, f.earlier)
+        for first in range(0, pixels, chunk):
+            n = min(chunk, pixels - first)
+            _scaled(values[i, first:], scale[i], shift, rectify, n, line)
+            fold_chunk(line, 1, n, n, first, 0, k, f)
+        close_neuron(k, f)
+    close_call(0, pixels, f)
+
+
+@numba.njit(**OPTIONS)
+def _scaled(source: Any, scale: Any, shift: Any, rectify: bool, n: int, out: Any) -> None:
+    for x in range(n):
+        out[x] = source[x] * scale + shift
+    if rectify:
+        for x in range(n):
+            out[x] = max(out[x], np.float32(0.0))

@@ -14,13 +14,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.kernels import CODES, GROUP, LINES, Fold, stream_convolution, stream_linear
+from xinc.canvas.kernels import (
+    CODES,
+    GROUP,
+    LINES,
+    Fold,
+    stream_convolution,
+    stream_convolution_pair,
+    stream_linear,
+    stream_linear_pair,
+)  # fmt: skip
 from xinc.canvas.network.linear_ops import shuffle
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.paper.box_filters import Floats, Path, Window, WindowPath, path_of
 from xinc.canvas.paper.patch import LARGEST, patch_maps
-from xinc.canvas.reductions.fold import Accumulators, Folded, Packing, Pass, flat
-from xinc.canvas.reductions.stream import DenseStream, Stream, in_threads, workers
+from xinc.canvas.reductions.fold import Accumulators, Folded, Pass
+from xinc.canvas.reductions.packing import Packing, flat
+from xinc.canvas.reductions.stream import DenseStream, Stream, in_threads, same_kind, workers
 
 BAND_PIXELS = 1 << 15
 """Pixels of one band: its heat, limits and labels stay in the second-level cache while neurons pass by."""
@@ -94,14 +104,20 @@ class ConvolutionStream:
         windows = [self.path.window(Window(y0, y1, 0, self.size[1])) for y0, y1 in cut]
         packing = Packing(tuple(cut), self.path.phases, self.size[1], tuple(window.stride for window in windows))
         shared = Accumulators(self.neurons, packing, wanted)
+        before = same_kind(self, wanted.before)
+        then = [before.path.window(Window(y0, y1, 0, self.size[1])) for y0, y1 in cut] if before else windows
         cell_of = self.path.cell[:, 0] * self.path.phases[1] + self.path.cell[:, 1]
 
         def work(part: range, own: tuple[Fold, tuple[Floats, Floats]]) -> None:
             index = np.arange(part.start * self.outputs, part.stop * self.outputs)
             index = index[np.argsort(cell_of[index % self.outputs], kind="stable")]  # neurons of one cell together
             neurons = np.stack([index // self.outputs, index % self.outputs, index], 1)
-            for origin, window in zip(packing.origins, windows, strict=False):
-                stream_convolution(window.chain, neurons, *own[1], origin, own[0])
+            for origin, window, earlier in zip(packing.origins, windows, then, strict=False):
+                if before is None:
+                    stream_convolution(window.chain, neurons, *own[1], origin, own[0])
+                    continue
+                packed = Accumulators.nothing(own[0].earlier[None])
+                stream_convolution_pair(window.chain, earlier.chain, neurons, *own[1], origin, own[0], packed)
 
         size = max(1, 4 * GROUP // self.outputs)  # a few groups of neurons at least
         parts = [range(a, min(self.inputs, a + size)) for a in range(0, self.inputs, size)]
@@ -165,12 +181,15 @@ class LinearStream:
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold all maps; threads share the features."""
         shared = Accumulators(self.neurons, flat(self.size), wanted)
+        before = same_kind(self, wanted.before)
 
         def work(part: range, own: tuple[Fold, Floats]) -> None:
             neurons = np.stack([np.array(part), np.array(part)], 1).astype(np.int64)
-            stream_linear(
-                self.values, self.scale, np.float32(self.shift), self.rectify, neurons, CHUNK_PIXELS, own[1], own[0]
-            )
+            how = (self.scale, np.float32(self.shift), self.rectify, neurons, CHUNK_PIXELS, own[1], own[0])
+            if before is None:
+                stream_linear(self.values, *how)
+            else:
+                stream_linear_pair(self.values, before.values, *how)
 
         parts = [range(a, min(self.neurons, a + 16)) for a in range(0, self.neurons, 16)]
         states = in_threads(parts, work, lambda: (shared.worker(), np.zeros(CHUNK_PIXELS, np.float32)), progress)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
+from xinc.errors import TraceError
 
 CHUNK_VALUES = 1 << 24
 """Map values that a dense stream holds at once (64 MB in float32, a few times that in intermediate results)."""
@@ -36,6 +37,20 @@ class Stream(Protocol):
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps of some neurons over a window, ``(n, h, w)``."""
         ...
+
+
+Own = TypeVar("Own")
+
+
+def same_kind(stream: Own, other: Stream | None) -> Own | None:
+    """The other frame's stream, which the same loops serve.
+
+    Raises:
+        TraceError: It is of another kind.
+    """
+    if other is not None and not isinstance(other, type(stream)):
+        raise TraceError("two frames can be compared if they are traced on one device and in one precision only")
+    return other
 
 
 def workers() -> int:

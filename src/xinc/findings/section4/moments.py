@@ -8,12 +8,11 @@ maps are passed over once, and any number of resamples costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -87,11 +86,12 @@ def moments(
 
     count, height, width = layer.shape
     dealt = groups_of(count, height * width, seed)
-    thresholds = {f"above_{area:g}": layer.threshold(area) for area in areas}
-    planes = _group_planes(layer, dealt, thresholds, before if flow is not None else None)
+    planes = layer.group_pictures(dealt, areas, before if flow is not None else None)
+    if "change" in planes:
+        planes["fluctuation"] = planes.pop("change")
     refs = references(image, flow)
     against = np.stack([plane.ravel() for plane in refs.values()], axis=1)
-    flat = [plane.double().numpy() for plane in planes.values()]
+    flat = [plane.flatten(1).double().numpy() for plane in planes.values()]
     return xr.Dataset(
         {
             "gram": (("plane", "group", "other"), np.stack([p @ p.T for p in flat]), {"units": "product over pixels"}),
@@ -101,25 +101,6 @@ def moments(
         coords={"plane": list(planes), "reference": list(refs), "against": list(refs)},
         attrs={**FINDING.attrs(), "layer": layer.name, "method": layer.method, "seed": seed, "neurons": count},
     )
-
-
-def _group_planes(
-    layer: LayerLike, dealt: NDArray[np.int64], thresholds: Mapping[str, float], before: LayerLike | None
-) -> dict[str, Tensor]:
-    """Pictures of each group, ``(group, N)``, from one pass over the maps."""
-    pixels = layer.shape[1] * layer.shape[2]
-    names = ["heatmap", *thresholds, *(["fluctuation"] if before is not None else [])]
-    planes = {name: torch.zeros(int(dealt.max()) + 1, pixels) for name in names}
-    for some in layer.chunks():
-        group = torch.from_numpy(dealt[some])
-        maps = layer.maps(some).flatten(1).cpu().float().abs()
-        planes["heatmap"].index_add_(0, group, maps)
-        for name, threshold in thresholds.items():
-            planes[name].index_add_(0, group, (maps > threshold).float())
-        if before is not None:
-            earlier = before.maps(some).flatten(1).cpu().float().abs()
-            planes["fluctuation"].index_add_(0, group, (maps - earlier).abs())
-    return planes
 
 
 @dataclass(frozen=True)
