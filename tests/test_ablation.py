@@ -10,7 +10,7 @@ from torch import Tensor
 import tiny_networks as tiny
 from xinc.canvas.ablation import ablation, remover
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.trace import trace
 
 NETWORKS = {

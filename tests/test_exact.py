@@ -17,8 +17,8 @@ from xinc.canvas.exact.tail import ConvolutionTail, TailStream, tail_of
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.linear_ops import shuffle
 from xinc.canvas.network.plan import Plan
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.network.recorder import record
-from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Pass
 from xinc.canvas.reductions.packing import Groupings
 

@@ -22,8 +22,8 @@ from xinc.canvas.exact.replay import AblationStream, ExactStream
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan, Rest
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.network.recorder import record
-from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Pass
 from xinc.canvas.trace import Canvas
 from xinc.errors import TraceError

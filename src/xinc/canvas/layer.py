@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from xinc.canvas.network.linear_ops import LinearOperation
-from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Pass
 from xinc.canvas.reductions.passes import Progress, Reducer, Reductions
 from xinc.canvas.reductions.stream import CHUNK_VALUES, Stream

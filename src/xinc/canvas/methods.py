@@ -17,7 +17,7 @@ from xinc.canvas.exact.exact import exact
 from xinc.canvas.exact.replay import AblationStream, ExactStream
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan, Rest
-from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.paper.chain import official, paper
 from xinc.canvas.paper.rules import rule_stream
 from xinc.canvas.reductions.stream import DenseStream, Stream

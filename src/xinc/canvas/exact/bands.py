@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xinc.canvas.exact.jacobian import Jacobian, Reach, Space
-from xinc.canvas.exact.tail import crop, derivative, widened
+from xinc.canvas.exact.jacobian import Jacobian, Space
+from xinc.canvas.exact.tail import derivative
 from xinc.canvas.kernels.course import LANES, Course
 from xinc.canvas.kernels.folds import Fold
 from xinc.canvas.kernels.transport import stream_transport, stream_transport_pair
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.paper.box_filters import Floats, Integers, Window
+from xinc.canvas.network.receptive_field import Integers, ReceptiveField, Window, crop
+from xinc.canvas.paper.box_filters import Floats
 from xinc.canvas.reductions.fold import Accumulators, BandPass, Folded, Pass
 from xinc.canvas.reductions.packing import Packing
 from xinc.canvas.reductions.stream import in_threads, workers
@@ -56,7 +57,7 @@ class Taps:
     cell: Integers
 
     @classmethod
-    def of(cls, reach: Reach, pixels: Integers) -> Taps:
+    def of(cls, reach: ReceptiveField, pixels: Integers) -> Taps:
         """Those of one pixel a phase."""
         start, extent, r = reach.start[pixels], reach.extent[pixels], reach.upscale
         sub = np.arange(r)[:, None]
@@ -299,7 +300,7 @@ def terms_at(courses: Courses, rows: Integers, columns: Integers) -> Tensor:
     return made
 
 
-def _by_cell(reach: Reach, pixels: Integers) -> list[tuple[int, Integers]]:
+def _by_cell(reach: ReceptiveField, pixels: Integers) -> list[tuple[int, Integers]]:
     """The asked pixels by the cell in which their windows begin."""
     cells = reach.start[pixels] // reach.upscale
     return [(int(cell), np.flatnonzero(cells == cell)) for cell in np.unique(cells)]
@@ -330,7 +331,7 @@ def _met(courses: Courses, entries: Tensor, first: tuple[int, int]) -> Tensor:
     window = Window(first[0], first[0] + down, first[1], first[1] + across)
     grid = Window(0, courses.grid[0], 0, courses.grid[1])
     slope = crop(torch.from_numpy(courses.slope), grid, window)  # zero outside: there are no planes there
-    values = crop(stage.input.float(), grid, widened(window, stage))
+    values = crop(stage.input.float(), grid, window.widened(stage.padding))
     patches = torch.nn.functional.unfold(values[:, None], tuple(stage.weight.shape[2:]))
     weight = stage.weight.float().flatten(2)
     planes = torch.einsum("oit,itq->oiq", weight, patches) * slope.reshape(outputs, 1, -1)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from xinc.canvas.exact.bands import Courses, fold_transport, maps_by_transport, terms_at
 from xinc.canvas.exact.jacobian import pixel_jacobian
-from xinc.canvas.exact.tail import HELD_VALUES, TailStream, pixels_of, seen_by
+from xinc.canvas.exact.tail import HELD_VALUES, TailStream, pixels_of
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.network.receptive_field import Window, windows_behind
 from xinc.canvas.paper.chain import LinearStream
 from xinc.canvas.reductions.fold import Folded, Pass
 from xinc.canvas.reductions.stream import Stream, same_kind
@@ -76,7 +76,7 @@ class TransportStream:
         """Whether running the rest of the network for each neuron takes less than making the table."""
         asked = window or Window(0, self.size[0], 0, self.size[1])
         stage, step = self.plan.stages[self.position], self.courses.step
-        seen = seen_by(self.plan, self.position, asked)
+        seen = windows_behind(self.plan, self.position, asked)
         rest = zip(self.plan.stages[self.position + 1 :], seen[1:], strict=True)
         each = sum(later.weight.numel() * coarse.shape[0] * coarse.shape[1] for later, (coarse, _) in rest)
         rows, columns = asked.shape

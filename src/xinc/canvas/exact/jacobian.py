@@ -25,7 +25,8 @@ from xinc.canvas.exact.tail import derivative, pixels_of
 from xinc.canvas.kernels.windows import gather_class, scatter_class
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.paper.box_filters import Floats, Integers, Window
+from xinc.canvas.network.receptive_field import Integers, ReceptiveField, Window, receptive_fields
+from xinc.canvas.paper.box_filters import Floats
 from xinc.canvas.reductions.stream import workers
 
 TILE = 1536
@@ -33,51 +34,6 @@ TILE = 1536
 
 SHARED_FROM = 64
 """Rows of a matrix from which on threads share the work on them."""
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Along one axis, the window that each pixel sees of the grid behind a stage.
-
-    Attributes:
-        start: first index of each pixel's window, negative where it begins outside ``(pixels,)``.
-        extent: how many follow ``(pixels,)``.
-        upscale: of the stage's shuffle: ``index // upscale`` is the cell of its convolution's grid.
-        size: of the grid behind the stage.
-    """
-
-    start: Integers
-    extent: Integers
-    upscale: int
-    size: int
-
-    @property
-    def length(self) -> int:
-        """Longest window."""
-        return int(self.extent.max())
-
-    @property
-    def margin(self) -> int:
-        """How far windows reach out of the grid at its beginning."""
-        return max(0, -int(self.start.min()))
-
-    @property
-    def overhang(self) -> int:
-        """How far windows, as long as the longest, reach out of the grid at its end."""
-        return max(0, int(self.start.max()) + self.length - self.size)
-
-
-def reaches(plan: Plan, position: int, axis: int) -> list[Reach]:
-    """Windows behind each stage from ``position`` to the last one, along y (0) or x (1)."""
-    pixels = plan.size[axis]
-    start, extent = np.arange(pixels), np.ones(pixels, np.int64)
-    found: list[Reach] = []
-    for stage in reversed(plan.stages[position:]):
-        upscale, padding = stage.upscale[axis], stage.padding[axis]
-        found.insert(0, Reach(start, extent, upscale, int(stage.input.shape[1 + axis]) * upscale))
-        cells = (start % upscale + extent - 1) // upscale + 1
-        start, extent = start // upscale - padding, cells + 2 * padding
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +49,14 @@ class Jacobian:
     position: int
 
     @cached_property
-    def rows(self) -> list[Reach]:
+    def rows(self) -> list[ReceptiveField]:
         """Windows along y, of the stage and those behind it."""
-        return reaches(self.plan, self.position, 0)
+        return receptive_fields(self.plan, self.position, 0)
 
     @cached_property
-    def columns(self) -> list[Reach]:
+    def columns(self) -> list[ReceptiveField]:
         """Windows along x."""
-        return reaches(self.plan, self.position, 1)
+        return receptive_fields(self.plan, self.position, 1)
 
     @property
     def colours(self) -> int:
@@ -294,7 +250,7 @@ class _Class:
         return slice(first, first + len(inside))
 
 
-def _classes(reach: Reach, pixels: Integers, most: int | None = None) -> list[_Class]:
+def _classes(reach: ReceptiveField, pixels: Integers, most: int | None = None) -> list[_Class]:
     """The asked pixels by the sub-pixel at which their windows begin, ``most`` of them at a time."""
     begin, extent = reach.start[pixels], reach.extent[pixels]
     found = []

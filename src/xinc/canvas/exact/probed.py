@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Rest
-from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.network.receptive_field import Window
 
 TABLE_VALUES = 1 << 27
 """Numbers that a table may hold (512 MB in float32)."""
@@ -56,7 +56,7 @@ def grid_of(rest: Rest) -> Grid | None:
 
 
 @dataclass(frozen=True)
-class Axis:
+class ProbedAxis:
     """Which places of a layer a pixel sees along one axis.
 
     Attributes:
@@ -96,12 +96,12 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Reach:
+class ProbedField:
     """How far a layer reaches into the picture, along both axes."""
 
     grid: Grid
-    y: Axis
-    x: Axis
+    y: ProbedAxis
+    x: ProbedAxis
     colours: int
 
     @property
@@ -125,7 +125,7 @@ class Reach:
         return self.colours * columns * self.y.window * self.x.window * pixels <= TABLE_VALUES
 
 
-def reach_of(rest: Rest) -> Reach | None:
+def probe_field(rest: Rest) -> ProbedField | None:
     """How far a layer reaches, by replaying the rest of the network with not-a-number at single places.
 
     None where it has no grid.
@@ -145,9 +145,9 @@ def reach_of(rest: Rest) -> Reach | None:
             if len(seen):
                 spans[axis][0] = max(spans[axis][0], scale * place - int(seen[0]))
                 spans[axis][1] = max(spans[axis][1], int(seen[-1]) - scale * place)
-    y_axis = Axis(scales[0], spans[0][0], spans[0][1], height)
-    x_axis = Axis(scales[1], spans[1][0], spans[1][1], width)
-    return Reach(grid, y_axis, x_axis, rest.picture.channels)
+    y_axis = ProbedAxis(scales[0], spans[0][0], spans[0][1], height)
+    x_axis = ProbedAxis(scales[1], spans[1][0], spans[1][1], width)
+    return ProbedField(grid, y_axis, x_axis, rest.picture.channels)
 
 
 def _reached(rest: Rest, grid: Grid, y: int, x: int) -> Tensor:
@@ -173,7 +173,7 @@ class Table:
         values: ``(colours, columns, window y, window x, H, W)``.
     """
 
-    reach: Reach
+    reach: ProbedField
     values: Tensor
 
     def maps(self, neurons: Sequence[int], window: Window) -> Tensor:
@@ -199,14 +199,14 @@ class Table:
         return total.transpose(0, 1)
 
 
-def _padded(values: Tensor, reach: Reach) -> Tensor:
+def _padded(values: Tensor, reach: ProbedField) -> Tensor:
     y, x = reach.y.window, reach.x.window
     return torch.nn.functional.pad(values, (x, x, y, y))
 
 
 def build_table(
     rest: Rest,
-    reach: Reach,
+    reach: ProbedField,
     forward: Callable[[Tensor], Tensor],
     backward: Callable[[Tensor], Tensor],
 ) -> Table | None:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from xinc.canvas.exact.probed import Reach, Table, build_table, reach_of
+from xinc.canvas.exact.probed import ProbedField, Table, build_table, probe_field
 from xinc.canvas.network.plan import Rest
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.network.recording import Tail
-from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 
 HELD_VALUES = 1 << 25
@@ -231,9 +231,9 @@ class ExactStream(ReplayStream):
         return Products(self.rest)
 
     @cached_property
-    def reach(self) -> Reach | None:
+    def reach(self) -> ProbedField | None:
         """How far the layer reaches into the picture."""
-        return reach_of(self.rest)
+        return probe_field(self.rest)
 
     @property
     def cost(self) -> str:

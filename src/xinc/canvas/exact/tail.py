@@ -19,7 +19,7 @@ from torch import Tensor
 from xinc.canvas.network.activations import Activation
 from xinc.canvas.network.linear_ops import LinearOperation, shuffle
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.network.receptive_field import Window, crop, windows_behind
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 
 Order = Literal["tangent", "secant"]
@@ -52,37 +52,6 @@ def _passed(activation: Activation, at: Tensor, order: Order) -> Passed:
     return lambda change, channels: (activation(at[channels] + change) - value[channels]).to(change.dtype)
 
 
-def seen_by(plan: Plan, position: int, window: Window) -> list[tuple[Window, Window]]:
-    """What a window of the picture sees of each stage from ``position`` on.
-
-    Returns:
-        For each stage the window of its convolution's grid, and the window of its grid behind the shuffle.
-    """
-    seen: list[tuple[Window, Window]] = []
-    fine = window
-    for stage in reversed(plan.stages[position:]):
-        (rh, rw), (py, px) = stage.upscale, stage.padding
-        coarse = Window(fine.y0 // rh, -(-fine.y1 // rh), fine.x0 // rw, -(-fine.x1 // rw))
-        seen.insert(0, (coarse, fine))
-        height, width = stage.input.shape[1:]
-        fine = Window(
-            max(0, coarse.y0 - py), min(height, coarse.y1 + py), max(0, coarse.x0 - px), min(width, coarse.x1 + px)
-        )
-    return seen
-
-
-def crop(values: Tensor, have: Window, want: Window) -> Tensor:
-    """Values ``(..., h, w)`` over one window as those over another; zeros where there are none."""
-    left, right, top, bottom = want.x0 - have.x0, have.x1 - want.x1, want.y0 - have.y0, have.y1 - want.y1
-    return values if not any((left, right, top, bottom)) else F.pad(values, (-left, -right, -top, -bottom))
-
-
-def widened(window: Window, stage: LinearOperation) -> Window:
-    """The window of a stage's input that its convolution reads for a window of its output, padding included."""
-    py, px = stage.padding
-    return Window(window.y0 - py, window.y1 + py, window.x0 - px, window.x1 + px)
-
-
 def pixels_of(values: Tensor, size: tuple[int, int], w: Window) -> Tensor:
     """Rows ``(N, C)`` of the pixels of a window, of values ``(H * W, C)``."""
     return values.reshape(*size, -1)[w.y0 : w.y1, w.x0 : w.x1].flatten(0, 1)
@@ -92,7 +61,7 @@ def planes(stage: LinearOperation, neurons: Tensor, window: Window) -> Tensor:
     """What kernels add to the convolution's output over a window of its grid: ``W_oi * v_i``, ``(n, h, w)``."""
     i, o = neurons // stage.outputs, neurons % stage.outputs
     height, width = stage.input.shape[1:]
-    values = crop(stage.input, Window(0, height, 0, width), widened(window, stage))[i]
+    values = crop(stage.input, Window(0, height, 0, width), window.widened(stage.padding))[i]
     rows, columns = window.shape
     total = values.new_zeros(len(neurons), rows, columns)
     for y in range(stage.weight.shape[2]):
@@ -120,7 +89,7 @@ class ConvolutionTail:
 
     @cached_property
     def _seen(self) -> list[tuple[Window, Window]]:
-        return seen_by(self.plan, self.position, self.window)
+        return windows_behind(self.plan, self.position, self.window)
 
     @cached_property
     def _preactivations(self) -> list[Tensor]:
@@ -145,7 +114,7 @@ class ConvolutionTail:
         stage = self.plan.stages[self.position + step]
         coarse, fine = self._seen[step]
         before = self._seen[step - 1][1]
-        made = F.conv2d(crop(change, before, widened(coarse, stage)), stage.weight[:, channels])
+        made = F.conv2d(crop(change, before, coarse.widened(stage.padding)), stage.weight[:, channels])
         return self._shuffled(made, stage, coarse, fine)
 
     @staticmethod

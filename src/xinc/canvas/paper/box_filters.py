@@ -17,13 +17,13 @@ from torch import Tensor
 from xinc.canvas.kernels import BLOCK, CODES, GROUP, Chain
 from xinc.canvas.network.activations import IDENTITY, Activation
 from xinc.canvas.network.plan import Plan
+from xinc.canvas.network.receptive_field import Integers, Range, Window, cells, filtered_from
 
 Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Axis:
+class BoxAxis:
     """One step along one axis: phase ``p`` of cell ``c`` is ``sum_t taps[cell, p, t] coarse[c + offset + t]``."""
 
     upscale: int
@@ -35,32 +35,12 @@ class Axis:
 class Step:
     """A box filter behind an up-sampling, and the activation that follows."""
 
-    y: Axis
-    x: Axis
+    y: BoxAxis
+    x: BoxAxis
     activation: Activation
 
 
-@dataclass(frozen=True)
-class Window:
-    """Rows and columns ``[y0, y1) x [x0, x1)`` of the picture."""
-
-    y0: int
-    y1: int
-    x0: int
-    x1: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.y1 - self.y0, self.x1 - self.x0
-
-    @property
-    def pixels(self) -> int:
-        """How many there are."""
-        return (self.y1 - self.y0) * (self.x1 - self.x0)
-
-
-def box_axis(kernel: int, upscale: int, *, placed: bool) -> Axis:
+def box_axis(kernel: int, upscale: int, *, placed: bool) -> BoxAxis:
     """Taps of a mean over ``kernel`` behind an up-sampling by ``upscale``.
 
     Args:
@@ -80,7 +60,7 @@ def box_axis(kernel: int, upscale: int, *, placed: bool) -> Axis:
                 distance = upscale * (t + offset) + sub - phase
                 if abs(distance) <= half:
                     taps[sub if placed else 0, phase, t] += 1
-    return Axis(upscale, offset, taps / np.float32(kernel))
+    return BoxAxis(upscale, offset, taps / np.float32(kernel))
 
 
 def steps_to_picture(plan: Plan, position: int) -> list[Step]:
@@ -105,7 +85,7 @@ def steps_to_picture(plan: Plan, position: int) -> list[Step]:
 
 
 @dataclass(frozen=True)
-class _Reach:
+class _Ranges:
     """Along one axis: cells each step expands, and the first index and size of each step's input buffer."""
 
     cells: tuple[tuple[int, int], ...]
@@ -114,20 +94,19 @@ class _Reach:
     plane: tuple[int, int]
 
 
-def _reach(axes: list[Axis], coarse: list[int], lo: int, hi: int) -> _Reach:
+def _ranges(axes: list[BoxAxis], coarse: list[int], lo: int, hi: int) -> _Ranges:
     """What each step must compute along one axis so that the picture's ``[lo, hi)`` comes out right."""
-    cells: list[tuple[int, int]] = []
+    covering: list[Range] = []
     needed = (lo, hi)
     for axis, size in zip(reversed(axes), reversed(coarse), strict=True):
-        first, end = needed[0] // axis.upscale, -(-needed[1] // axis.upscale)
-        cells.insert(0, (first, end))
-        needed = (max(0, first + axis.offset), min(size, end - axis.offset))
+        covering.insert(0, cells(needed, axis.upscale))
+        needed = filtered_from(covering[0], -axis.offset, size)
     # A step's input buffer holds what the step before it expanded (whole cells), with room for zeros at both ends.
-    made = [(axis.upscale * a, axis.upscale * b) for axis, (a, b) in zip(axes, cells, strict=True)]
+    made = [(axis.upscale * a, axis.upscale * b) for axis, (a, b) in zip(axes, covering, strict=True)]
     windows = [needed, *made[:-1]]
     starts = tuple(-axis.offset - window[0] for axis, window in zip(axes, windows, strict=True))
     sizes = tuple(window[1] - window[0] - 2 * axis.offset for axis, window in zip(axes, windows, strict=True))
-    return _Reach(tuple(cells), starts, sizes, needed)
+    return _Ranges(tuple(covering), starts, sizes, needed)
 
 
 _SLACK = 64
@@ -173,8 +152,8 @@ class Path:
     def window(self, window: Window) -> WindowPath:
         """The chain for a window, its buffers' sizes, and the window that it really covers (whole cells)."""
         steps = self.steps
-        y = _reach([step.y for step in steps], [grid[0] for grid in self.coarse], window.y0, window.y1)
-        x = _reach([step.x for step in steps], [grid[1] for grid in self.coarse], window.x0, window.x1)
+        y = _ranges([step.y for step in steps], [grid[0] for grid in self.coarse], window.y0, window.y1)
+        x = _ranges([step.x for step in steps], [grid[1] for grid in self.coarse], window.x0, window.x1)
         ry, rx = self.phases
         strides = list(x.sizes)
         strides[0] = max(strides[0], x.plane[1] - x.plane[0] + self.weight.shape[3] - 1)
@@ -226,7 +205,7 @@ class Path:
         return (rows * zero).astype(np.float32), np.ascontiguousarray(columns, np.float32)
 
 
-def _coverage(axis: Axis, cells: tuple[int, int], size: int) -> Floats:
+def _coverage(axis: BoxAxis, cells: tuple[int, int], size: int) -> Floats:
     """Share of a box that lies inside the picture, for each fine index of the cells."""
     inside = np.zeros((cells[1] - cells[0], axis.upscale), np.float32)
     for index, cell in enumerate(range(*cells)):

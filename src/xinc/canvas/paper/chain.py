@@ -26,7 +26,8 @@ from xinc.canvas.kernels import (
 )  # fmt: skip
 from xinc.canvas.network.linear_ops import shuffle
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.paper.box_filters import Floats, Path, Window, WindowPath, path_of
+from xinc.canvas.network.receptive_field import Window
+from xinc.canvas.paper.box_filters import Floats, Path, WindowPath, path_of
 from xinc.canvas.paper.patch import LARGEST, patch_maps
 from xinc.canvas.reductions.fold import Accumulators, Folded, Pass
 from xinc.canvas.reductions.packing import Packing, flat

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas.paper.box_filters import Axis, Path, Window
+from xinc.canvas.network.receptive_field import Window, cells, filtered_from
+from xinc.canvas.paper.box_filters import BoxAxis, Path
 
 LARGEST = 256
 """Pixels of a patch up to which this is the faster way."""
@@ -56,13 +57,12 @@ def _grids(spans: list[_Span]) -> list[range]:
     return [spans[0].coarse, *(span.fine for span in spans)]
 
 
-def _spans(axes: list[Axis], sizes: list[int], first: int, end: int) -> list[_Span]:
+def _spans(axes: list[BoxAxis], sizes: list[int], first: int, end: int) -> list[_Span]:
     """The steps' spans such that the picture's ``[first, end)`` comes out right."""
     spans: list[_Span] = []
     fine = range(first, end)
     for axis, size in zip(reversed(axes), reversed(sizes), strict=True):
-        low, high = fine.start // axis.upscale + axis.offset, (fine.stop - 1) // axis.upscale - axis.offset
-        coarse = range(max(0, low), min(size, high + 1))
+        coarse = range(*filtered_from(cells((fine.start, fine.stop), axis.upscale), -axis.offset, size))
         matrices = np.zeros((len(axis.taps), len(fine), len(coarse)), np.float32)
         for row, f in enumerate(fine):
             cell, phase = divmod(f, axis.upscale)

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.exact.probed import reach_of
+from xinc.canvas.exact.probed import probe_field
 from xinc.canvas.network import operations as vocabulary
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Rest
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.network.recording import Operation
-from xinc.canvas.paper.box_filters import Window
 from xinc.canvas.paper.norms import frozen
 from xinc.canvas.paper.walk import Moved, Rule, State, Walk, combined
 from xinc.canvas.reductions.stream import DenseStream
@@ -54,7 +54,7 @@ def rule_stream(rest: Rest, *, official: bool) -> DenseStream:
 
 def _sees_single_pixels(rest: Rest) -> bool:
     """Whether every place of the layer makes one pixel of the picture."""
-    reach = reach_of(rest)
+    reach = probe_field(rest)
     return reach is not None and reach.grid.size == rest.picture.size and reach.y.window == reach.x.window == 1
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 from xinc.errors import TraceError
 
