@@ -39,8 +39,9 @@ from xinc.findings.results import FOLDER, Results
 from xinc.run import Run
 from xinc.show.panels.replication import markdown, number, sentences
 from xinc.signals import synthetic
-from xinc.signals.clip import Clip, Segments
+from xinc.signals.clip import Clip
 from xinc.signals.datasets import catalogue as datasets
+from xinc.signals.labels import Segments
 
 SIZE, COUNT = (128, 256), 16
 FAMILIES = ("ffn", "nerv")

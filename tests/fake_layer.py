@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xinc.canvas.layer import Layer
 from xinc.canvas.network.linear_ops import LinearOperation
-from xinc.canvas.paper.box_filters import Window
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.stream import DenseStream
 
 

@@ -523,7 +523,7 @@ def test_people_can_read_the_table_in_eighty_columns(neurons: int, counted: bool
 
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_method_without_maps_is_a_row_of_dashes(missing: bool) -> None:
-    from xinc.cli.verify import _shown
+    from xinc.cli.commands.verify import _shown
 
     row: dict[str, Any] = {"layer": "up", "method": "paper", "neurons": 5, **dict.fromkeys(KEYS[3:])}
     if not missing:  # one neuron, say: a median without an interval

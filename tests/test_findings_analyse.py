@@ -20,7 +20,8 @@ from xinc.findings.section4.clusters import stack
 from xinc.findings.section4.layouts import LAYOUTS, READS, drawn, of_layer, of_layers
 from xinc.findings.section4.motion import Flow
 from xinc.run import Run
-from xinc.signals.clip import OTHER, Clip, Segment, Segments
+from xinc.signals.clip import Clip
+from xinc.signals.labels import OTHER, Segment, Segments
 
 SIZE = (16, 32)
 QUICK = Settings(clusters=4, restarts=2, shifts=2, shuffles=2, sample=6, count=3)

@@ -14,7 +14,7 @@ from xinc.findings.section4.objects import (
     objects,
     stability,
 )
-from xinc.signals.clip import OTHER, Segment, Segments
+from xinc.signals.labels import OTHER, Segment, Segments
 
 RNG = np.random.default_rng(0)
 TABLE = (OTHER, Segment(1, "car", "thing", 0), Segment(2, "car", "thing", 1), Segment(3, "sky", "stuff"))

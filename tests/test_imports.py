@@ -105,6 +105,80 @@ def test_what_is_imported_is_declared() -> None:
     assert not undeclared, f"not in pyproject.toml: {', '.join(sorted(undeclared))}"
 
 
+def test_what_is_declared_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (r for name, extra in project["optional-dependencies"].items() if name != "dev" for r in extra)
+    used = {name.split(".")[0] for module, path in modules() for name in imported(path.read_text(), f"{module}.x")}
+    through = {"pyarrow": "pandas", "fsspec": "fsspec"}  # pandas reads Parquet by pyarrow
+    homes = {"torchvision": ["torchvision"]} | packages_distributions()
+    imports = {canonicalize_name(d) for name in used for d in homes.get(name, [])}
+    declared = {canonicalize_name(Requirement(r).name) for r in (*project["dependencies"], *extras)}
+    idle = {name for name in declared - imports if through.get(name, name) not in used}
+    assert not idle, f"in pyproject.toml, but imported nowhere: {', '.join(sorted(idle))}"
+
+
+CANVAS = [
+    ("network", "kernels"),
+    ("reductions",),
+    ("paper",),
+    ("exact",),
+    ("joint",),
+    ("ablation",),
+    ("methods",),
+    ("survey",),
+    ("layer",),
+    ("trace",),
+]
+"""The canvas from its floor up: a room imports from its own line and those before it."""
+
+
+@pytest.mark.parametrize(("module", "path"), [m for m in modules() if m[0].startswith("canvas.")])
+def test_rooms_of_the_canvas_import_from_those_below(module: str, path: Path) -> None:
+    rank = {room: i for i, rooms in enumerate(CANVAS) for room in rooms}
+    names = imported(path.read_text(), f"{module}.x" if path.stem == "__init__" else module)
+    rooms = {name.split(".")[2] for name in names if name.startswith("xinc.canvas.")}
+    above = {room for room in rooms if rank[room] > rank[module.split(".")[1]]}
+    assert not above, f"xinc.{module} may not import {', '.join(sorted(above))}"
+
+
+def test_no_modules_import_each_other() -> None:
+    """Imports that only name types do not count: they are not made."""
+    known = {f"xinc.{name}" for name, _ in modules()}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules():
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                node.body = [ast.Pass()]
+        made: set[str] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and path.stem != "__init__":
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                made |= inner & known or {node.module}
+        graph[f"xinc.{name}"] = (made & known) - {f"xinc.{name}"}
+    while ends := [name for name, below in graph.items() if not below & set(graph)]:
+        for name in ends:
+            del graph[name]
+    assert not graph, f"these import each other: {', '.join(sorted(graph))}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda p: p.parent.name)
+def test_no_module_hides_in_an_init(path: Path) -> None:
+    if path.parent == PACKAGE:  # the public names are imported when they are used
+        return
+    body = ast.parse(path.read_text()).body
+    plain = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)
+    assert all(isinstance(node, plain) for node in body), f"{path.parent.name}/__init__.py holds more than names"
+
+
+def test_rooms_and_modules_are_small() -> None:
+    long = {p.name: n for _, p in modules() if (n := len(p.read_text().splitlines())) > 400}
+    assert not long, f"over 400 lines: {long}"
+    folders = {p.parent for _, p in modules()}
+    full = {f.name: n for f in folders if (n := len(list(f.glob("*.py"))) - (f / "__init__.py").exists()) > 12}
+    assert not full, f"over 12 modules: {full}"
+
+
 def test_importing_xinc_loads_nothing_heavy() -> None:
     code = f"import sys, xinc; print(*[name for name in {HEAVY} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -18,7 +18,7 @@ from foreign_models import ZOO, one_thread, specimen
 from xinc import models
 from xinc.canvas.network.recorder import record
 from xinc.canvas.survey import recording_bytes
-from xinc.cli.inspect import in_bytes
+from xinc.cli.commands.inspect import in_bytes
 from xinc.run import Run
 from xinc.signals.clip import Clip
 from xinc.workflow import inspecting

@@ -22,7 +22,7 @@ from xinc.findings.section4.regions import (
     shifted,
     shuffled,
 )
-from xinc.signals.clip import OTHER, Segment, Segments
+from xinc.signals.labels import OTHER, Segment, Segments
 
 
 def quadrants() -> torch.Tensor:

@@ -21,7 +21,8 @@ from xinc.findings.section4.moments import moments
 from xinc.findings.section4.motion import Flow
 from xinc.findings.section4.regions import Regions, grid_like, shuffled
 from xinc.findings.statistics import Interval
-from xinc.signals.clip import OTHER, Clip, Segment, Segments
+from xinc.signals.clip import Clip
+from xinc.signals.labels import OTHER, Segment, Segments
 
 RNG = np.random.default_rng(0)
 SIZE = (16, 32)

@@ -26,7 +26,7 @@ from xinc.findings.replication.verdicts import Case, cases, count, records
 from xinc.show.panels.replication import REPLICATION, cell, markdown, number, save, sentences
 from xinc.show.report import report
 from xinc.show.subjects import Subject, subjects
-from xinc.signals.clip import Segments
+from xinc.signals.labels import Segments
 
 LAYERS, FRAMES = ("head", "layer3", "layer2"), (1, 2)
 KEYS = [

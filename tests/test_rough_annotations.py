@@ -16,7 +16,8 @@ from xinc.findings.analyses import ANALYSES, Settings
 from xinc.findings.replication.replicate import Replication, replicate
 from xinc.run import Run
 from xinc.show.report import report
-from xinc.signals.clip import OTHER, Clip, Segment, Segments
+from xinc.signals.clip import Clip
+from xinc.signals.labels import OTHER, Segment, Segments
 
 SIZE, FRAMES = (16, 32), 4
 QUICK = Settings(clusters=4, restarts=1, shifts=2, shuffles=1, sample=6, count=3)

@@ -26,7 +26,7 @@ from xinc.show.figures.maps import neuron_name
 from xinc.show.figures.motion import colour_wheel, flow_colours
 from xinc.show.figures.neurons import REST, _picks, category_marks
 from xinc.show.figures.sheet import Cell, Row, Scale, sheet, shrunk, spoken, stretched
-from xinc.signals.clip import Segment, Segments
+from xinc.signals.labels import Segment, Segments
 
 SIZE = (24, 48)
 FEW = Clustering(4, 1)

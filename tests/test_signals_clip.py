@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xinc.errors import SignalError
-from xinc.signals.clip import OTHER, Clip, Segment, Segments
+from xinc.signals.clip import Clip
+from xinc.signals.labels import OTHER, Segment, Segments
 
 
 def describe(i: int) -> Segment:

@@ -16,9 +16,9 @@ from PIL import Image
 from xinc.errors import SignalError
 from xinc.signals import open as open_signal
 from xinc.signals import samples
+from xinc.signals.frames import natural_order
 from xinc.signals.pictures import picture_size
 from xinc.signals.preprocess import Geometry
-from xinc.signals.reading import natural_order
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -373,7 +373,7 @@ def test_arguments_out_of_range_give_one_clear_line(folder: Path, arguments: dic
 def test_a_clip_that_does_not_fit_in_memory_is_refused_before_it_is_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xinc.signals.reading.memory", lambda: 3 * 2 * 4 * 6 * 3 * 4)
+    monkeypatch.setattr("xinc.signals.frames.memory", lambda: 3 * 2 * 4 * 6 * 3 * 4)
     assert len(open_signal(folder, count=2)) == 2
     with pytest.raises(SignalError, match=r"does not fit in memory.*choose frames"):
         open_signal(folder)

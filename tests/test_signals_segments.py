@@ -11,7 +11,8 @@ from PIL import Image
 from xinc.errors import SignalError
 from xinc.signals import open as open_signal
 from xinc.signals.classes import CITYSCAPES, CITYSCAPES_TRAIN, VIPSEG, VIPSEG_THINGS
-from xinc.signals.clip import Clip, Segment
+from xinc.signals.clip import Clip
+from xinc.signals.labels import Segment
 from xinc.signals.segments import ENCODINGS, common_stem
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from xinc.run import Run
-from xinc.signals.clip import Clip, Segment, Segments
+from xinc.signals.clip import Clip
+from xinc.signals.labels import Segment, Segments
 from xinc.workflow.job import Analysing, analyse_run
 from xinc.workflow.job import fit as fit_run
 

@@ -6,6 +6,6 @@ commands with :data:`app` when it is imported; the order of imports is the order
 
 # ruff: noqa: I001 - in the order of help
 from xinc.cli.app import app
-from xinc.cli import job, steps, importing, verify, replicate, prune, sweep, inspect, datasets
+from xinc.cli.commands import job, steps, importing, verify, replicate, prune, sweep, inspect, datasets
 
 __all__ = ["app", "datasets", "importing", "inspect", "job", "prune", "replicate", "steps", "sweep", "verify"]

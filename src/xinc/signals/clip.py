@@ -3,95 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.errors import SignalError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-LabelMap = NDArray[np.int32]
-Kind = Literal["thing", "stuff", "other"]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One region that keeps its identity over time.
-
-    Attributes:
-        id: its value in the label maps; the id of the data set where that has one, 0 for ``other``.
-        category: name of its class, e.g. ``"car"``.
-        kind: ``"thing"`` (countable), ``"stuff"`` (a material or surface) or ``"other"`` (what no segment covers).
-        instance: number of a thing within its category, as its data set counts; -1 for stuff and other.
-    """
-
-    id: int
-    category: str
-    kind: Kind
-    instance: int = -1
-
-
-OTHER = Segment(0, "other", "other")
-
-
-@dataclass(frozen=True, eq=False)
-class Segments:
-    """Label maps of the annotated frames, and what each label means.
-
-    Attributes:
-        labels: frame index to label map (H, W), int32; frames that nobody annotated are absent.
-        table: every segment that occurs, in the order of ids; its first row is always ``other`` (id 0).
-    """
-
-    labels: Mapping[int, LabelMap]
-    table: tuple[Segment, ...]
-
-    @classmethod
-    def of(cls, labels: Mapping[int, LabelMap], describe: Callable[[int], Segment]) -> Segments:
-        """Segments whose table lists the ids that really occur, each as ``describe`` puts it.
-
-        Args:
-            labels: frame index to label map (H, W), int32, 0 where no segment is.
-            describe: id to segment; asked once for each id but 0.
-        """
-        ids = sorted({int(i) for plane in labels.values() for i in np.unique(plane)} - {0})
-        return cls(dict(sorted(labels.items())), (OTHER, *(describe(i) for i in ids)))
-
-    @property
-    def frames(self) -> tuple[int, ...]:
-        """Indices of the annotated frames, ascending."""
-        return tuple(self.labels)
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame: id, category, kind, instance, ``frames`` (annotated frames in which the segment is
-        seen) and ``area`` (its mean share of the pixels of those frames, 0 to 1)."""  # noqa: D205, D209
-        import pandas as pd
-
-        seen: dict[int, list[float]] = {segment.id: [] for segment in self.table}
-        for plane in self.labels.values():
-            for i, pixels in zip(*np.unique(plane, return_counts=True), strict=True):
-                seen[int(i)].append(int(pixels) / plane.size)
-        rows = [
-            {**asdict(s), "frames": len(seen[s.id]), "area": float(np.mean(seen[s.id])) if seen[s.id] else 0.0}
-            for s in self.table
-        ]
-        return pd.DataFrame(rows, columns=["id", "category", "kind", "instance", "frames", "area"])
-
-    def pick(self, frames: Iterable[int]) -> Segments | None:
-        """Segments of the given frames, renumbered in their order; None where none of them is annotated."""
-        labels = {new: self.labels[old] for new, old in enumerate(frames) if old in self.labels}
-        if not labels:
-            return None
-        known = {segment.id: segment for segment in self.table}
-        return Segments.of(labels, known.__getitem__)
+from xinc.signals.labels import Segments
+from xinc.signals.storage import Stored, read, write
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,10 +100,8 @@ class Clip:
         return f"Clip({self.source!r}, {len(self)} frames of {height}×{width}{rate}{marked})"
 
     def save(self, folder: str | Path) -> Path:
-        """Write the clip to a folder, exactly; see :func:`xinc.signals.storage.save`."""
-        from xinc.signals import storage
-
-        return storage.save(self, Path(folder))
+        """Write the clip to a folder, exactly; see :func:`xinc.signals.storage.write`."""
+        return write(Path(folder), self.frames.cpu(), self.names, self.fps, self.segments, self.source)
 
     @staticmethod
     def load(folder: str | Path) -> Clip:
@@ -190,6 +110,34 @@ class Clip:
         Raises:
             SignalError: the folder does not hold a clip, or a part of it is missing or damaged.
         """
-        from xinc.signals import storage
+        return StoredClip(read(Path(folder)))
 
-        return storage.load(Path(folder))
+
+class StoredClip(Clip):
+    """A clip in a folder: a frame is read when it is asked for, so that a long clip costs no memory.
+
+    Args:
+        parts: what :func:`xinc.signals.storage.read` gives.
+    """
+
+    _parts: Stored
+
+    def __init__(self, parts: Stored) -> None:
+        known = {name: getattr(parts, name) for name in ("names", "fps", "segments", "source")}
+        for name, value in {"_parts": parts, **known}.items():
+            object.__setattr__(self, name, value)
+        self._check((len(parts.names), 3, *parts.size))
+
+    @cached_property
+    def frames(self) -> Tensor:
+        """All frames, ``(T, 3, H, W)``, kept from then on."""
+        return torch.stack([self.frame(i) for i in range(len(self))])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self._parts.size
+
+    def frame(self, index: int) -> Tensor:
+        """One frame, ``(3, H, W)``."""
+        return self._parts.frame(range(len(self))[index])

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from xinc.errors import SignalError
-from xinc.signals.clip import LabelMap
+from xinc.signals.labels import LabelMap
 from xinc.signals.pictures import Pixels
 
 Size = tuple[int, int]

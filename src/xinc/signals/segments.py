@@ -29,7 +29,7 @@ import numpy as np
 
 from xinc.errors import SignalError
 from xinc.signals.classes import CITYSCAPES, CITYSCAPES_THINGS, CITYSCAPES_TRAIN, CITYSCAPES_VOID, VIPSEG, VIPSEG_THINGS
-from xinc.signals.clip import LabelMap, Segment, Segments
+from xinc.signals.labels import LabelMap, Segment, Segments
 from xinc.signals.pictures import SUFFIXES, read_ids
 from xinc.signals.preprocess import Geometry, fit_labels
 

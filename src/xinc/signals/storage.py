@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +20,34 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xinc.errors import SignalError
-from xinc.signals.clip import Clip, LabelMap, Segment, Segments
+from xinc.signals.labels import LabelMap, Segment, Segments
 from xinc.signals.pictures import read_ids, read_rgb
 
 FORMAT = 1
 
 
-def save(clip: Clip, folder: Path) -> Path:
+@dataclass(frozen=True)
+class Stored:
+    """What lies in a clip's folder; a frame is read when it is asked for.
+
+    Attributes:
+        frame: gives one frame ``(3, H, W)``.
+        size: ``(H, W)``.
+        names: of the frames; ``fps``, ``segments`` and ``source`` as of every clip.
+    """
+
+    frame: Callable[[int], Tensor]
+    size: tuple[int, int]
+    names: tuple[str, ...]
+    fps: float | None
+    segments: Segments | None
+    source: str
+
+
+def write(
+    folder: Path, frames: Tensor, names: tuple[str, ...], fps: float | None, segments: Segments | None, source: str
+) -> Path:
     """Write a clip; whatever clip was in the folder before is replaced. Returns the folder."""
-    frames = clip.frames.cpu()  # read before anything is removed: the clip may lie in this very folder
     (folder / "frames").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
     for stale in _parts(folder):
@@ -44,15 +62,14 @@ def save(clip: Clip, folder: Path) -> Path:
             )
     else:
         save_file({"frames": frames.contiguous()}, folder / "frames.safetensors")
-    segments = clip.segments
     for i, plane in (segments.labels if segments else {}).items():
         _rgb_encoded(plane).save(folder / f"labels/{i:05d}.png")
     description = {
         "format": FORMAT,
-        "source": clip.source,
-        "size": clip.size,
-        "fps": clip.fps,
-        "names": clip.names,
+        "source": source,
+        "size": tuple(frames.shape[2:]),
+        "fps": fps,
+        "names": names,
         "frames": "png" if as_png else "safetensors",
         "annotated": segments.frames if segments else None,
         "segments": [asdict(segment) for segment in segments.table] if segments else None,
@@ -61,8 +78,8 @@ def save(clip: Clip, folder: Path) -> Path:
     return folder
 
 
-def load(folder: Path) -> Clip:
-    """Read a clip that :func:`save` wrote.
+def read(folder: Path) -> Stored:
+    """Read a clip that :func:`write` wrote.
 
     Raises:
         SignalError: the folder does not hold a clip, or a part of it is missing or damaged.
@@ -78,53 +95,12 @@ def load(folder: Path) -> Clip:
             segments = Segments(labels, table)
         height, width = description["size"]
         names = tuple(description["names"])
-        read = _reader(folder, description["frames"], len(names))
-        return StoredClip(read, (height, width), names, description["fps"], segments, description["source"])
+        frame = _reader(folder, description["frames"], len(names))
+        return Stored(frame, (height, width), names, description["fps"], segments, description["source"])
     except FileNotFoundError as missing:
         raise SignalError(f"{folder} does not hold a saved clip: {Path(missing.filename).name} is missing") from None
     except (KeyError, TypeError, ValueError) as damage:
         raise SignalError(f"{folder / 'clip.json'} is damaged ({type(damage).__name__}: {damage})") from None
-
-
-class StoredClip(Clip):
-    """A clip in a folder: a frame is read when it is asked for, so that a long clip costs no memory.
-
-    Args:
-        read: gives one frame ``(3, H, W)``.
-        size: ``(H, W)``.
-        names, fps, segments, source: as of every clip.
-    """
-
-    _read: Callable[[int], Tensor]
-    _size: tuple[int, int]
-
-    def __init__(
-        self,
-        read: Callable[[int], Tensor],
-        size: tuple[int, int],
-        names: tuple[str, ...],
-        fps: float | None,
-        segments: Segments | None,
-        source: str,
-    ) -> None:
-        own = {"_read": read, "_size": size, "names": names, "fps": fps, "segments": segments, "source": source}
-        for name, value in own.items():
-            object.__setattr__(self, name, value)
-        self._check((len(names), 3, *size))
-
-    @cached_property
-    def frames(self) -> Tensor:
-        """All frames, ``(T, 3, H, W)``, kept from then on."""
-        return torch.stack([self.frame(i) for i in range(len(self))])
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        return self._size
-
-    def frame(self, index: int) -> Tensor:
-        """One frame, ``(3, H, W)``."""
-        return self._read(range(len(self))[index])
 
 
 def _bytes(frame: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from xinc.errors import SignalError
 from xinc.signals import samples
-from xinc.signals.clip import Clip, LabelMap, Segment, Segments
+from xinc.signals.clip import Clip
+from xinc.signals.labels import LabelMap, Segment, Segments
 from xinc.signals.pictures import read_rgb
 from xinc.signals.preprocess import Geometry, Size
 

@@ -23,7 +23,7 @@ from xinc.models.base import INR, count_parameters
 from xinc.models.checkpoints.files import IN_FOLDERS
 from xinc.models.checkpoints.importing import Checkpoint, open_checkpoint, outline
 from xinc.run import load
-from xinc.signals.reading import memory
+from xinc.signals.frames import memory
 
 Shape = tuple[int, ...]
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from xinc.canvas.exact.probed import ProbedField, Table, build_table, probe_field
+from xinc.canvas.exact.probed import Table, build_table, fits
 from xinc.canvas.network.plan import Rest
-from xinc.canvas.network.receptive_field import Window
+from xinc.canvas.network.receptive_field import ProbedField, Window, probe_field
 from xinc.canvas.network.recording import Tail
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 
@@ -246,7 +246,7 @@ class ExactStream(ReplayStream):
     @property
     def _tabled(self) -> int:
         """Products that a table takes; 0 where it does not save any."""
-        worth = self.reach is not None and self.reach.fits and 2 * self.reach.products <= self.neurons
+        worth = self.reach is not None and fits(self.reach) and 2 * self.reach.products <= self.neurons
         return self.reach.products if worth and self.reach is not None else 0
 
     @cached_property

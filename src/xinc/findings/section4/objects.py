@@ -14,7 +14,7 @@ from xinc.findings.section4.choose import RULES, choose_by, profiles
 from xinc.findings.section4.intensity import intensity_of
 from xinc.findings.section4.regions import instances
 from xinc.findings.statistics import median, nanmean, permutation_p, spearman
-from xinc.signals.clip import Segments
+from xinc.signals.labels import Segments
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from xinc.errors import FindingError
 from xinc.findings.finding import Array, as_image
-from xinc.signals.clip import Segments
+from xinc.signals.labels import Segments
 
 Labels = NDArray[np.int64]
 

@@ -18,9 +18,9 @@ from xinc.errors import SignalError
 from xinc.signals.clip import Clip
 from xinc.signals.datasets import cityscapes, cityscapes_vps, coco, davis, plain, vipseg
 from xinc.signals.datasets.recording import Reader, Recording
+from xinc.signals.frames import Choice, Source, collect
 from xinc.signals.pictures import SUFFIXES, picture_size, read_rgb
 from xinc.signals.preprocess import Size
-from xinc.signals.reading import Choice, Source, collect
 from xinc.signals.segments import decode, read_planes
 
 READERS: Mapping[str, Reader] = {

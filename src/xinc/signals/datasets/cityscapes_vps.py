@@ -20,9 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from xinc.signals.clip import Segment
 from xinc.signals.datasets import coco
 from xinc.signals.datasets.recording import Reader, Recording, first_folder, folders, load_json
+from xinc.signals.labels import Segment
 from xinc.signals.segments import ENCODINGS, Encoding
 
 _NAME = re.compile(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from xinc.errors import SignalError
-from xinc.signals.clip import OTHER, Segment
 from xinc.signals.datasets.recording import Reader, Recording, load_json
+from xinc.signals.labels import OTHER, Segment
 from xinc.signals.segments import Encoding
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xinc.signals.datasets.recording import Reader, Recording, by_stem, first_folder, folders
-from xinc.signals.reading import frame_files
+from xinc.signals.frames import frame_files
 from xinc.signals.segments import ENCODINGS
 
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xinc.signals.datasets.recording import Reader, Recording, by_stem, folders
-from xinc.signals.reading import frame_files
+from xinc.signals.frames import frame_files
 
 
 def _clips(root: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xinc.errors import SignalError
-from xinc.signals.clip import Segment
+from xinc.signals.labels import Segment
 from xinc.signals.segments import Encoding
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from xinc.signals.clip import Segment
 from xinc.signals.datasets import coco
 from xinc.signals.datasets.recording import Reader, Recording, by_stem, first_folder, folders, load_json
-from xinc.signals.reading import frame_files
+from xinc.signals.frames import frame_files
+from xinc.signals.labels import Segment
 from xinc.signals.segments import ENCODINGS
 
 _PICTURES = ("images", "imgs")

@@ -1,0 +1,112 @@
+"""Frames on their way into a clip: which ones are wanted, where they lie, and how they become one tensor."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from xinc.errors import SignalError
+from xinc.signals.pictures import SUFFIXES, Pixels
+from xinc.signals.preprocess import Geometry, Size
+from xinc.signals.segments import is_label_name
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which frames of a signal are wanted: ``count`` of them (all: None) from ``start``, ``every`` n-th.
+
+    Raises:
+        SignalError: a number is out of range.
+    """
+
+    start: int = 0
+    every: int = 1
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("start", 0), ("every", 1), ("count", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise SignalError(f"{name} is {value}; give a whole number of at least {least}")
+
+    @property
+    def slice(self) -> slice:
+        """The choice as a slice of all frames."""
+        stop = None if self.count is None else self.start + self.every * (self.count - 1) + 1
+        return slice(self.start, stop, self.every)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Named pictures in order, before they are cropped; read once."""
+
+    pictures: Iterator[tuple[str, Pixels]]
+    fps: float | None = None
+
+
+def natural_order(path: Path) -> list[tuple[int, int | str]]:
+    """A sorting key under which ``frame2`` comes before ``frame10``."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The pictures in a folder, in natural order, maybe none; hidden files and Cityscapes annotations are left out.
+
+    Raises:
+        SignalError: two files have one stem.
+    """
+    files = [
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and not is_label_name(p.stem)
+    ]
+    files.sort(key=natural_order)
+    for stem, times in Counter(p.stem for p in files).items():
+        if times > 1:
+            twins = " and ".join(p.name for p in files if p.stem == stem)
+            raise SignalError(f"{folder} has {twins}: one frame twice? Keep label images in a folder of their own")
+    return files
+
+
+def collect(source: Source, size: Size | None, path: Path) -> tuple[list[str], list[Tensor], Geometry]:
+    """Names and frames (3, H, W) of a source, each cropped and resized as it comes; and how that was done.
+
+    Raises:
+        SignalError: the pictures are of mixed sizes, or do not fit in memory.
+    """
+    names: list[str] = []
+    frames: list[Tensor] = []
+    geometry = Geometry((1, 1), (1, 1), (0, 0, 1, 1))
+    budget = memory() // 3  # the list, the stacked tensor, and room to work
+    for name, picture in source.pictures:
+        found = (picture.shape[0], picture.shape[1])
+        if not frames:
+            geometry = Geometry.of(found, size)
+        elif found != geometry.source:
+            raise SignalError(
+                f"{path} mixes sizes: {names[0]} is {geometry.source[0]}×{geometry.source[1]} (height × width), "
+                f"{name} is {found[0]}×{found[1]}; choose frames of one size"
+            )
+        frames.append(geometry.frame(picture))
+        names.append(name)
+        taken = len(frames) * frames[0].nbytes
+        if taken > budget:
+            raise SignalError(
+                f"{path} does not fit in memory: {len(frames)} frames take {taken >> 20} MB so far; "
+                "give a smaller size, or choose frames (every, start, count)"
+            )
+    return names, frames, geometry
+
+
+def memory() -> int:
+    """The machine's memory in bytes; very much where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 50
