@@ -140,3 +140,40 @@ def test_the_network_is_reproduced(golden: Any) -> None:
     for name in ("ffn_0005", "nerv_small", "nerv_bunny"):
         arrays, canvas = golden(name)
         close(canvas.output, arrays["image"])
+
+
+class Rest(nn.Module):
+    """Two blocks and the head of a NeRV, from the weights of the small golden file."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.weights = {key[7:]: torch.from_numpy(value) for key, value in arrays.items() if key.startswith("weight.")}
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.weights
+        for block in (2, 3):
+            name = f"decoder.{block}.conv.upconv.0"
+            x = F.gelu(F.pixel_shuffle(F.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"], padding=1), 2))
+        return torch.tanh(F.conv2d(x, w["head_layer.weight"], w["head_layer.bias"], padding=1)) * 0.5 + 0.5
+
+
+@pytest.mark.parametrize(("layer", "golden_name"), [("block1", "block2"), ("block2", "block3"), ("head", "head")])
+def test_a_public_clone_equals_the_published_code(layer: str, golden_name: str) -> None:
+    """With the numbers in ``tests/golden``, which need no other files."""
+    arrays = dict(np.load(Path(__file__).parent / "golden" / "nerv_tiny.npz"))
+    canvas = xinc.trace(Rest(arrays), torch.from_numpy(arrays["values"])[None], method="official")
+    close(canvas.output, arrays["image"])
+    found, neurons = canvas[layer], canvas[layer].shape[0]
+    given = {key.removeprefix(f"{golden_name}_"): value for key, value in arrays.items() if key.startswith(golden_name)}
+    close(found.heatmap(), given["heatmap"])
+    close(found.totals(), given["neuron_total"])
+    close(found.maps(range(neurons)).sum((1, 2)), given["neuron_signed_total"])
+    few_differ(found.pixels_per_neuron(), given["pixels_per_neuron"], neurons)
+    for area in (10, 50):
+        assert found.threshold(area / 100) == pytest.approx(float(given[f"threshold_{area}"]), rel=1e-5)
+    if "maps" in given:
+        close(found.maps(given["map_index"]), given["maps"])
+    if "region_sums" in given:
+        close(found.region_sums(arrays["labels"].astype(int)), given["region_sums"])
+    if "neurons_per_pixel_50" in given:
+        few_differ(found.neurons_per_pixel(0.5) * neurons, given["neurons_per_pixel_50"], neurons)
