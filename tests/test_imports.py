@@ -65,6 +65,15 @@ def upward(source: str, module: str, ranks: dict[str, int]) -> set[str]:
     return {part for part in parts if ranks.get(part, len(ranks)) > own}
 
 
+def run_time(source: str) -> str:
+    """The source without imports that only name types."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = [ast.Pass()]
+    return ast.unparse(tree)
+
+
 def modules() -> list[tuple[str, Path]]:
     names = [(".".join(path.relative_to(PACKAGE).with_suffix("").parts), path) for path in PACKAGE.rglob("*.py")]
     return [(name.removesuffix(".__init__"), path) for name, path in sorted(names) if not name.startswith("__")]
@@ -141,17 +150,22 @@ def test_rooms_of_the_canvas_import_from_those_below(module: str, path: Path) ->
     assert not above, f"xinc.{module} may not import {', '.join(sorted(above))}"
 
 
+COMMANDS = [m for m in modules() if m[0].startswith("cli.commands.")]
+
+
+@pytest.mark.parametrize(("module", "path"), COMMANDS, ids=[name for name, _ in COMMANDS])
+def test_commands_go_through_the_workflow(module: str, path: Path) -> None:
+    parts = {name.split(".")[1] for name in imported(run_time(path.read_text()), module) if name.startswith("xinc.")}
+    assert parts <= {"cli", "errors", "options", "signals", "sweep", "workflow"}
+
+
 def test_no_modules_import_each_other() -> None:
     """Imports that only name types do not count: they are not made."""
     known = {f"xinc.{name}" for name, _ in modules()}
     graph: dict[str, set[str]] = {}
     for name, path in modules():
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                node.body = [ast.Pass()]
         made: set[str] = set()
-        for node in ast.walk(tree):
+        for node in ast.walk(ast.parse(run_time(path.read_text()))):
             if isinstance(node, ast.ImportFrom) and node.module and path.stem != "__init__":
                 inner = {f"{node.module}.{alias.name}" for alias in node.names}
                 made |= inner & known or {node.module}

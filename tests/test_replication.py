@@ -146,7 +146,7 @@ def test_motion_claims_hold_where_fluctuation_is_on_flow():
     flow.uncovered[4:12, 6:8] = True
     maps = RNG.random((30, *SIZE)) + 3
     strength = 0.05 + (flow.speed > 0) + flow.uncovered
-    before = FakeLayer(maps + strength * RNG.choice([-1, 1], size=maps.shape) * RNG.random(maps.shape))
+    before = FakeLayer(maps + strength * RNG.choice([-1, 1], size=maps.shape) * RNG.random(maps.shape), "head")
     about = evidence(
         {"moments_motion": lambda layer: moments(layer, IMAGE, areas=(), before=before, flow=flow)}, {"head": maps}
     )

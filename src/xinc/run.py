@@ -11,11 +11,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,9 +39,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xinc.canvas.methods import Method
+    from xinc.canvas.reductions.store import Store
     from xinc.canvas.trace import Canvas
 
 FORMAT = 1
+REDUCTIONS = "reductions"
+"""Folder of the reductions of a run's maps."""
 T = TypeVar("T")
 
 
@@ -103,13 +108,30 @@ class Run:
     def canvas(self, frame: int = 0, method: str | Method = "exact") -> Canvas:
         """All contribution maps of one frame, lazily: ``trace(run.model, run.input(frame), method=method)``.
 
+        Reductions of a run in a folder are kept there, in ``reductions/``: whichever command makes one, no other makes
+        it again while the network stays as it is.
+
         Raises:
             ModelError: there is no such frame.
             TraceError: there is no such method.
         """
-        from xinc.canvas.trace import trace
+        from xinc.canvas.trace import Canvas, trace
 
-        return trace(self.model, self.input(frame), method=method, size=self.clip.size)
+        canvas = trace(self.model, self.input(frame), method=method, size=self.clip.size)
+        if self.path is None or not isinstance(method, str):
+            return canvas
+        return Canvas(canvas.plan, method, self._stores(frame))
+
+    def _stores(self, frame: int) -> Callable[[str, str], Store]:
+        """The files of one frame's reductions, by method and layer."""
+        from xinc.canvas.reductions.store import Store
+
+        assert self.path is not None  # the caller looked
+        folder, state = self.path / REDUCTIONS, hashlib.blake2b(f"{version('xinc')} {self.clip.size}".encode())
+        for values in (*self.model.state_dict().values(), self.input(frame)):
+            state.update(values.detach().cpu().contiguous().numpy().tobytes())
+        key = state.hexdigest()[:24]
+        return lambda method, layer: Store(folder / method / f"{layer}-{frame}.safetensors", f"{method}-{key}")
 
     @torch.no_grad()
     def render(self, frame: int = 0) -> Tensor:

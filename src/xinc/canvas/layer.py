@@ -15,6 +15,7 @@ from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Pass
 from xinc.canvas.reductions.passes import Progress, Reducer, Reductions
+from xinc.canvas.reductions.store import Store
 from xinc.canvas.reductions.stream import CHUNK_VALUES, Stream
 from xinc.errors import TraceError
 
@@ -37,11 +38,11 @@ class Layer:
         shape: ``(K, H, W)``.
     """
 
-    def __init__(self, operation: LinearOperation, method: str, stream: Stream) -> None:
+    def __init__(self, operation: LinearOperation, method: str, stream: Stream, store: Store | None = None) -> None:
         self.name, self.method = operation.name, method
         self.shape = (stream.neurons, *stream.size)
         self._operation, self._stream = operation, stream
-        self._reducer, self._reducing = Reducer(stream), Lock()
+        self._reducer, self._reducing = Reducer(stream, store), Lock()
 
     def __repr__(self) -> str:
         neurons, height, width = self.shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,11 @@ from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.output import Output
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.recorder import record
+from xinc.canvas.reductions.store import Store
 from xinc.canvas.survey import LayerSurvey, survey
+
+Stores = Callable[[str, str], Store | None]
+"""Where the reductions of a layer are kept, by the names of the method and the layer."""
 
 
 class Canvas:
@@ -24,10 +28,19 @@ class Canvas:
         plan: the network as it ran.
     """
 
-    def __init__(self, plan: Plan, method: str | Method) -> None:
+    def __init__(self, plan: Plan, method: str | Method, stores: Stores | None = None) -> None:
+        self._stores = stores
         self._method = method_of(method)
         self.plan, self.method = plan, self._method.name
         self._layers: dict[str, Layer] = {}
+
+    def by(self, method: str | Method) -> Canvas:
+        """The same network, as it ran, under another definition of the maps; it is not run again.
+
+        Raises:
+            TraceError: There is no such method.
+        """
+        return Canvas(self.plan, method, self._stores if isinstance(method, str) else None)
 
     @property
     def layers(self) -> list[str]:
@@ -65,7 +78,8 @@ class Canvas:
 
     def __getitem__(self, name: str) -> Layer:
         if name not in self._layers:
-            self._layers[name] = Layer(self.plan.layer(name), self.method, self._method.stream(self.plan, name))
+            store = self._stores(self.method, name) if self._stores is not None else None
+            self._layers[name] = Layer(self.plan.layer(name), self.method, self._method.stream(self.plan, name), store)
         return self._layers[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -14,7 +14,7 @@ from xinc.canvas.layer import Layer
 from xinc.errors import RunError
 from xinc.findings.analyse import default_frames
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
-from xinc.run import Run
+from xinc.run import Run, load
 from xinc.workflow.stages import Progress, Stage, silent
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ def trace_run(run: Run, tracing: Tracing, *, save_maps: bool = False, stage: Sta
     return run.path / FOLDER
 
 
+def trace_folder(folder: Path, tracing: Tracing, *, save_maps: bool = False, stage: Stage = silent) -> Path:
+    """:func:`trace_run` of the run in a folder."""
+    return trace_run(load(folder), tracing, save_maps=save_maps, stage=stage)
+
+
 def _keep_reductions(
     run: Run, tracing: Tracing, layers: Mapping[int, Layer], results: Results, progress: Progress
 ) -> None:
@@ -102,6 +107,7 @@ def _reduced(layer: Layer, tracing: Tracing) -> xr.Dataset:
         totals=True,
         pixels_per_neuron=True,
         neurons_per_pixel=tracing.areas,
+        thresholds=tracing.areas,
         curve=tracing.points,
     )
     assert r.heatmap is not None

@@ -12,6 +12,7 @@ from typing import Any
 
 from xinc.canvas.reductions.fold import Folded, Pass
 from xinc.canvas.reductions.rows import Key, Known, Reduction
+from xinc.canvas.reductions.store import Store
 from xinc.canvas.reductions.stream import Stream
 from xinc.canvas.reductions.table import REDUCTIONS
 from xinc.errors import TraceError
@@ -47,10 +48,15 @@ def names() -> list[str]:
 
 
 class Reducer:
-    """Computes reductions of one stream and remembers them; one thread at a time."""
+    """Computes reductions of one stream and remembers them; one thread at a time.
 
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
+    Args:
+        stream: of the layer's maps.
+        store: where reductions are looked up before they are made, and kept afterwards.
+    """
+
+    def __init__(self, stream: Stream, store: Store | None = None) -> None:
+        self.stream, self.store = stream, store
         self.known = Known(stream.neurons)
         self._lock = threading.RLock()
 
@@ -79,6 +85,9 @@ class Reducer:
         """Note what is to be made, and before it what it needs."""
         if self.known.holds(name, key, asked):
             return
+        if self.store is not None and (kept := self.store.get((name, key, asked))) is not None:
+            self.known.put(name, key, asked, kept)
+            return
         open_[name, key] = asked
         for need, needed in _needs(REDUCTIONS[name], key):
             self._open(open_, need, needed, True)
@@ -95,9 +104,13 @@ class Reducer:
         for name, asked in together.items():
             fills |= REDUCTIONS[name].fills(asked, self.known)
         folded = self._fold(Pass(**fills), next(passes, PASSES[-1]), progress) if fills else Folded()
+        made = []
         for name, asked in together.items():
             for key, value in REDUCTIONS[name].unpack(folded, asked, self.known).items():
                 self.known.put(name, key, asked[key], value)
+                made.append(((name, key, asked[key]), value))
+        if self.store is not None:
+            self.store.put(made)
 
     def _fold(self, wanted: Pass, name: str, progress: Progress | None) -> Folded:
         return self.stream.fold(wanted, None if progress is None else lambda share: progress(name, share))

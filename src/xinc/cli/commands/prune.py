@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from xinc.cli.app import EVIDENCE, app, done, say, stage
 from xinc.cli.options import Frames, RunFolder, as_frames, within
 from xinc.cli.tables import Json, Row, keep, show
 from xinc.options.tables import CHECKS
-
-if TYPE_CHECKING:
-    from xinc.run import Run
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -58,39 +55,34 @@ def prune(
     json: Json = None,
 ) -> None:
     """Remove the neurons that contribute least: PSNR against the share removed, and the pruned network as a run."""
-    from xinc.errors import FindingError
-    from xinc.findings.pruning.cutting import check_free, fine_tune
-    from xinc.findings.pruning.prune import SCORES, Pruning, pruned
-    from xinc.findings.pruning.prune import compare as compare_scores
-    from xinc.findings.pruning.spared import conclusion, rows, tuned_row
-    from xinc.run import load
-    from xinc.show.panels.pruning import keep_figure
+    from xinc.workflow.evidence import prune_folder
 
-    if side not in ("input", "output"):
-        raise FindingError(f"--side {side} is no side of a layer; choose input or output")
-    if out is not None:
-        check_free(out)
-    loaded = load(run)
-    pruning = Pruning(layer, f"{side}s" if whole else "neurons", as_frames(frames), seed)
-    names = tuple(dict.fromkeys((*SCORES, by))) if compare else (by,)
-    with stage("Removing neurons") as progress:
-        curves = compare_scores(loaded, pruning, names, fraction, progress=progress)
-    table, smaller = rows(curves), pruned(loaded, curves, by)
-    if finetune:
-        with stage("Fine-tuning") as progress:
-            smaller = fine_tune(smaller, finetune, seed, lambda step: progress("", step, finetune))
-        table.append(tuned_row(loaded, smaller, curves, by))
+    pruned = prune_folder(
+        run,
+        layer,
+        fraction,
+        by,
+        side=side,
+        whole=whole,
+        frames=as_frames(frames),
+        seed=seed,
+        finetune=finetune,
+        compare=compare,
+        out=out,
+        stage=stage,
+    )
     if json is not None:
-        keep(table, json)
-    for title, part in _readable(table):
-        show(part, f"{curves.attrs['called'].capitalize()} of {layer} removed, least first{title}")
-    say(conclusion(curves))
-    say(f"Figure: {keep_figure(loaded, layer)}")
-    say(_sizes(loaded, smaller, f"{100 * fraction:.3g} % of the {curves.attrs['called']} of {layer}, chosen by {by}"))
+        keep(pruned.rows, json)
+    for title, part in _readable(pruned.rows):
+        show(part, f"{pruned.called.capitalize()} of {layer} removed, least first{title}")
+    conclusion, sizes = pruned.sentences
+    say(conclusion)
+    say(f"Figure: {pruned.figure}")
+    say(sizes)
     if out is None:
         say("Give --out DIR to keep the pruned network as a run.")
     else:
-        done(smaller.save(out))
+        done(pruned.run.save(out))
 
 
 def _readable(table: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
@@ -109,16 +101,3 @@ def _readable(table: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
             {"fraction": share, **values, "finetune": steps} for (share, steps), values in found.items()
         ]
         yield f": PSNR in dB {title}", parts
-
-
-def _sizes(whole: Run, smaller: Run, what: str) -> str:
-    """What the network took, and what it takes now, in a line."""
-    from xinc.findings.pruning.cutting import size_of
-
-    before, after = size_of(whole), size_of(smaller)
-    psnr = [float(run.psnr().mean()) for run in (whole, smaller)]
-    return (
-        f"Without {what}: {psnr[0]:.2f} → {psnr[1]:.2f} dB to the signal over all frames; "
-        f"{before.parameters:,} → {after.parameters:,} parameters that are not zero, {after.reaching:,} of which still "
-        f"reach the picture; {before.packed:,} → {after.packed:,} bytes when compressed."
-    )

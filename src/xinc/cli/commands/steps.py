@@ -83,11 +83,10 @@ def trace(
     save_maps: Annotated[bool, typer.Option("--save-maps", help="Keep every map too, which takes room.")] = False,
 ) -> None:
     """Reduce the canvas into results.zarr: heatmaps, totals, pixels per neuron, neurons per pixel; maps when asked."""
-    from xinc.run import load
-    from xinc.workflow.tracing import Tracing, trace_run
+    from xinc.workflow.tracing import Tracing, trace_folder
 
     tracing = Tracing(method, as_names(layers), as_frames(frames))
-    done(trace_run(load(run), tracing, save_maps=save_maps, stage=stage))
+    done(trace_folder(run, tracing, save_maps=save_maps, stage=stage))
 
 
 @app.command(rich_help_panel=STEPS, epilog=analyse_help())
@@ -106,26 +105,19 @@ def analyse(
     flows: Flows = None,
 ) -> None:
     """Compute the findings of section 4 of the paper into results.zarr; what is there already is kept."""
-    from xinc.findings.analyse import analyse
-    from xinc.findings.analyses import Settings
-    from xinc.findings.optical_flow.flows import chosen_flows
-    from xinc.run import load
+    from xinc.workflow.evidence import analyse_folder
 
-    chosen = Settings(seed=seed).change(SET_FINDINGS.check(as_options(settings)))
-    loaded = load(run)
-    flows_of = chosen_flows(flows, [loaded.clip]) if flows else None
-    with stage("Analysing") as progress:
-        analyse(
-            loaded,
-            methods=as_names(method) or ("paper",),
-            layers=as_names(layers),
-            frames=as_frames(frames),
-            findings=as_names(findings),
-            settings=chosen,
-            flows=flows_of(loaded.clip) if flows_of else None,
-            progress=progress,
-        )
-    done(run / "results.zarr")
+    results = analyse_folder(
+        run,
+        as_names(method) or ("paper",),
+        layers=as_names(layers),
+        frames=as_frames(frames),
+        findings=as_names(findings),
+        settings={"seed": seed, **SET_FINDINGS.check(as_options(settings))},
+        flows=flows,
+        stage=stage,
+    )
+    done(results)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -142,10 +134,6 @@ def report(
     method: Method = "paper",
 ) -> None:
     """Write one self-contained report.html on one or several runs."""
-    from xinc.run import load
-    from xinc.show.report import report
+    from xinc.workflow.evidence import report_on
 
-    loaded = [load(folder) for folder in runs]
-    with stage("Writing the report") as progress:
-        path = report(loaded, out, method=method, progress=progress)
-    done(path)
+    done(report_on(runs, out, method, stage=stage))

@@ -34,23 +34,26 @@ def verify(
     file: Json = None,
 ) -> None:
     """Measure how well each method's maps predict ablation, and say which to trust; what is known already is kept."""
-    from xinc.findings.fidelity.compare import Verification
-    from xinc.findings.fidelity.compare import verify as measure
-    from xinc.findings.fidelity.trust import conclusion, rows
-    from xinc.run import load
+    from xinc.workflow.evidence import verify_folder
 
-    asked = Verification(as_names(method) or (), as_names(layers), neurons, as_frames(frames), seed, curves)
-    loaded = load(run)
-    with stage("Comparing with ablation") as progress:
-        found = measure(loaded, asked, progress=progress)
-    table = rows(found)
+    verified = verify_folder(
+        run,
+        methods=as_names(method) or (),
+        layers=as_names(layers),
+        neurons=neurons,
+        frames=as_frames(frames),
+        seed=seed,
+        curves=curves,
+        stage=stage,
+    )
+    table = verified.rows
     if file is not None:
         keep(table, file)
     counts = {row["neurons"] for row in table}
     sample = f"{counts.pop()} neurons a layer" if len(counts) == 1 else ""
     title = "Maps and totals of each method against ablation"
     show([_shown(row, counted=not sample) for row in table], f"{title}, {sample}" if sample else title)
-    for sentence in conclusion(found):
+    for sentence in verified.sentences:
         console(stderr=False).print(sentence, markup=False, soft_wrap=True)
     done(run / "results.zarr")
 

@@ -185,11 +185,13 @@ class _Task:
     @cached_property
     def layers(self) -> list[str]:
         """The layers that are asked for, checked."""
-        canvas = Canvas(self.plan(self.frames[0]), "ablation")
+        canvas = self.canvases[self.frames[0]]
         return [canvas[name].name for name in (canvas.layers if self.asked.layers is None else self.asked.layers)]
 
-    def plan(self, frame: int) -> Plan:
-        return self.run.canvas(frame, "ablation").plan
+    @cached_property
+    def canvases(self) -> dict[int, Canvas]:
+        """By frame."""
+        return {frame: self.run.canvas(frame, "ablation") for frame in self.frames}
 
     @cached_property
     def shared(self) -> dict[str, Any]:
@@ -218,7 +220,7 @@ class _Task:
         import xarray as xr
 
         sampled = ("frame", "neuron")
-        parts = [compare(self.plan(frame), layer, methods, self.asked) for frame in self.frames]
+        parts = [compare(self.canvases[frame].plan, layer, methods, self.asked) for frame in self.frames]
         correlation = np.stack([part.correlation for part in parts], axis=1)
         total = np.stack([part.total for part in parts], axis=1)
         truth = np.stack([part.truth for part in parts])
@@ -246,7 +248,7 @@ class _Task:
         scores = {name: self._scores(layer, name) for name in ranks}
         psnr = np.full((len(ranks), len(self.frames), len(ORDERS), len(SHARES)), np.nan)
         for t, frame in enumerate(self.frames):
-            plan = self.plan(frame)
+            plan = self.canvases[frame].plan
             for r, name in enumerate(ranks):
                 if (known := scores[name]) is not None:
                     psnr[r, t] = curves(plan, layer, known)
@@ -256,10 +258,10 @@ class _Task:
     def _scores(self, layer: str, name: str) -> Values | None:
         """A ranking's scores of all neurons, ``(K,)``: totals summed over frames; None where the method refuses."""
         if name == RANDOM:
-            count = Canvas(self.plan(self.frames[0]), "ablation")[layer].shape[0]
+            count = self.canvases[self.frames[0]][layer].shape[0]
             return np.random.default_rng(0).permutation(count).astype(np.float64)
         try:
-            totals = [numpy(Canvas(self.plan(frame), name)[layer].totals()) for frame in self.frames]
+            totals = [numpy(self.canvases[frame].by(name)[layer].totals()) for frame in self.frames]
         except TraceError:
             return None
         return np.asarray(np.sum(totals, axis=0), dtype=np.float64)

@@ -1,0 +1,123 @@
+"""Reductions that outlive a canvas: what one command has made of a layer's maps, no other makes again.
+
+A file holds the reductions of one layer of one frame by one method. It counts only under the key that it was written
+with, which covers all that the maps depend on; a damaged one counts for nothing and is written anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from xinc.canvas.reductions.rows import Key
+
+LARGEST = 1 << 24
+"""Bytes of one reduction above which it is not kept: 16 MB."""
+
+Item = tuple[str, Key, Any]
+"""A reduction by name and key, and what it was asked."""
+
+
+@dataclass
+class Store:
+    """Reductions of one layer of one frame, in a file.
+
+    Attributes:
+        path: the file; it need not exist.
+        key: a short name of all that the maps depend on: network, input, method.
+    """
+
+    path: Path
+    key: str
+    _names: dict[str, str] | None = field(default=None, init=False, repr=False)
+
+    def get(self, item: Item) -> Any:
+        """The value of a reduction; None where it is not kept."""
+        name = _name_of(item)
+        if name is None or name not in self._kinds():
+            return None
+        kind = self._kinds()[name]
+        try:
+            with safe_open(self.path, "pt") as file:
+                parts = [file.get_tensor(f"{name}.{i}") for i in range(int(kind[1:] or 1))]
+        except Exception:  # damaged: safetensors raises its own error type from Rust
+            self._names = {}
+            return None
+        return _value(kind, parts)
+
+    def put(self, values: Iterable[tuple[Item, Any]]) -> None:
+        """Keep values beside those that are kept; a folder that cannot be written keeps none."""
+        kinds, tensors = dict(self._kinds()), {}
+        for item, value in values:
+            name, (kind, parts) = _name_of(item), _parts(value)
+            if name is not None and sum(part.nbytes for part in parts) <= LARGEST:
+                kinds[name] = kind
+                tensors.update({f"{name}.{i}": part.cpu().contiguous() for i, part in enumerate(parts)})
+        if not tensors:
+            return
+        part = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
+        try:
+            if self._kinds():
+                with safe_open(self.path, "pt") as file:
+                    tensors = {name: file.get_tensor(name) for name in file.keys()} | tensors  # noqa: SIM118
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, part, {"key": self.key, "kinds": json.dumps(kinds)})
+            os.replace(part, self.path)
+            self._names = kinds
+        except Exception:  # full, read-only or damaged: what was computed is there all the same
+            part.unlink(missing_ok=True)
+
+    def _kinds(self) -> dict[str, str]:
+        """Names of what is kept under the key, and of which kind each is."""
+        if self._names is None:
+            self._names = {}
+            try:
+                with safe_open(self.path, "pt") as file:
+                    about = file.metadata() or {}
+                if about.get("key") == self.key:
+                    self._names = dict(json.loads(about["kinds"]))
+            except Exception:  # missing, or damaged
+                self._names = {}
+        return self._names
+
+
+def _name_of(item: Item) -> str | None:
+    """A short name of a reduction and its argument; None where the argument has no content of its own."""
+    name, key, asked = item
+    state = hashlib.blake2b(f"{name} {key!r}".encode(), digest_size=12)
+    if isinstance(asked, np.ndarray):
+        state.update(f"{asked.dtype}{asked.shape}".encode() + np.ascontiguousarray(asked).tobytes())
+    elif isinstance(asked, bool | int | float | str):
+        state.update(repr(asked).encode())
+    else:
+        return None
+    return state.hexdigest()
+
+
+def _value(kind: str, parts: list[Tensor]) -> Any:
+    """The inverse of :func:`_parts`."""
+    if kind.startswith("m"):
+        return tuple(parts)
+    return {"t": parts[0], "a": parts[0].numpy()}[kind] if kind in "ta" else float(parts[0])
+
+
+def _parts(value: Any) -> tuple[str, list[Tensor]]:
+    """The kind of a value, and the tensors that it is made of."""
+    if isinstance(value, Tensor):
+        return "t", [value]
+    if isinstance(value, np.ndarray):
+        return "a", [torch.from_numpy(np.ascontiguousarray(value))]
+    if isinstance(value, tuple):
+        return f"m{len(value)}", list(value)
+    return "f", [torch.tensor(float(value), dtype=torch.float64)]

@@ -1,0 +1,270 @@
+"""Evidence on runs as the command line asks for it: findings, comparison with ablation, claims, pruning, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xinc.errors import FindingError, TraceError
+from xinc.findings.results import FOLDER
+from xinc.run import Run, load
+from xinc.workflow.stages import Stage, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+
+
+def analyse_folder(
+    folder: Path,
+    methods: Sequence[str],
+    *,
+    layers: Sequence[str] | None = None,
+    frames: Sequence[int] | None = None,
+    findings: Sequence[str] | None = None,
+    settings: Mapping[str, Any],
+    flows: str | None = None,
+    stage: Stage = silent,
+) -> Path:
+    """Compute findings of a run into its results, and give their folder.
+
+    Args:
+        folder: of the run.
+        methods: definitions of the maps.
+        layers: names; all where None.
+        frames: indices; those that the findings choose where None.
+        findings: names; the paper's where None.
+        settings: changes of :class:`xinc.findings.analyses.Settings`.
+        flows: where optical flow comes from, see :func:`xinc.findings.optical_flow.flows.chosen_flows`.
+        stage: shows a long step.
+
+    Raises:
+        XincError: the run, a name, a frame or a setting is wrong.
+    """
+    from xinc.findings.analyse import analyse
+    from xinc.findings.analyses import Settings
+    from xinc.findings.optical_flow.flows import chosen_flows
+
+    chosen, run = Settings().change(settings), load(folder)
+    flows_of = chosen_flows(flows, [run.clip]) if flows else None
+    with stage("Analysing") as progress:
+        analyse(
+            run,
+            methods=methods,
+            layers=layers,
+            frames=frames,
+            findings=findings,
+            settings=chosen,
+            flows=flows_of(run.clip) if flows_of else None,
+            progress=progress,
+        )
+    return folder / FOLDER
+
+
+def report_on(folders: Sequence[Path], out: Path | None, method: str, *, stage: Stage = silent) -> Path:
+    """Write the report on some runs, and give its path; errors as :func:`xinc.show.report.report`."""
+    from xinc.show.report import report
+
+    runs = [load(folder) for folder in folders]
+    with stage("Writing the report") as progress:
+        return report(runs, out, method=method, progress=progress)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a comparison with ablation comes to: a row a layer and method, and sentences."""
+
+    rows: list[dict[str, Any]]
+    sentences: list[str]
+
+
+def verify_folder(folder: Path, *, stage: Stage = silent, **asked: Any) -> Verified:
+    """Compare a run's maps with ablation.
+
+    Args:
+        folder: of the run.
+        stage: shows a long step.
+        asked: fields of :class:`xinc.findings.fidelity.compare.Verification`.
+
+    Raises:
+        XincError: the run, a method, layer, frame or number is wrong.
+    """
+    from xinc.findings.fidelity.compare import Verification, verify
+    from xinc.findings.fidelity.trust import conclusion, rows
+
+    wanted, run = Verification(**asked), load(folder)
+    with stage("Comparing with ablation") as progress:
+        known = verify(run, wanted, progress=progress)
+    return Verified(rows(known), list(conclusion(known)))
+
+
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """The table of claims, for people: parts with a heading, sentences, and what the signs mean."""
+
+    table: pd.DataFrame
+    parts: list[tuple[str, list[dict[str, Any]]]]
+    sentences: list[str]
+    legend: str
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows under stable names, NaN as None."""
+        from xinc.findings.replication.verdicts import records
+
+        return records(self.table)
+
+    def save(self, out: Path) -> Path:
+        """Keep the table as ``.md``, ``.csv`` or ``.json``, in a folder as all three."""
+        from xinc.show.panels.replication import save
+
+        return save(self.table, out)
+
+
+def replicate_folders(
+    folders: Sequence[Path],
+    methods: Sequence[str],
+    *,
+    layers: Sequence[str] | None = None,
+    frames: Sequence[int] | None = None,
+    seed: int = 0,
+    flows: str | None = None,
+    out: Path | None = None,
+    stage: Stage = silent,
+) -> Claims:
+    """Measure the paper's claims on runs, or on all cells of one sweep.
+
+    Args:
+        folders: of the runs; one alone may be a sweep's.
+        methods: definitions of the maps.
+        layers: names; all where None.
+        frames: indices; those that the findings choose where None.
+        seed: of everything that is drawn.
+        flows: where optical flow comes from.
+        out: where the table will be kept; a form that is not known is refused before anything is computed.
+        stage: shows a long step.
+
+    Raises:
+        XincError: a run, method, layer, frame or form is wrong.
+    """
+    from xinc.findings.analyses import Settings
+    from xinc.findings.optical_flow.flows import chosen_flows
+    from xinc.findings.replication.replicate import Replication, replicate
+    from xinc.show.panels.replication import check_form
+    from xinc.sweep.replication import is_sweep, replicate_sweep
+
+    if not methods:
+        raise TraceError("--method names no definition of the maps; choose from paper, official, exact and ablation")
+    if out is not None:
+        check_form(out)
+    if len(folders) == 1 and is_sweep(str(folders[0])):
+        table = replicate_sweep(str(folders[0]), seed=seed)
+        return _claims(table[table["method"].isin(methods)], methods)
+    runs = [load(folder) for folder in folders]
+    flows_of = chosen_flows(flows, [run.clip for run in runs]) if flows else None
+    plan = Replication(methods, layers, frames, settings=Settings(seed=seed), flows=flows_of)
+    with stage("Measuring the claims") as progress:
+        table = replicate(runs, plan, progress=progress)
+    return _claims(table, methods)
+
+
+def _claims(table: pd.DataFrame, methods: Sequence[str]) -> Claims:
+    from xinc.findings.replication.verdicts import by_claim, cases
+    from xinc.show.panels.replication import LEGEND, heading, lines, sentences
+
+    known = cases(table)
+    parts = [(heading(claim, rows), lines(rows, methods)) for claim, rows in by_claim(known)]
+    return Claims(table, parts, list(sentences(known)), LEGEND)
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """What pruning a layer comes to.
+
+    Attributes:
+        rows: one a score and share.
+        called: what goes, in the plural.
+        sentences: the conclusion, and what the network took and takes.
+        figure: of the curves.
+        run: the pruned network.
+    """
+
+    rows: list[dict[str, Any]]
+    called: str
+    sentences: list[str]
+    figure: Path
+    run: Run
+
+
+def prune_folder(
+    folder: Path,
+    layer: str,
+    fraction: float,
+    by: str,
+    *,
+    side: str = "input",
+    whole: bool = False,
+    frames: Sequence[int] | None = None,
+    seed: int = 0,
+    finetune: int = 0,
+    compare: bool = False,
+    out: Path | None = None,
+    stage: Stage = silent,
+) -> Pruned:
+    """Remove a share of a layer's neurons from a run's network, least scores first.
+
+    Args:
+        folder: of the run.
+        layer: its name.
+        fraction: share of the neurons that goes.
+        by: score.
+        side: which channels go where ``whole``: ``"input"`` or ``"output"``.
+        whole: whether whole channels go.
+        frames: indices over which scores are summed; those that the findings choose where None.
+        seed: of the score ``random``, and of fine-tuning.
+        finetune: steps of training afterwards, zeros held.
+        compare: whether all scores are compared.
+        out: folder that must be free for the pruned run; it is not written here.
+        stage: shows a long step.
+
+    Raises:
+        XincError: the run, layer, share, score or folder is wrong.
+    """
+    from xinc.findings.pruning.cutting import check_free, fine_tune
+    from xinc.findings.pruning.prune import SCORES, Pruning, pruned
+    from xinc.findings.pruning.prune import compare as compare_scores
+    from xinc.findings.pruning.spared import conclusion, rows, tuned_row
+    from xinc.show.panels.pruning import keep_figure
+
+    if side not in ("input", "output"):
+        raise FindingError(f"--side {side} is no side of a layer; choose input or output")
+    if out is not None:
+        check_free(out)
+    run = load(folder)
+    pruning = Pruning(layer, f"{side}s" if whole else "neurons", tuple(frames) if frames is not None else None, seed)
+    names = tuple(dict.fromkeys((*SCORES, by))) if compare else (by,)
+    with stage("Removing neurons") as progress:
+        curves = compare_scores(run, pruning, names, fraction, progress=progress)
+    table, smaller = rows(curves), pruned(run, curves, by)
+    if finetune:
+        with stage("Fine-tuning") as progress:
+            smaller = fine_tune(smaller, finetune, seed, lambda step: progress("", step, finetune))
+        table.append(tuned_row(run, smaller, curves, by))
+    called = str(curves.attrs["called"])
+    sizes = _sizes(run, smaller, f"{100 * fraction:.3g} % of the {called} of {layer}, chosen by {by}")
+    return Pruned(table, called, [conclusion(curves), sizes], keep_figure(run, layer), smaller)
+
+
+def _sizes(whole: Run, smaller: Run, what: str) -> str:
+    """What the network took, and what it takes now, in a line."""
+    from xinc.findings.pruning.cutting import size_of
+
+    before, after = size_of(whole), size_of(smaller)
+    psnr = [float(run.psnr().mean()) for run in (whole, smaller)]
+    return (
+        f"Without {what}: {psnr[0]:.2f} → {psnr[1]:.2f} dB to the signal over all frames; "
+        f"{before.parameters:,} → {after.parameters:,} parameters that are not zero, {after.reaching:,} of which still "
+        f"reach the picture; {before.packed:,} → {after.packed:,} bytes when compressed."
+    )
