@@ -4,7 +4,13 @@ Nothing heavy is imported before a command runs, so that ``xinc --help`` answers
 commands with :data:`app` when it is imported; the order of imports is the order in ``xinc --help``.
 """
 
-# ruff: noqa: I001 - in the order of help
+# ruff: noqa: I001, E402 - in the order of help, and of what has to come first
+import os
+
+from xinc.cli.threads import let_threads_sleep
+
+let_threads_sleep(os.environ)
+
 from xinc.cli.app import app
 from xinc.cli.commands import job, steps, importing, verify, replicate, prune, sweep, inspect, datasets
 
