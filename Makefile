@@ -19,10 +19,11 @@ demo: $(READY) samples/.ready ## fit two networks to a real clip, trace and anal
 test: $(READY) samples/.ready ## all tests (choose some with PYTEST="tests/test_x.py -k name")
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n 2 --dist worksteal $(COVERAGE) $(PYTEST)
 
-lint: $(READY) ## style, formatting and types
+lint: $(READY) ## style, formatting, types, first lines of commits
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/python scripts/check_subject.py
 
 format: $(READY) ## mend style and formatting
 	@$(BIN)/ruff check --fix

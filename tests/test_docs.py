@@ -138,3 +138,14 @@ def test_the_lock_holds_what_the_project_asks_for() -> None:
     asked = [*project["dependencies"], *(r for name, extra in extras.items() if name not in UNLOCKED for r in extra)]
     for wanted in map(Requirement, asked):
         assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, f"{wanted} is not what the lock holds"
+
+
+def test_every_place_that_the_house_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    places = re.findall(r"\]\(\.\./((?:src|tests)/[^)]+)\)(?:, `(\w+)`)?", page)
+    assert len(places) >= 20
+    for place, name in places:
+        path = ROOT / place
+        assert path.exists(), place
+        known = rf"^(?:def |class )?{name}\b"
+        assert not name or re.search(known, path.read_text(), re.MULTILINE), f"{name} in {place}"

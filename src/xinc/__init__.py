@@ -2,10 +2,14 @@
 
 The whole surface is here; everything is imported when it is first used, so ``import xinc`` costs nothing.
 
->>> clip = xinc.open("clip.mp4", size=(128, 256))             # doctest: +SKIP
->>> run = xinc.fit("nerv", clip, epochs=300)                  # doctest: +SKIP
->>> canvas = xinc.trace(run.model, run.input(5))              # doctest: +SKIP
->>> canvas["block3"].heatmap()                                # doctest: +SKIP
+>>> import xinc
+>>> image = xinc.open("astronaut", size=(32, 64))  # or your image, video or folder of frames
+>>> run = xinc.fit("ffn", image, epochs=2, width=16, frequencies=8)
+>>> canvas = run.canvas(0, "exact")
+>>> canvas.layers
+['layer1', 'layer2', 'layer3']
+>>> canvas["layer2"].heatmap().shape
+torch.Size([32, 64])
 """
 
 from __future__ import annotations

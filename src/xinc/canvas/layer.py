@@ -96,6 +96,12 @@ class Layer:
     def at(self, y: int, x: int) -> Tensor:
         """Every neuron's contribution to one pixel, ``(K,)`` float32; only what that pixel sees is computed.
 
+        >>> import torch, xinc
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(2, 12, 3, padding=1), torch.nn.PixelShuffle(2))
+        >>> layer = xinc.trace(network, torch.randn(1, 2, 4, 6), method="exact")["head"]
+        >>> layer.shape, layer.at(3, 5).shape
+        ((24, 8, 12), torch.Size([24]))
+
         Raises:
             TraceError: The pixel lies outside the picture.
         """
@@ -145,6 +151,13 @@ class Layer:
 
     def region_sums(self, labels: Labels) -> Tensor | dict[str, Tensor]:
         """Sum of |C| over each region of a label map: S_kg of section 4.2.
+
+        >>> import numpy, torch, xinc
+        >>> network = torch.nn.Conv2d(2, 3, 3, padding=1)
+        >>> layer = xinc.trace(network, torch.randn(1, 2, 4, 6), method="exact")["head"]
+        >>> halves = numpy.arange(24).reshape(4, 6) // 12
+        >>> layer.region_sums(halves).shape  # six kernels, two regions
+        torch.Size([6, 2])
 
         Args:
             labels: ``(H, W)`` integers 0..G-1, negative is no region; or a dict of label maps, in one pass.
