@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xinc.canvas.layer import Layer
     from xinc.canvas.methods import method
     from xinc.canvas.trace import Canvas, trace
+    from xinc.canvas.trace import attribute_to as attribute
     from xinc.errors import XincError
     from xinc.run import Run, fit, load
     from xinc.signals.clip import Clip
@@ -32,14 +33,28 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["Canvas", "Clip", "Layer", "Run", "XincError", "__version__", "fit", "load", "method", "open", "trace"]
+__all__ = [
+    "Canvas",
+    "Clip",
+    "Layer",
+    "Run",
+    "XincError",
+    "__version__",
+    "attribute",
+    "fit",
+    "load",
+    "method",
+    "open",
+    "trace",
+]
 
-_HOMES = {
+_HOMES: dict[str, str | tuple[str, str]] = {
     "Canvas": "xinc.canvas.trace",
     "Clip": "xinc.signals.clip",
     "Layer": "xinc.canvas.layer",
     "Run": "xinc.run",
     "XincError": "xinc.errors",
+    "attribute": ("xinc.canvas.trace", "attribute_to"),
     "fit": "xinc.run",
     "load": "xinc.run",
     "method": "xinc.canvas.methods",
@@ -52,7 +67,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'xinc' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    home = _HOMES[name]
+    module, inner = home if isinstance(home, tuple) else (home, name)
+    value = getattr(import_module(module), inner)
     globals()[name] = value
     return value
 

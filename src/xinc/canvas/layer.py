@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from xinc.canvas.joint.gram import energy, gram, signed, summed
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Pass
@@ -206,6 +207,48 @@ class Layer:
         """
         result: Tensor = self.reduce(change=previous).change
         return result
+
+    def gram(self, frames: Sequence[Layer] | None = None, weight: Tensor | None = None) -> Tensor:
+        """The Gram matrix of the signed maps, ``G_kl = sum T_k T_l`` over pixels and colours: what neurons do together.
+
+        It is made in bands of rows and holds K rows of maps at a time; K x K numbers come out.
+
+        Args:
+            frames: the same layer on other frames, summed too.
+            weight: of the pixels ``(H, W)``, not negative; None for ones.
+
+        Returns:
+            ``(K, K)`` float64.
+
+        Raises:
+            TraceError: The method has no signed maps, a layer to add is another one, or there are too many neurons.
+        """
+        total = gram(signed(self._stream, "a Gram matrix"), weight)
+        for other in frames or ():
+            self._comparable(other)
+            total += gram(signed(other._stream, "a Gram matrix"), weight)
+        return total
+
+    def energy(self, weight: Tensor | None = None) -> Tensor:
+        """``sum T_k^2`` over pixels and colours, ``(K,)`` float64; its ``error`` is the relative standard error.
+
+        Summed, with an error of 0; by random signs where a map would take a product with vectors each.
+
+        Args:
+            weight: of the pixels ``(H, W)``, not negative; None for ones.
+
+        Raises:
+            TraceError: The method has no signed maps.
+        """
+        return energy(signed(self._stream, "energy"), weight)
+
+    def sum(self, neurons: ArrayLike | Tensor) -> Tensor:
+        """The signed sum of some neurons' maps, ``(3, H, W)``: to first order what the picture loses without them.
+
+        Raises:
+            TraceError: A neuron does not exist, or the method has no signed maps.
+        """
+        return summed(signed(self._stream, "a sum of neurons"), self._indices(neurons))
 
     def group_pictures(
         self, group: ArrayLike, areas: Sequence[float] = (), previous: Layer | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from xinc.canvas.joint.attribution import Scalar, attribute
 from xinc.canvas.layer import Layer
 from xinc.canvas.methods import Method, method_of
 from xinc.canvas.network.chain import read_plan
@@ -15,6 +16,9 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.recorder import record
 from xinc.canvas.reductions.store import Store
 from xinc.canvas.survey import LayerSurvey, survey
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Stores = Callable[[str, str], Store | None]
 """Where the reductions of a layer are kept, by the names of the method and the layer."""
@@ -61,6 +65,21 @@ class Canvas:
         """Layers with their neurons, what their maps would take, and which methods can trace them, or why not."""
         return survey(self.plan)
 
+    def attribute(self, to: Scalar) -> pd.DataFrame:
+        """The first-order effect of every neuron of every layer on a number that is made of the picture.
+
+        Args:
+            to: from the picture ``(C, H, W)`` to one number, by torch's operations: ``lambda y: y[:, 3:8].mean()``.
+
+        Returns:
+            One row a neuron: layer, module, neuron, input, output, effect. An effect is what the number would lose
+            without the neuron's term, to first order; whatever the canvas's method.
+
+        Raises:
+            TraceError: ``to`` gives no single number, or one that does not depend on the picture.
+        """
+        return attribute(self.plan, to)
+
     def residual(self, name: str) -> Tensor:
         """What a layer's neurons and its bias, added up, leave of the traced values behind it; no method is involved.
 
@@ -91,6 +110,36 @@ class Canvas:
     def __repr__(self) -> str:
         height, width = self.size
         return f"Canvas({', '.join(self.layers)}; {height}x{width} pixels, method={self.method!r})"
+
+
+def attribute_to(
+    module: nn.Module,
+    *inputs: Any,
+    to: Scalar,
+    size: Sequence[int] | None = None,
+    output: Output | None = None,
+    keywords: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """:meth:`Canvas.attribute` of anybody's network on one input, ``xinc.attribute``.
+
+    >>> import torch, xinc
+    >>> network = torch.nn.Conv2d(2, 3, 3, padding=1)
+    >>> effects = xinc.attribute(network, torch.randn(1, 2, 4, 6), to=lambda picture: picture[0].mean())
+    >>> len(effects), list(effects.columns)
+    (6, ['layer', 'module', 'neuron', 'input', 'output', 'effect'])
+
+    Args:
+        module: any network that makes a picture.
+        inputs: what ``module.forward`` takes.
+        to: from the picture ``(C, H, W)`` to one number, by torch's operations.
+        size: as of :func:`trace`.
+        output: as of :func:`trace`.
+        keywords: keyword arguments of the module.
+
+    Raises:
+        TraceError: As :func:`trace`; or ``to`` gives no single number that depends on the picture.
+    """
+    return trace(module, *inputs, method="exact", size=size, output=output, keywords=keywords).attribute(to)
 
 
 def trace(

@@ -12,6 +12,18 @@ from xinc.cli.threads import let_threads_sleep
 let_threads_sleep(os.environ)
 
 from xinc.cli.app import app
-from xinc.cli.commands import job, steps, importing, verify, replicate, prune, sweep, inspect, datasets
+from xinc.cli.commands import job, steps, importing, verify, replicate, prune, attribute, sweep, inspect, datasets
 
-__all__ = ["app", "datasets", "importing", "inspect", "job", "prune", "replicate", "steps", "sweep", "verify"]
+__all__ = [
+    "app",
+    "attribute",
+    "datasets",
+    "importing",
+    "inspect",
+    "job",
+    "prune",
+    "replicate",
+    "steps",
+    "sweep",
+    "verify",
+]

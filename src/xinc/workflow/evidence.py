@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from xinc.workflow.stages import Stage, silent
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
 Row = Mapping[str, Any]
 
@@ -268,3 +269,98 @@ def _sizes(whole: Run, smaller: Run, what: str) -> str:
         f"{before.parameters:,} → {after.parameters:,} parameters that are not zero, {after.reaching:,} of which still "
         f"reach the picture; {before.packed:,} → {after.packed:,} bytes when compressed."
     )
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """Effects of neurons on one number, greatest first.
+
+    Attributes:
+        value: the number, for the whole picture as it is.
+        what: what it is, in words.
+        layers: one row a layer: neurons, sum of effects, sum of absolute effects, share of the latter.
+        rows: one row a neuron, greatest absolute effect first.
+    """
+
+    value: float
+    what: str
+    layers: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+
+
+def attribute_folder(folder: Path, to: str, frame: int = 0) -> Attributed:
+    """The first-order effect of every neuron of a run on a number made of one frame.
+
+    Args:
+        folder: of the run.
+        to: ``"error"`` (mean squared error to the clip's frame), ``"pixel:Y,X"`` (sum of its colours) or
+            ``"region:LABEL"`` (mean of all colours over a segment, by id or category).
+        frame: which one.
+
+    Raises:
+        FindingError: there is no such number, pixel, segment or frame.
+    """
+    import torch
+
+    run = load(folder)
+    if not 0 <= frame < len(run.clip):
+        raise FindingError(f"frame {frame} does not exist: the clip has frames 0 to {len(run.clip) - 1}")
+    number, what = _number_of(run, to, frame)
+    canvas = run.canvas(frame, "exact")
+    table = canvas.attribute(number)
+    sizes = table["effect"].abs()
+    layers = [
+        {
+            "layer": name,
+            "neurons": len(part),
+            "effect": float(part["effect"].sum()),
+            "absolute": float(part["effect"].abs().sum()),
+            "share": float(part["effect"].abs().sum() / max(float(sizes.sum()), 1e-30)),
+        }
+        for name, part in table.groupby("layer", sort=False)
+    ]
+    ordered = table.loc[sizes.sort_values(ascending=False, kind="stable").index]
+    with torch.no_grad():
+        value = float(number(canvas.output))
+    rows = [{str(key): known for key, known in row.items()} for row in ordered.to_dict("records")]
+    return Attributed(value, what, layers, rows)
+
+
+def _number_of(run: Run, to: str, frame: int) -> tuple[Callable[[Tensor], Tensor], str]:
+    kind, _, rest = to.partition(":")
+    height, width = run.clip.size
+    if to == "error":
+        target = run.clip.frame(frame).to(run.model.device)
+        return lambda y: (y - target).square().mean(), f"mean squared error of frame {frame}"
+    if kind == "pixel":
+        parts = rest.split(",")
+        if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+            raise FindingError(f"--to {to} is no pixel; write it as pixel:Y,X, such as pixel:40,100")
+        y, x = (int(part) for part in parts)
+        if y >= height or x >= width:
+            raise FindingError(f"pixel {y},{x} lies outside the picture of {height}×{width} pixels")
+        return lambda picture: picture[:, y, x].sum(), f"sum of the colours of pixel {y},{x} of frame {frame}"
+    if kind == "region" and rest:
+        inside, name = _segment(run, rest, frame)
+        count = max(1, int(inside.sum()))
+        return lambda y: (y * inside.to(y)).sum() / (count * len(y)), f"mean colour of {name} in frame {frame}"
+    raise FindingError(f"--to {to} is no number of the picture; choose error, pixel:Y,X or region:LABEL")
+
+
+def _segment(run: Run, label: str, frame: int) -> tuple[Tensor, str]:
+    import torch
+
+    segments = run.clip.segments
+    if segments is None or frame not in segments.labels:
+        annotated = f"frames {', '.join(map(str, segments.frames))} have them" if segments else "the clip has none"
+        raise FindingError(f"frame {frame} has no segments: {annotated}")
+    plane = segments.labels[frame]
+    chosen = [s for s in segments.table if str(s.id) == label or s.category == label]
+    chosen = [s for s in chosen if (plane == s.id).any()]
+    if not chosen:
+        there = ", ".join(f"{s.id} ({s.category})" for s in segments.table if (plane == s.id).any())
+        raise FindingError(f"no segment {label!r} is in frame {frame}; there are {there}")
+    inside = torch.zeros(plane.shape)
+    for segment in chosen:
+        inside[torch.from_numpy(plane == segment.id)] = 1
+    return inside, chosen[0].category if len(chosen) == 1 else f"{len(chosen)} segments of {label}"

@@ -244,6 +244,11 @@ class ExactStream(ReplayStream):
         return f"exact takes {self.neurons:,} products with vectors, one a neuron ({summary})"
 
     @property
+    def takes_a_product_each(self) -> bool:
+        """Whether no table serves all neurons together."""
+        return self._table is None
+
+    @property
     def _tabled(self) -> int:
         """Products that a table takes; 0 where it does not save any."""
         worth = self.reach is not None and fits(self.reach) and 2 * self.reach.products <= self.neurons

@@ -1,0 +1,144 @@
+"""Sums over pixels and colours of products of signed maps: energies, and the Gram matrix ``G_kl = sum T_k T_l``.
+
+To first order contributions add, so all questions about sets of neurons lie in ``G``. It is made in bands of rows of
+the picture: K rows of maps are held, never K maps. Where single maps would take a product each (a rest of the network
+that is not local), energies are estimated by random signs: one product backwards gives ``<r, T_k>`` for all neurons,
+and the mean of its square over probes ``r`` is the energy (Hutchinson 1989).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from xinc.canvas.exact.replay import ExactStream
+from xinc.canvas.network.receptive_field import Window
+from xinc.canvas.reductions.stream import Stream
+from xinc.errors import TraceError
+
+HELD_VALUES = 1 << 25
+"""Map values that are held at once (128 MB in float32)."""
+
+LARGEST = 8192
+"""Neurons of a layer up to which its Gram matrix is made: 512 MB in float64."""
+
+PROBES = 64
+"""Random pictures where energies are estimated: their standard error is ``sqrt(2 / 64)``, 18 % of each."""
+
+
+@runtime_checkable
+class Signed(Protocol):
+    """A stream whose maps have a sign and colours."""
+
+    neurons: int
+    size: tuple[int, int]
+
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Signed contribution to each colour, ``(n, C, h, w)``."""
+        ...
+
+
+def signed(stream: Stream, what: str) -> Signed:
+    """The stream, if its maps are signed.
+
+    Raises:
+        TraceError: They are not.
+    """
+    if not isinstance(stream, Signed):
+        raise TraceError(f"{what} needs signed maps; trace with method='exact'")
+    return stream
+
+
+def bands(stream: Signed) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of the picture with the signed maps of all neurons over them, ``(K, C, rows, W)``."""
+    height, width = stream.size
+    rows = max(1, HELD_VALUES // (3 * stream.neurons * width))
+    every = range(stream.neurons)
+    for y in range(0, height, rows):
+        end = min(height, y + rows)
+        yield slice(y, end), stream.coloured(every, Window(y, end, 0, width))
+
+
+def gram(stream: Signed, weight: Tensor | None = None) -> Tensor:
+    """``G_kl = sum_{p, c} w(p) T_k(p, c) T_l(p, c)``.
+
+    Args:
+        stream: of the layer's signed maps.
+        weight: of the pixels, ``(H, W)``, not negative; None for ones.
+
+    Returns:
+        ``(K, K)`` float64.
+
+    Raises:
+        TraceError: The layer has more than :data:`LARGEST` neurons, or the weight another size.
+    """
+    if stream.neurons > LARGEST:
+        raise TraceError(
+            f"the Gram matrix of {stream.neurons:,} neurons takes {8 * stream.neurons**2 / 2**30:.1f} GB; it is made "
+            f"for up to {LARGEST:,}; energies and sums of neurons have no such limit"
+        )
+    root = _root(weight, stream.size)
+    total = torch.zeros(stream.neurons, stream.neurons, dtype=torch.float64)
+    for rows, terms in bands(stream):
+        part = terms if root is None else terms * root[rows].to(terms)
+        flat = part.flatten(1)
+        total += (flat @ flat.T).double().cpu()
+    return total
+
+
+def energy(stream: Signed, weight: Tensor | None = None, seed: int = 0) -> Tensor:
+    """``sum_{p, c} w(p) T_k(p, c)^2`` of every neuron.
+
+    Returns:
+        ``(K,)`` float64. Its attribute ``error`` is the relative standard error: 0 where it was summed, and
+        ``sqrt(2 / probes)`` where it was estimated by random signs.
+
+    Raises:
+        TraceError: The weight has another size.
+    """
+    root = _root(weight, stream.size)
+    if isinstance(stream, ExactStream) and stream.takes_a_product_each:
+        total = _probed(stream, root, seed)
+        total.error = (2 / PROBES) ** 0.5  # type: ignore[attr-defined]
+        return total
+    total = torch.zeros(stream.neurons, dtype=torch.float64)
+    for rows, terms in bands(stream):
+        part = terms if root is None else terms * root[rows].to(terms)
+        total += part.flatten(1).square().sum(1, dtype=torch.float64).cpu()
+    total.error = 0.0  # type: ignore[attr-defined]
+    return total
+
+
+def _probed(stream: ExactStream, root: Tensor | None, seed: int) -> Tensor:
+    picture = stream.rest.picture
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros(stream.neurons, dtype=torch.float64)
+    for _ in range(PROBES):
+        signs = torch.randint(0, 2, (1, picture.channels, *stream.size), generator=generator) * 2.0 - 1
+        probe = signs if root is None else signs * root
+        paired = stream.rest.operation.pull(stream.products.backward(probe.to(stream.products.at.real)))
+        total += paired[0].double().square().cpu()
+    return total / PROBES
+
+
+def summed(stream: Signed, neurons: Sequence[int]) -> Tensor:
+    """The signed sum of some neurons' maps, ``(C, H, W)``; a few maps are held at a time."""
+    size = max(1, HELD_VALUES // (4 * stream.size[0] * stream.size[1]))
+    total: Tensor | None = None
+    for first in range(0, len(neurons), size):
+        part = stream.coloured(neurons[first : first + size]).sum(0)
+        total = part if total is None else total + part
+    return torch.zeros(3, *stream.size) if total is None else total
+
+
+def _root(weight: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+    if weight is None:
+        return None
+    if tuple(weight.shape) != size:
+        raise TraceError(f"the weight has shape {tuple(weight.shape)}, the picture {size}; give one number a pixel")
+    if not bool((weight >= 0).all()):
+        raise TraceError("a weight is negative, or no number; give numbers of at least 0")
+    return weight.sqrt()

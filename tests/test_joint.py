@@ -1,0 +1,184 @@
+"""Effects on any number, energies, sums and the Gram matrix, against differences and against maps that are all held."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tiny_networks as tiny
+import xinc
+from click_free import one_line
+from click_free import xinc as command
+from foreign_models import specimen
+from tiny_runs import runs
+from xinc.canvas.joint import gram as module
+from xinc.errors import TraceError
+
+
+def squared(picture: Tensor) -> Tensor:
+    return (picture - 0.3).square().mean()
+
+
+def corner(picture: Tensor) -> Tensor:
+    return picture[1, :2, :3].mean()
+
+
+@pytest.mark.parametrize("to", [squared, corner])
+@pytest.mark.parametrize("make", [tiny.decoder, tiny.mlp])
+def test_effects_are_differences_of_the_number(make: Callable[[], Any], to: Callable[[Tensor], Tensor]) -> None:
+    network, values, plan = make()
+    table = xinc.attribute(network, values, to=to, size=plan.size)
+    step = 1e-5
+    for stage in plan.stages:
+        effects = table[table["layer"] == stage.name]["effect"].to_numpy()
+        assert len(effects) == stage.neurons
+        for k in range(0, stage.neurons, 3):
+            sides = []
+            for factor in (1 + step, 1 - step):
+                with tiny.scaled(network, stage, [k], factor):
+                    sides.append(float(to(tiny.picture(network, values, plan))))
+            assert effects[k] == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-3, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["residual", "instance_norm", "hand_attention", "transposed", "two_heads", "warped"])
+def test_effects_off_the_chain_pair_the_slope_with_every_term(name: str) -> None:
+    network = specimen(name).double()
+    canvas = xinc.trace(network.module, *network.inputs, method="exact", **network.options)
+    picture = canvas.output.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(squared(picture), picture)
+    table = canvas.attribute(squared)
+    assert list(dict.fromkeys(table["layer"])) == canvas.layers
+    for layer in canvas.layers:
+        terms = canvas[layer].maps(range(canvas[layer].shape[0]), signed=True)
+        wanted = (terms * slope).sum((1, 2, 3))
+        effects = torch.from_numpy(table[table["layer"] == layer]["effect"].to_numpy().copy())
+        torch.testing.assert_close(effects, wanted.to(effects), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [(lambda y: y, "one number"), (lambda y: 3.0, "one number"), (lambda y: y.detach().mean(), "does not depend")],
+)
+def test_what_is_no_number_of_the_picture_is_said(to: Callable[[Tensor], Any], words: str) -> None:
+    network, values, plan = tiny.decoder()
+    with pytest.raises(TraceError, match=words):
+        xinc.attribute(network, values, to=to, size=plan.size)
+
+
+def traced(make: Callable[[], Any] = tiny.decoder) -> xinc.Canvas:
+    network, values, plan = make()
+    return xinc.trace(network.float(), values.float(), method="exact", size=plan.size)
+
+
+@pytest.mark.parametrize("make", [tiny.decoder, tiny.mlp])
+def test_the_gram_matrix_is_that_of_all_maps(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HELD_VALUES", 1 << 9)  # several bands
+    canvas = traced(make)
+    weight = torch.rand(canvas.size)
+    for name in canvas.layers:
+        layer = canvas[name]
+        maps = layer.maps(range(layer.shape[0]), signed=True).double()
+        flat = maps.flatten(1)
+        torch.testing.assert_close(
+            layer.gram(), flat @ flat.T, rtol=1e-5, atol=1e-6 * float(flat.square().sum(1).max())
+        )
+        wide = (maps * weight.double().sqrt()).flatten(1)
+        close = {"rtol": 1e-5, "atol": 1e-6 * float(flat.square().sum(1).max())}
+        torch.testing.assert_close(layer.gram(weight=weight), wide @ wide.T, **close)
+        torch.testing.assert_close(layer.gram(frames=[layer]), 2 * layer.gram(), **close)
+        torch.testing.assert_close(layer.energy(), torch.diagonal(layer.gram()), **close)
+        assert layer.energy().error == 0
+        some = [0, 2, layer.shape[0] - 1]
+        torch.testing.assert_close(layer.sum(some), maps[some].sum(0).float(), rtol=1e-5, atol=1e-5)
+        assert layer.sum([]).abs().max() == 0
+
+
+def test_a_gram_matrix_that_is_wrong_would_be_seen() -> None:
+    layer = traced()["block1"]
+    flat = layer.maps(range(layer.shape[0]), signed=True).double().flatten(1)
+    absolute = flat.abs() @ flat.abs().T
+    assert (layer.gram() - absolute).abs().max() > 1e-2 * absolute.max()
+
+
+NETWORKS = ["instance_norm", "hand_attention", "multihead", "residual", "modulated"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_probes_agree_with_sums_of_squares_within_their_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = specimen(name)
+    canvas = xinc.trace(network.module.float(), *network.inputs, method="exact", **network.options)
+    for layer in (canvas[rest.operation.name] for rest in canvas.plan.others):
+        monkeypatch.setattr(module.ExactStream, "takes_a_product_each", False)
+        wanted = layer.energy()
+        monkeypatch.setattr(module.ExactStream, "takes_a_product_each", True)
+        estimate = layer.energy()
+        known = wanted > 1e-9 * wanted.max()
+        off = ((estimate - wanted) / wanted)[known] / estimate.error
+        assert float(off.abs().max()) < 4.5
+        assert float(off.square().mean().sqrt()) < 2
+
+
+def test_probes_of_another_network_are_far_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = specimen("instance_norm")
+    canvas = xinc.trace(network.module.float(), *network.inputs, method="exact", **network.options)
+    layer = canvas[canvas.plan.others[0].operation.name]
+    monkeypatch.setattr(module.ExactStream, "takes_a_product_each", True)
+    estimate = layer.energy()
+    monkeypatch.setattr(module.ExactStream, "takes_a_product_each", False)
+    off = (estimate.flip(0) - layer.energy()) / layer.energy() / estimate.error
+    assert float(off.abs().max()) > 5
+
+
+def test_what_cannot_be_asked_is_said() -> None:
+    network, values, plan = tiny.decoder()
+    paper = xinc.trace(network.float(), values.float(), method="paper")["block1"]
+    for ask in (paper.gram, paper.energy, lambda: paper.sum([0])):
+        with pytest.raises(TraceError, match="method='exact'"):
+            ask()
+    exact = traced()["block1"]
+    with pytest.raises(TraceError, match="shape"):
+        exact.gram(weight=torch.ones(2, 3))
+    with pytest.raises(TraceError, match="at least 0"):
+        exact.energy(-torch.ones(exact.shape[1:]))
+    with pytest.raises(TraceError, match="no neuron"):
+        exact.sum([10**6])
+    assert plan.size == tuple(exact.shape[1:])
+    assert isinstance(np.asarray(exact.gram()), np.ndarray)
+    assert isinstance(network, nn.Module)
+
+
+def test_the_command_names_layers_and_neurons(tmp_path: Path) -> None:
+    run = runs()[0]
+    assert run.path is not None
+    done = command("attribute", str(run.path), "--to", "region:toy", "--frame", "1", "--json", str(tmp_path / "a.json"))
+    assert done.code == 0, done.err
+    rows = json.loads((tmp_path / "a.json").read_text())
+    canvas = run.canvas(1)
+    assert len(rows) == sum(canvas[name].shape[0] for name in canvas.layers)
+    assert run.clip.segments is not None
+    plane = torch.from_numpy(np.isin(run.clip.segments.labels[1], (1, 2)))
+    best = rows[0]
+    terms = canvas[best["layer"]].maps([best["neuron"]], signed=True)[0]
+    assert best["effect"] == pytest.approx(float(terms[:, plane].mean()), rel=1e-4)
+    assert "block1" in done.out
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ("eror", "choose error"),
+        ("pixel:3", "pixel:Y,X"),
+        ("pixel:999,0", "outside the picture"),
+        ("region:cat", "no segment 'cat'"),
+        ("region:", "choose error"),
+    ],
+)
+def test_a_wrong_number_is_one_line(to: str, words: str) -> None:
+    assert words in one_line(command("attribute", str(runs()[0].path), "--to", to))
