@@ -25,7 +25,7 @@ from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 
 SIZE = (96, 128)
 BUDGETS = ("TABLE_VALUES", "HELD_VALUES", "CHUNK_VALUES", "BAND_VALUES")
-"""Constants that say how many values may be held; here a 32nd of them, so that small networks will do."""
+"""Constants that say how many values may be held; here a 64th of them, so that small networks will do."""
 
 
 def decoder(size: tuple[int, int]) -> tuple[nn.Module, torch.Tensor]:
@@ -38,7 +38,7 @@ def decoder(size: tuple[int, int]) -> tuple[nn.Module, torch.Tensor]:
 def perceptron(size: tuple[int, int]) -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     grid = torch.stack(torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij"), -1) / 64
-    layers = nn.Linear(2, 512), nn.Tanh(), nn.Linear(512, 8), nn.Tanh(), nn.Linear(8, 3)
+    layers = nn.Linear(2, 1024), nn.Tanh(), nn.Linear(1024, 8), nn.Tanh(), nn.Linear(8, 3)
     return nn.Sequential(*layers), grid.reshape(-1, 2).float()
 
 
@@ -101,7 +101,7 @@ def main() -> None:
     for module in [module for name, module in sys.modules.items() if name.startswith("xinc.canvas")]:
         for name in BUDGETS:
             if hasattr(module, name):
-                setattr(module, name, getattr(module, name) // 32)
+                setattr(module, name, getattr(module, name) // 64)
     for name, network, layer, method in CASES:
         reduced(network, layer, method, (8, 8))()  # libraries and compiled loops are there before memory is counted
         work = reduced(network, layer, method, SIZE)

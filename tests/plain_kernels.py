@@ -17,7 +17,20 @@ import numba
 import xinc.canvas.kernels
 
 FOLDER = Path(xinc.canvas.kernels.__file__).parent
-ORDER = ("options", "activate", "folds", "grids", "sums", "convolution", "linear", "course", "transport", "windows")
+ORDER = (
+    "options",
+    "activate",
+    "folds",
+    "grids",
+    "sums",
+    "convolution",
+    "linear",
+    "course",
+    "transport",
+    "windows",
+    "secant",
+    "removal",
+)
 PACKAGE = "plain_kernels_of_xinc"
 
 

@@ -132,6 +132,7 @@ CANVAS = [
     ("paper",),
     ("exact",),
     ("joint",),
+    ("removal",),
     ("ablation",),
     ("methods",),
     ("survey",),

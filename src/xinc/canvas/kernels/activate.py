@@ -1,4 +1,4 @@
-"""Activations of a row, in place."""
+"""Activations of a row, in place; and how much one changes when its argument does."""
 
 from __future__ import annotations
 
@@ -168,3 +168,87 @@ def activate(row: Any, n: int, code: int, parameter: Any, scratch: Any) -> None:
         for x in range(n):
             v = row[x]
             row[x] = v if v > 0 else np.float32(math.expm1(v))
+
+
+SMALL = 0.0625
+"""Changes below it go by three derivatives, which leaves 3e-5 of them at most; others are differences of two values."""
+
+
+@numba.njit(**OPTIONS)
+def secant(at: Any, terms: Any, change: Any, n: int, code: int, parameter: Any, scratch: Any, out: Any) -> None:
+    """``out = φ(at + change) - φ(at)`` for n values.
+
+    Args:
+        at: arguments ``(n,)``.
+        terms: ``φ``, ``φ'``, ``φ''/2`` and ``φ'''/6`` at them ``(4, n)``.
+        change: of the arguments ``(n,)``.
+        n: number of values.
+        code: the activation; see :data:`~xinc.canvas.kernels.activate.CODES`.
+        parameter: its parameters ``(3,)``.
+        scratch: ``(2, PIECE)``, any content.
+        out: ``(n,)``; may be ``change``.
+    """
+    if code == 0:
+        for x in range(n):
+            out[x] = change[x]
+    elif code == 1 or code == 9:
+        slope = parameter[0] if code == 9 else np.float32(0.0)
+        for x in range(n):
+            a, d = at[x], change[x]
+            up = max(a + d, np.float32(0.0)) - max(a, np.float32(0.0))
+            up = d if min(a, a + d) > 0 else up
+            out[x] = up + slope * (d - up)
+    elif code == 8:
+        w = parameter[0]
+        for x in range(n):
+            half = np.float32(0.5) * w * change[x]
+            out[x] = np.float32(2.0) * math.cos(w * at[x] + half) * math.sin(half)
+    elif code == 11:
+        for x in range(n):
+            a, d = at[x], change[x]
+            if a > 0 and a + d > 0:
+                out[x] = d
+            elif a <= 0 and a + d <= 0:
+                out[x] = math.exp(a) * math.expm1(d)
+            else:
+                after, before = min(a + d, np.float32(0.0)), min(a, np.float32(0.0))
+                out[x] = max(a + d, math.expm1(after)) - max(a, math.expm1(before))
+    elif code == 10:
+        for x in range(n):
+            out[x] = parameter[0] * change[x]
+    else:
+        for first in range(0, n, PIECE):
+            count = min(PIECE, n - first)
+            part = terms[:, first:]
+            _secant_piece(at[first:], part, change[first:], count, code, parameter, scratch, out[first:])
+
+
+@numba.njit(**OPTIONS)
+def _secant_piece(at: Any, terms: Any, change: Any, n: int, code: int, parameter: Any, scratch: Any, out: Any) -> None:
+    """By derivatives; where some change is not small, also by two values."""
+    largest = np.float32(0.0)
+    for x in range(n):
+        largest = max(largest, abs(change[x]))
+    first, second, third = terms[1], terms[2], terms[3]
+    if largest < SMALL:
+        for x in range(n):
+            d = change[x]
+            out[x] = d * (first[x] + d * (second[x] + d * third[x]))
+        return
+    value, moved = terms[0], scratch[0]
+    for x in range(n):
+        moved[x] = at[x] + change[x]
+    activate(moved, n, code, parameter, scratch[1])
+    limit = np.float32(SMALL)
+    for x in range(n):
+        d = change[x]
+        small = d * (first[x] + d * (second[x] + d * third[x]))
+        out[x] = small if abs(d) < limit else moved[x] - value[x]
+
+
+@numba.njit(**OPTIONS)
+def secant_rows(at: Any, terms: Any, changes: Any, code: int, parameter: Any, out: Any) -> None:
+    """:func:`secant` for several changes ``(rows, n)`` of the same arguments."""
+    scratch = np.empty((2, PIECE), np.float32)
+    for row in range(changes.shape[0]):
+        secant(at, terms, changes[row], changes.shape[1], code, parameter, scratch, out[row])
