@@ -28,7 +28,6 @@ ORDER = (
     "course",
     "transport",
     "windows",
-    "secant",
     "removal",
 )
 PACKAGE = "plain_kernels_of_xinc"
