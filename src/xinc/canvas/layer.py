@@ -19,6 +19,22 @@ from xinc.canvas.reductions.passes import Progress, Reducer, Reductions
 from xinc.canvas.reductions.store import Store
 from xinc.canvas.reductions.stream import CHUNK_VALUES, Stream
 from xinc.errors import TraceError
+from xinc.notation import (
+    ColouredMaps,
+    Counts,
+    Curve,
+    Gram,
+    GroupPlanes,
+    Indices,
+    Leaders,
+    Leading,
+    Maps,
+    Picture,
+    Plane,
+    RegionSums,
+    Totals,
+    Weight,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +86,7 @@ class Layer:
             }
         )
 
-    def maps(self, neurons: ArrayLike | Tensor, *, signed: bool = False) -> Tensor:
+    def maps(self, neurons: ArrayLike | Indices, *, signed: bool = False) -> Maps | ColouredMaps:
         """Maps of some neurons.
 
         Args:
@@ -94,7 +110,7 @@ class Layer:
         result: Tensor = coloured(chosen)
         return result
 
-    def at(self, y: int, x: int) -> Tensor:
+    def at(self, y: int, x: int) -> Totals:
         """Every neuron's contribution to one pixel, ``(K,)`` float32; only what that pixel sees is computed.
 
         >>> import torch, xinc
@@ -108,7 +124,7 @@ class Layer:
         """
         return self.line(y, x)[:, 0, 0]
 
-    def line(self, y: int | slice, x: int | slice) -> Tensor:
+    def line(self, y: int | slice, x: int | slice) -> Maps:
         """Every neuron's contribution to a row, a column or a patch of pixels, ``(K, h, w)`` float32.
 
         Raises:
@@ -140,17 +156,17 @@ class Layer:
         with self._reducing:
             return self._reducer.reduce(wanted, progress)
 
-    def heatmap(self) -> Tensor:
+    def heatmap(self) -> Plane:
         """Sum over neurons of |C|, ``(H, W)`` (Fig. 5)."""
         result: Tensor = self.reduce(heatmap=True).heatmap
         return result
 
-    def totals(self) -> Tensor:
+    def totals(self) -> Totals:
         """Sum over pixels of |C|, ``(K,)``."""
         result: Tensor = self.reduce(totals=True).totals
         return result
 
-    def region_sums(self, labels: Labels) -> Tensor | dict[str, Tensor]:
+    def region_sums(self, labels: Labels) -> RegionSums | dict[str, RegionSums]:
         """Sum of |C| over each region of a label map: S_kg of section 4.2.
 
         >>> import numpy, torch, xinc
@@ -175,7 +191,7 @@ class Layer:
         result: Tensor = self.reduce(regions={"": labels}).regions[""]
         return result
 
-    def pixels_per_neuron(self) -> Tensor:
+    def pixels_per_neuron(self) -> Counts:
         """Number of pixels of which a neuron holds more than 1/K of the total, ``(K,)`` (Fig. 6)."""
         result: Tensor = self.reduce(pixels_per_neuron=True).pixels_per_neuron
         return result
@@ -184,22 +200,22 @@ class Layer:
         """The |C| at which the running sum of all values, descending, reaches 1 - area of the total (section 4.4)."""
         return float(self.reduce(thresholds=(area,)).thresholds[area])
 
-    def neurons_per_pixel(self, area: float = 0.1) -> Tensor:
+    def neurons_per_pixel(self, area: float = 0.1) -> Plane:
         """Share of the neurons whose |C| exceeds the threshold of ``area``, ``(H, W)`` (Fig. 7)."""
         result: Tensor = self.reduce(neurons_per_pixel=(area,)).neurons_per_pixel[area]
         return result
 
-    def sorted_curve(self, points: int = 256) -> Tensor:
+    def sorted_curve(self, points: int = 256) -> Curve:
         """|C| of all neurons and pixels in descending order, ``(2, points)``: rank as a share, value (Fig. 18)."""
         result: Tensor = self.reduce(curve=points).curve
         return result
 
-    def leaders(self, count: int = 3) -> tuple[Tensor, Tensor]:
+    def leaders(self, count: int = 3) -> tuple[Leaders, Leading]:
         """The neurons with the greatest |C| of each pixel and their values, ``(H, W, count)`` each."""
         leaders, values = self.reduce(top=count).top
         return leaders, values
 
-    def change(self, previous: Layer) -> Tensor:
+    def change(self, previous: Layer) -> Plane:
         """``F(p) = sum_k | |C_k(p)| - |C'_k(p)| |`` against the same layer on another frame, ``(H, W)`` (Fig. 9).
 
         Raises:
@@ -208,7 +224,7 @@ class Layer:
         result: Tensor = self.reduce(change=previous).change
         return result
 
-    def gram(self, frames: Sequence[Layer] | None = None, weight: Tensor | None = None) -> Tensor:
+    def gram(self, frames: Sequence[Layer] | None = None, weight: Weight | None = None) -> Gram:
         """The Gram matrix of the signed maps, ``G_kl = sum T_k T_l`` over pixels and colours: what neurons do together.
 
         It is made in bands of rows and holds K rows of maps at a time; K x K numbers come out.
@@ -229,7 +245,7 @@ class Layer:
             total += gram(signed(other._stream, "a Gram matrix"), weight)
         return total
 
-    def energy(self, weight: Tensor | None = None) -> Tensor:
+    def energy(self, weight: Weight | None = None) -> Totals:
         """``sum T_k^2`` over pixels and colours, ``(K,)`` float64; its ``error`` is the relative standard error.
 
         Summed, with an error of 0; by random signs where a map would take a product with vectors each.
@@ -242,7 +258,7 @@ class Layer:
         """
         return energy(signed(self._stream, "energy"), weight)
 
-    def sum(self, neurons: ArrayLike | Tensor) -> Tensor:
+    def sum(self, neurons: ArrayLike | Indices) -> Picture:
         """The signed sum of some neurons' maps, ``(3, H, W)``: to first order what the picture loses without them.
 
         Raises:
@@ -252,7 +268,7 @@ class Layer:
 
     def group_pictures(
         self, group: ArrayLike, areas: Sequence[float] = (), previous: Layer | None = None
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, GroupPlanes]:
         """Pictures of groups of neurons, ``(G, H, W)`` each, from one pass over the maps; they are not remembered.
 
         Args:
@@ -330,7 +346,7 @@ class Layer:
             attrs={"layer": self.name, "method": self.method, "module": self.module},
         )
 
-    def _indices(self, neurons: ArrayLike | Tensor) -> list[int]:
+    def _indices(self, neurons: ArrayLike | Indices) -> list[int]:
         chosen = [int(k) for k in np.atleast_1d(np.asarray(neurons, dtype=np.int64))]
         count = self.shape[0]
         for k in chosen:
