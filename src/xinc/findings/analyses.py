@@ -244,7 +244,7 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
         "objects": Analysis(
             objects.FINDING, _objects, ("seed", "segments", "flows"), ("totals", "instances"), annotated=True
         ),
-        "motion": Analysis(motion.FINDING, _motion, ("seed", "flows"), moving=True),
+        "motion": Analysis(motion.FINDING, _motion, ("seed", "flows"), ("change",), moving=True),
         "clusters": Analysis(
             clusters.FINDING,
             lambda layer, scene, _: clusters.clusters(layer, scene.grouping("gabor")),
