@@ -12,7 +12,7 @@ import xinc
 from xinc.findings.section4.choose import choose
 from xinc.show import style
 from xinc.show.figures.maps import HEATMAP, MAP, neuron_name
-from xinc.show.figures.sheet import Cell, Row, sheet, spoken, stretched
+from xinc.show.figures.sheet import Strip, Tile, sheet, spoken, stretched
 
 LAYER, FRAME, COUNT = "block3", 5, 6
 
@@ -30,16 +30,16 @@ def picture(folder: str):
     layer = exact[LAYER]
     neurons = choose(layer, "different", COUNT)
     names = [neuron_name(row) for row in layer.neurons.iloc[neurons][["input", "output"]].to_dict("records")]
-    heat = [Cell(stretched(exact[name].heatmap().numpy()), spoken(name), HEATMAP) for name in reversed(exact.layers)]
+    heat = [Tile(stretched(exact[name].heatmap().numpy()), spoken(name), HEATMAP) for name in reversed(exact.layers)]
     maps = paper[LAYER].maps(neurons).abs().numpy()
     terms = layer.maps(neurons, signed=True).numpy()
     frame = run.clip.frame(FRAME).permute(1, 2, 0).numpy()
     drawn = run.render(FRAME).permute(1, 2, 0).numpy()
     return sheet(
         [
-            Row([Cell(frame, "frame"), Cell(drawn, "the NeRV’s picture"), *heat[:4]], "all neurons"),
-            Row([Cell(stretched(m), n, MAP) for m, n in zip(maps, names, strict=True)], f"{spoken(LAYER)}\npaper"),
-            Row([Cell(coloured(t)) for t in terms], f"{spoken(LAYER)}\nexact,\nsigned"),
+            Strip([Tile(frame, "frame"), Tile(drawn, "the NeRV’s picture"), *heat[:4]], "all neurons"),
+            Strip([Tile(stretched(m), n, MAP) for m, n in zip(maps, names, strict=True)], f"{spoken(LAYER)}\npaper"),
+            Strip([Tile(coloured(t)) for t in terms], f"{spoken(LAYER)}\nexact,\nsigned"),
         ]
     )
 

@@ -311,8 +311,8 @@ def test_vipseg_as_published(tmp_path: Path) -> None:
     root = vipseg(tmp_path)
     rows = datasets.listing(root)
     assert rows == [
-        datasets.Row("VIPSeg", "1001_xyz", 3, *SIZE, 3, 4, 3, 1, 0),
-        datasets.Row("VIPSeg", "26_abc", 3, *SIZE, 3, 4, 3, 1, 0),
+        datasets.VideoRow("VIPSeg", "1001_xyz", 3, *SIZE, 3, 4, 3, 1, 0),
+        datasets.VideoRow("VIPSeg", "26_abc", 3, *SIZE, 3, 4, 3, 1, 0),
     ]
     assert named(datasets.open(root, video="26_abc"))[6102] == ("person", "thing", 2)
 
@@ -362,7 +362,7 @@ def test_vipseg_in_the_coco_style_layout(tmp_path: Path) -> None:
 def test_a_video_without_annotation_opens_and_says_so(tmp_path: Path) -> None:
     root = vipseg(tmp_path)
     picture(root / "imgs/test_1/00000001.jpg")
-    assert datasets.listing(root)[2] == datasets.Row("VIPSeg", "test_1", 1, *SIZE, 0, 0, 0, 0, 0)
+    assert datasets.listing(root)[2] == datasets.VideoRow("VIPSeg", "test_1", 1, *SIZE, 0, 0, 0, 0, 0)
     with pytest.warns(UserWarning, match="no frame of test_1 is annotated") as said:
         assert datasets.open(root, video="test_1").segments is None
     assert len(said) == 1
@@ -413,7 +413,7 @@ def test_davis(tmp_path: Path, resolution: str) -> None:
     for i in (0, 2):
         size = SIZE if i else (SIZE[0], SIZE[1] - 2)
         mask(tmp_path / "Annotations" / resolution / "bear" / f"{i:05d}.png", [0, 1], "P", size)
-    assert datasets.listing(tmp_path) == [datasets.Row("DAVIS", "bear", 4, *SIZE, 2, 1, 1, 0, 0)]
+    assert datasets.listing(tmp_path) == [datasets.VideoRow("DAVIS", "bear", 4, *SIZE, 2, 1, 1, 0, 0)]
     with pytest.warns(UserWarning, match="1 of 2 label images are not quite") as said:
         clip = datasets.open(tmp_path)
     assert len(said) == 1
@@ -479,7 +479,7 @@ def cityscapes(root: Path) -> Path:
 
 def test_cityscapes(tmp_path: Path) -> None:
     rows = datasets.listing(cityscapes(tmp_path))
-    assert rows[1] == datasets.Row("Cityscapes", "munster_000000_000019", 1, *SIZE, 1, 3, 1, 2, 0)
+    assert rows[1] == datasets.VideoRow("Cityscapes", "munster_000000_000019", 1, *SIZE, 1, 3, 1, 2, 0)
     assert len(rows) == 2
     assert named(datasets.open(tmp_path, video="munster_000000_000019")) == {
         0: ("other", "other", -1),
@@ -642,10 +642,10 @@ def test_real_pieces(shared: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert datasets.listing(shared / "data/davis_judo") == [
-            datasets.Row("plain", "davis_judo", 16, 480, 854, 4, 4, 4, 0, 0)
+            datasets.VideoRow("plain", "davis_judo", 16, 480, 854, 4, 4, 4, 0, 0)
         ]
         assert datasets.listing(shared / "data/vipseg_1001") == [
-            datasets.Row("plain", "vipseg_1001", 45, 360, 640, 1, 44, 44, 0, 0)
+            datasets.VideoRow("plain", "vipseg_1001", 45, 360, 640, 1, 44, 44, 0, 0)
         ]
         rows = datasets.listing(shared / "data/cityscapes")
     assert [(r.dataset, r.segments, r.things) for r in rows] == [("Cityscapes", 21, 13), ("Cityscapes", 20, 11)]

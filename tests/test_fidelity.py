@@ -30,7 +30,7 @@ from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import analyse
 from xinc.findings.fidelity import compare as fidelity
 from xinc.findings.fidelity import deletion
-from xinc.findings.fidelity.compare import Compared, Fidelity, Verification, compare, sample_of, summary, verify
+from xinc.findings.fidelity.compare import Compared, Fidelity, Verification, compare, summary, verify
 from xinc.findings.fidelity.deletion import ORDERS, SHARES, area, curves
 from xinc.findings.fidelity.trust import conclusion, rows
 from xinc.run import Run
@@ -588,12 +588,3 @@ def test_the_published_networks_bear_out_the_design_study(shared: Path) -> None:
     assert np.nanmedian(layer1.correlation[1]) >= 0.92
     assert 0.25 < np.isnan(layer2.correlation[0]).mean() < 0.75
     assert np.isfinite(layer2.correlation[1]).all()
-
-
-def test_all_neurons_are_compared_where_that_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, plan = tiny.decoder()
-    name, count = plan.stages[0].name, plan.stages[0].neurons
-    assert sample_of(plan, name, Verification()) == count
-    assert sample_of(plan, name, Verification(neurons=2)) == 2
-    monkeypatch.setattr("xinc.findings.fidelity.compare.CHEAP_VALUES", 10)
-    assert sample_of(plan, name, Verification()) == 64

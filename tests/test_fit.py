@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xinc import models
 from xinc.errors import ModelError, RunError
-from xinc.models.fitting.fit import CHECKPOINT, Epoch, Fitted, Task, run_task
+from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, Fitted, run_task
 from xinc.models.recipe import SCHEDULES, Recipe
 
 OPTIONS = {
@@ -35,11 +35,11 @@ def scene(frames: int, size: tuple[int, int] = (32, 32)) -> Tensor:
     return torch.stack(pictures)
 
 
-def task(name: str, *, epochs: int = 6, seed: int = 0, **recipe: object) -> Task:
+def task(name: str, *, epochs: int = 6, seed: int = 0, **recipe: object) -> FitTask:
     row = models.family(name)
     frames = scene(1 if row.still else 5)
     config = models.configure(name, (32, 32), len(frames), **OPTIONS[name])
-    return Task(row, config, row.recipe.change(epochs=epochs, **recipe), frames, seed)
+    return FitTask(row, config, row.recipe.change(epochs=epochs, **recipe), frames, seed)
 
 
 def same(one: Fitted, other: Fitted) -> bool:

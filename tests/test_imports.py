@@ -194,6 +194,16 @@ def test_rooms_and_modules_are_small() -> None:
     assert not full, f"over 12 modules: {full}"
 
 
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for name, path in modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert not twice, f"these names mean several things: {twice}"
+
+
 def test_importing_xinc_loads_nothing_heavy() -> None:
     code = f"import sys, xinc; print(*[name for name in {HEAVY} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

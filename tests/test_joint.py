@@ -20,6 +20,8 @@ from foreign_models import specimen
 from tiny_runs import runs
 from xinc.canvas.joint import gram as module
 from xinc.errors import TraceError
+from xinc.findings.pruning.joint import removal
+from xinc.findings.pruning.prune import Pruning, compare, pruned
 
 
 def squared(picture: Tensor) -> Tensor:
@@ -182,3 +184,79 @@ def test_the_command_names_layers_and_neurons(tmp_path: Path) -> None:
 )
 def test_a_wrong_number_is_one_line(to: str, words: str) -> None:
     assert words in one_line(command("attribute", str(runs()[0].path), "--to", to))
+
+
+# Pruning
+
+
+def quadratic(gram: np.ndarray, scales: np.ndarray) -> float:
+    """What the picture changes by, squared and to first order, when neurons are scaled."""
+    return float((scales - 1) @ gram @ (scales - 1))
+
+
+def spread(units: int = 12, rank: int = 7) -> np.ndarray:
+    maps = np.random.default_rng(0).standard_normal((units, rank)) * np.linspace(0.2, 2, units)[:, None]
+    return maps @ maps.T + 1e-3 * np.eye(units)
+
+
+def test_compensation_is_least_squares_over_those_that_stay() -> None:
+    gram = spread()
+    known = removal(gram, [0, 3, 6], damping=1e-12)
+    assert (known.scales[0] == 1).all()
+    for count in (3, 6):
+        gone, scales = known.order[:count], known.scales[count]
+        stays = np.setdiff1d(np.arange(12), gone)
+        assert (scales[gone] == 0).all()
+        # s minimises (s - 1)' G (s - 1) with s = 0 for those that are gone.
+        wanted = np.zeros(12)
+        wanted[stays] = 1 + np.linalg.solve(gram[np.ix_(stays, stays)], gram[np.ix_(stays, gone)] @ np.ones(count))
+        np.testing.assert_allclose(scales, wanted, atol=1e-6)
+        plain = (~np.isin(np.arange(12), gone)).astype(float)
+        assert quadratic(gram, scales) <= quadratic(gram, plain)
+
+
+def test_the_first_to_go_costs_least_of_all() -> None:
+    gram = spread()
+    costs = [quadratic(gram, removal_of(gram, k)) for k in range(12)]
+    assert removal(gram, [1], damping=1e-12).order[0] == int(np.argmin(costs))
+
+
+def removal_of(gram: np.ndarray, k: int) -> np.ndarray:
+    stays = np.setdiff1d(np.arange(len(gram)), [k])
+    scales = np.zeros(len(gram))
+    scales[stays] = 1 + np.linalg.solve(gram[np.ix_(stays, stays)], gram[stays, k])
+    return scales
+
+
+def test_many_units_go_as_few_do() -> None:
+    """Beyond 64 removed units, what is gone is left out of the matrices."""
+    gram = spread(150, 90)
+    known = removal(gram, [130])
+    level = 1e-4 * np.trace(gram) / 150
+    gone, stays = known.order[:130], np.sort(known.order[130:])
+    wide = gram + level * np.eye(150)
+    wanted = 1 + np.linalg.solve(wide[np.ix_(stays, stays)], wide[np.ix_(stays, gone)] @ np.ones(130))
+    np.testing.assert_allclose(known.scales[130][stays], wanted, rtol=1e-5, atol=1e-6)
+    assert sorted(known.order.tolist()) == list(range(150))
+
+
+@pytest.mark.parametrize(("family", "layer"), [("nerv", "block2"), ("ffn", "layer2")])
+def test_joint_pruning_keeps_more_of_the_picture(family: str, layer: str) -> None:
+    run = next(run for run in runs() if run.family == family)
+    curves = compare(run, Pruning(layer), ("magnitude", "exact", "joint"), 0.4, shares=(0.2, 0.4))
+    kept = {by: float(curves["psnr_unpruned"].sel(by=by, share=0.4).mean()) for by in curves["by"].values}
+    assert kept["joint"] > max(kept["exact"], kept["magnitude"])
+    smaller = pruned(run, curves, "joint")
+    with torch.no_grad():
+        error = (smaller.model.render(0) - run.model.render(0)).double().square().mean()
+    wanted = float(curves["psnr_unpruned"].sel(by="joint", share=0.4, frame=curves["frame"][0]))
+    if int(curves["frame"][0]) == 0:
+        assert -10 * np.log10(float(error)) == pytest.approx(wanted, abs=1e-3)
+    assert smaller.settings["pruned.by"] == "joint"
+
+
+def test_whole_channels_go_jointly_too() -> None:
+    run = next(run for run in runs() if run.family == "nerv")
+    curves = compare(run, Pruning("block2", "inputs"), ("magnitude", "joint"), 0.4, shares=(0.4,))
+    kept = {by: float(curves["psnr_unpruned"].sel(by=by, share=0.4).mean()) for by in curves["by"].values}
+    assert kept["joint"] >= kept["magnitude"]

@@ -18,7 +18,7 @@ from tiny_runs import SIZE, clip
 from xinc.canvas import ablation
 from xinc.errors import FindingError, RunError, TraceError
 from xinc.findings.pruning.cutting import Part, check_free, fine_tune, size_of
-from xinc.findings.pruning.prune import SCORES, Pruning, compare, order, pruned, scores, units_of
+from xinc.findings.pruning.prune import CHOICES, Pruning, compare, order, pruned, scores, units_of
 from xinc.findings.pruning.spared import conclusion, rows, spared
 from xinc.models.families import family
 from xinc.run import Run
@@ -243,7 +243,7 @@ def test_a_pruned_run_is_kept_and_the_source_stays(fitted: Path, tmp_path: Path)
     assert ran.code == 0, ran
     assert (fitted / "model.safetensors").read_bytes() == weights
     found = json.loads(file.read_text())
-    assert {row["by"] for row in found} == set(SCORES)
+    assert {row["by"] for row in found} == set(CHOICES)
     smaller = package.load(out)
     wanted = pruned(
         package.load(fitted), compare(package.load(fitted), Pruning("head", frames=(0, 2)), fraction=0.25), "exact"

@@ -18,7 +18,7 @@ from tiny_runs import SIZE, clip, page_of_runs, runs
 from xinc.errors import RunError
 from xinc.run import Run, load
 from xinc.show import style
-from xinc.show.page.html import Picture, Table, written
+from xinc.show.page.html import EmbeddedPicture, PageTable, written
 from xinc.show.report import duration, report
 from xinc.show.subjects import signal_name, subjects
 
@@ -223,14 +223,14 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_a_picture_is_the_image() -> None:
     frame = clip().frames[0].permute(1, 2, 0).numpy()
-    picture = Picture.of("key", frame, "words")
+    picture = EmbeddedPicture.of("key", frame, "words")
     with Image.open(io.BytesIO(base64.b64decode(picture.data.split(",", 1)[1]))) as image:
         assert np.abs(np.asarray(image) / 255 - frame).max() <= 0.5 / 255 + 1e-6
     assert (picture.height, picture.width) == SIZE
 
 
 def test_a_map_goes_from_black_to_bright() -> None:
-    picture = Picture.of("key", np.array([[0.0, 1.0, 2.0]]), "words", colours=style.CONTRIBUTION)
+    picture = EmbeddedPicture.of("key", np.array([[0.0, 1.0, 2.0]]), "words", colours=style.CONTRIBUTION)
     with Image.open(io.BytesIO(base64.b64decode(picture.data.split(",", 1)[1]))) as image:
         brightness = np.asarray(image).sum(axis=2)[0]
     assert brightness[0] < 10
@@ -238,7 +238,7 @@ def test_a_map_goes_from_black_to_bright() -> None:
 
 
 def test_a_table_keeps_all_digits_for_download() -> None:
-    table = Table.of(pd.DataFrame({"layer": ["head"], "r": [0.123456789]}), "Numbers", "caption", "name")
+    table = PageTable.of(pd.DataFrame({"layer": ["head"], "r": [0.123456789]}), "Numbers", "caption", "name")
     assert table.rows == [["head", "0.123"]]
     assert list(table.text) == ["layer"]
     assert "0.123456789" in base64.b64decode(table.csv).decode()

@@ -25,7 +25,7 @@ from xinc.show import figures, style
 from xinc.show.figures.maps import neuron_name
 from xinc.show.figures.motion import colour_wheel, flow_colours
 from xinc.show.figures.neurons import REST, _picks, category_marks
-from xinc.show.figures.sheet import Cell, Row, Scale, sheet, shrunk, spoken, stretched
+from xinc.show.figures.sheet import Scale, Strip, Tile, sheet, shrunk, spoken, stretched
 from xinc.signals.labels import Segment, Segments
 
 SIZE = (24, 48)
@@ -235,7 +235,12 @@ def test_flow_colours_follow_the_wheel() -> None:
 def test_pictures_of_one_sheet_have_one_size_and_one_bar_a_scale() -> None:
     scale = Scale(style.CONTRIBUTION, 0, 1, "contribution")
     wide = np.random.default_rng(0).random((10, 40))
-    figure = sheet([Row([Cell(wide, "a", scale), Cell(wide, "b", scale)], "first"), Row([None, Cell(wide, "", scale)])])
+    figure = sheet(
+        [
+            Strip([Tile(wide, "a", scale), Tile(wide, "b", scale)], "first"),
+            Strip([None, Tile(wide, "", scale)]),
+        ]
+    )
     page, bar = figure.axes
     boxes = [image.get_extent() for image in page.images]
     assert len(boxes) == 3

@@ -119,8 +119,8 @@ def test_objects_without_two_of_a_kind_say_so() -> None:
 
 
 def test_the_first_sentence_names_what_was_fitted() -> None:
-    nerv = story.Fitted("a NeRV", 978_557, "Big Buck Bunny", 33, "00000", (128, 256), 27.31)
-    ffn = story.Fitted("an FFN", 32_971, "Big Buck Bunny", 1, "00000", (128, 256), 31.88)
+    nerv = story.FitToTell("a NeRV", 978_557, "Big Buck Bunny", 33, "00000", (128, 256), 27.31)
+    ffn = story.FitToTell("an FFN", 32_971, "Big Buck Bunny", 1, "00000", (128, 256), 31.88)
     assert story.fits([nerv, ffn]) == (
         "A NeRV of 0.98 million parameters draws 33 frames of Big Buck Bunny at 128×256 with a PSNR of 27.3 dB; "
         "an FFN of 33 thousand parameters draws the first frame with a PSNR of 31.9 dB."

@@ -1,37 +1,28 @@
 """The names of axes, and array shapes as types: one vocabulary for signatures, labelled arrays and documents.
 
-Shapes are checked while testing (``pytest --jaxtyping-packages=xinc,beartype.beartype``) and cost nothing otherwise.
+Shapes are checked while the tests run (``tests/shapes.py``) and cost nothing otherwise. An axis has one name wherever
+it occurs: ``frame``, ``channel`` (colours), ``height``, ``width``, ``neuron``, ``region``, ``group`` (of neurons),
+``point`` (of a curve).
 """
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-FRAME, CHANNEL, Y, X, NEURON, REGION = "frame", "channel", "y", "x", "neuron", "region"
-
-Frames = Float[Tensor, "frame channel=3 height width"]
-Image = Float[Tensor, "channel=3 height width"]
+Image = Float[Tensor, "channel height width"]
 Maps = Float[Tensor, "neuron height width"]
 ColouredMaps = Float[Tensor, "neuron channel height width"]
-Picture = Float[Tensor, "channel height width"]
+GroupMaps = Float[Tensor, "group height width"]
 Plane = Float[Tensor, "height width"]
-Labels = Int[Tensor, "height width"]
-Totals = Float[Tensor, " neuron"]
-Counts = Int[Tensor, " neuron"]
+PerNeuron = Float[Tensor, "neuron"]
+CountPerNeuron = Int[Tensor, "neuron"]
+PerFrame = Float[Tensor, "frame"]
 RegionSums = Float[Tensor, "neuron region"]
 Curve = Float[Tensor, "2 point"]
-Leaders = Int[Tensor, "height width rank"]
-Leading = Float[Tensor, "height width rank"]
-GroupPlanes = Float[Tensor, "group height width"]
-Gram = Float[Tensor, "neuron neuron"]
-Weight = Float[Tensor, "*axes height width"]
-Indices = Int[Tensor, "..."]
-Values = Shaped[Tensor, "..."]
-"""Of several shapes and types, which the docstring lists."""
+Gram = Float64[Tensor, "neuron neuron"]
 
 __all__ = [
-    "CHANNEL", "FRAME", "NEURON", "REGION", "ColouredMaps", "Counts", "Curve", "Frames", "Gram", "GroupPlanes", "Image",
-    "Indices", "Labels", "Leaders", "Leading", "Maps", "Picture", "Plane", "RegionSums", "Totals", "Values", "Weight",
-    "X", "Y",
+    "ColouredMaps", "CountPerNeuron", "Curve", "Gram", "GroupMaps", "Image", "Maps", "PerFrame", "PerNeuron", "Plane",
+    "RegionSums",
 ]  # fmt: skip

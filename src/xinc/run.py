@@ -30,8 +30,9 @@ from xinc.errors import ModelError, RunError, SignalError
 from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
 from xinc.models.checkpoints.importing import Checkpoint, import_network, open_checkpoint
 from xinc.models.families import configure, family
-from xinc.models.fitting.fit import CHECKPOINT, Epoch, Task, run_task
+from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, run_task
 from xinc.models.recipe import Recipe
+from xinc.notation import Image, PerFrame
 from xinc.options.tables import FIT, RECIPE
 from xinc.signals.clip import Clip
 
@@ -134,7 +135,7 @@ class Run:
         return lambda method, layer: Store(folder / method / f"{layer}-{frame}.safetensors", f"{method}-{key}")
 
     @torch.no_grad()
-    def render(self, frame: int = 0) -> Tensor:
+    def render(self, frame: int = 0) -> Image:
         """The frame as the network shows it, ``(3, H, W)``, clamped to [0, 1].
 
         Raises:
@@ -142,7 +143,7 @@ class Run:
         """
         return self.model.render(frame).clamp(0, 1)
 
-    def psnr(self, frames: Iterable[int] | None = None) -> Tensor:
+    def psnr(self, frames: Iterable[int] | None = None) -> PerFrame:
         """Peak signal-to-noise ratio of each frame in dB, ``(T,)``, the network's values clamped to [0, 1].
 
         Args:
@@ -254,7 +255,7 @@ def fit(
         clip = clip[frame]
     config = configure(name, clip.size, len(clip), params=params, bpp=bpp, **options)
     recipe = (recipe or row.recipe).change(**changes)
-    task = Task(row, config, recipe, clip.frames, seed)
+    task = FitTask(row, config, recipe, clip.frames, seed)
     folder = Path(out) if out is not None else None
     settings = task.describe()
     if folder is not None:

@@ -21,20 +21,16 @@ from xinc.canvas.reductions.stream import CHUNK_VALUES, Stream
 from xinc.errors import TraceError
 from xinc.notation import (
     ColouredMaps,
-    Counts,
+    CountPerNeuron,
     Curve,
     Gram,
-    GroupPlanes,
-    Indices,
-    Leaders,
-    Leading,
+    GroupMaps,
+    Image,
     Maps,
-    Picture,
+    PerNeuron,
     Plane,
     RegionSums,
-    Totals,
-    Weight,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +82,7 @@ class Layer:
             }
         )
 
-    def maps(self, neurons: ArrayLike | Indices, *, signed: bool = False) -> Maps | ColouredMaps:
+    def maps(self, neurons: ArrayLike | Tensor, *, signed: bool = False) -> Maps | ColouredMaps:
         """Maps of some neurons.
 
         Args:
@@ -110,7 +106,7 @@ class Layer:
         result: Tensor = coloured(chosen)
         return result
 
-    def at(self, y: int, x: int) -> Totals:
+    def at(self, y: int, x: int) -> PerNeuron:
         """Every neuron's contribution to one pixel, ``(K,)`` float32; only what that pixel sees is computed.
 
         >>> import torch, xinc
@@ -158,12 +154,12 @@ class Layer:
 
     def heatmap(self) -> Plane:
         """Sum over neurons of |C|, ``(H, W)`` (Fig. 5)."""
-        result: Tensor = self.reduce(heatmap=True).heatmap
+        result: Plane = self.reduce(heatmap=True).heatmap
         return result
 
-    def totals(self) -> Totals:
+    def totals(self) -> PerNeuron:
         """Sum over pixels of |C|, ``(K,)``."""
-        result: Tensor = self.reduce(totals=True).totals
+        result: PerNeuron = self.reduce(totals=True).totals
         return result
 
     def region_sums(self, labels: Labels) -> RegionSums | dict[str, RegionSums]:
@@ -191,9 +187,9 @@ class Layer:
         result: Tensor = self.reduce(regions={"": labels}).regions[""]
         return result
 
-    def pixels_per_neuron(self) -> Counts:
+    def pixels_per_neuron(self) -> CountPerNeuron:
         """Number of pixels of which a neuron holds more than 1/K of the total, ``(K,)`` (Fig. 6)."""
-        result: Tensor = self.reduce(pixels_per_neuron=True).pixels_per_neuron
+        result: CountPerNeuron = self.reduce(pixels_per_neuron=True).pixels_per_neuron
         return result
 
     def threshold(self, area: float = 0.1) -> float:
@@ -210,7 +206,7 @@ class Layer:
         result: Tensor = self.reduce(curve=points).curve
         return result
 
-    def leaders(self, count: int = 3) -> tuple[Leaders, Leading]:
+    def leaders(self, count: int = 3) -> tuple[Tensor, Tensor]:
         """The neurons with the greatest |C| of each pixel and their values, ``(H, W, count)`` each."""
         leaders, values = self.reduce(top=count).top
         return leaders, values
@@ -224,7 +220,7 @@ class Layer:
         result: Tensor = self.reduce(change=previous).change
         return result
 
-    def gram(self, frames: Sequence[Layer] | None = None, weight: Weight | None = None) -> Gram:
+    def gram(self, frames: Sequence[Layer] | None = None, weight: Plane | None = None) -> Gram:
         """The Gram matrix of the signed maps, ``G_kl = sum T_k T_l`` over pixels and colours: what neurons do together.
 
         It is made in bands of rows and holds K rows of maps at a time; K x K numbers come out.
@@ -245,7 +241,7 @@ class Layer:
             total += gram(signed(other._stream, "a Gram matrix"), weight)
         return total
 
-    def energy(self, weight: Weight | None = None) -> Totals:
+    def energy(self, weight: Plane | None = None) -> PerNeuron:
         """``sum T_k^2`` over pixels and colours, ``(K,)`` float64; its ``error`` is the relative standard error.
 
         Summed, with an error of 0; by random signs where a map would take a product with vectors each.
@@ -258,7 +254,7 @@ class Layer:
         """
         return energy(signed(self._stream, "energy"), weight)
 
-    def sum(self, neurons: ArrayLike | Indices) -> Picture:
+    def sum(self, neurons: ArrayLike | Tensor) -> Image:
         """The signed sum of some neurons' maps, ``(3, H, W)``: to first order what the picture loses without them.
 
         Raises:
@@ -268,7 +264,7 @@ class Layer:
 
     def group_pictures(
         self, group: ArrayLike, areas: Sequence[float] = (), previous: Layer | None = None
-    ) -> dict[str, GroupPlanes]:
+    ) -> dict[str, GroupMaps]:
         """Pictures of groups of neurons, ``(G, H, W)`` each, from one pass over the maps; they are not remembered.
 
         Args:
@@ -346,7 +342,7 @@ class Layer:
             attrs={"layer": self.name, "method": self.method, "module": self.module},
         )
 
-    def _indices(self, neurons: ArrayLike | Indices) -> list[int]:
+    def _indices(self, neurons: ArrayLike | Tensor) -> list[int]:
         chosen = [int(k) for k in np.atleast_1d(np.asarray(neurons, dtype=np.int64))]
         count = self.shape[0]
         for k in chosen:

@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from xinc.canvas.exact.tail import TailStream, change_terms
 from xinc.canvas.kernels import CODES, Fold
-from xinc.canvas.kernels.removal import Rest, stream_removal
+from xinc.canvas.kernels.removal import LaterLayers, stream_removal
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Accumulators, Folded, Pass, dense_fold
 from xinc.canvas.reductions.packing import flat
 from xinc.canvas.reductions.stream import in_threads, workers
-from xinc.notation import ColouredMaps, Maps
 
 Floats = NDArray[np.float32]
 
@@ -57,7 +57,7 @@ class RemovalStream:
         self.plain = TailStream(self.plan, self.position, "secant")
 
     @cached_property
-    def rest(self) -> Rest:
+    def rest(self) -> LaterLayers:
         """What the loops read of the network."""
         stages, rows = self.plan.stages[self.position :], []
         weights, at, terms = [np.zeros(0, np.float32)], [], []
@@ -76,7 +76,7 @@ class RemovalStream:
                 weight_at += stage.weight.numel()
         first = stages[0]
         (py, px), given = first.padding, [stage.activation.parameters for stage in stages]
-        return Rest(
+        return LaterLayers(
             values=torch.nn.functional.pad(first.input, (px, px, py, py)).contiguous().numpy(),
             kernels=np.ascontiguousarray(first.weight.numpy().transpose(1, 0, 2, 3)),
             stages=np.array(rows, np.int64),
@@ -110,7 +110,7 @@ class RemovalStream:
                 progress(len(some) / self.neurons)
         return into
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Sum over colours of the absolute change, ``(n, h, w)``."""
         if window is not None or len(neurons) < MANY:
             return self.plain.maps(neurons, window)
@@ -125,7 +125,7 @@ class RemovalStream:
         in_threads([slice(a, a + size) for a in range(0, len(index), size)], work, self._buffers, None)
         return torch.from_numpy(out.reshape(-1, *self.size))
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed change of each colour, ``(n, colours, h, w)``."""
         return self.plain.coloured(neurons, window)
 

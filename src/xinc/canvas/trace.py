@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from xinc.canvas.joint.attribution import Scalar, attribute
 from xinc.canvas.layer import Layer
@@ -16,7 +16,7 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.recorder import record
 from xinc.canvas.reductions.store import Store
 from xinc.canvas.survey import LayerSurvey, survey
-from xinc.notation import Picture, Values
+from xinc.notation import Image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ class Canvas:
         return [layer.name for layer in self.plan.layers]
 
     @property
-    def output(self) -> Picture:
+    def output(self) -> Image:
         """What the network returned, ``(C, H, W)``."""
         return self.plan.output
 
@@ -81,7 +81,7 @@ class Canvas:
         """
         return attribute(self.plan, to)
 
-    def residual(self, name: str) -> Values:
+    def residual(self, name: str) -> Tensor:
         """What a layer's neurons and its bias, added up, leave of the traced values behind it; no method is involved.
 
         Zero but for rounding, so it tells whether the network was read as it computes. On a plain chain the sum goes

@@ -19,7 +19,7 @@ import numpy as np
 from xinc.canvas.layer import Layer
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError
-from xinc.findings.analyses import ANALYSES, CLUSTERING, CUTS, Scene, Settings
+from xinc.findings.analyses import ANALYSES, CLUSTERING, CUTS, FrameContext, Settings
 from xinc.findings.optical_flow.flows import key_of
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.findings.section4.layouts import LAYER, LAYOUTS, of_layer, of_layers
@@ -140,8 +140,8 @@ class _Task:
     flows: Mapping[int, Flow]
 
     @cached_property
-    def scenes(self) -> dict[int, Scene]:
-        return {t: Scene(self.run.clip, t, self.settings, self.flows) for t in self.frames}
+    def scenes(self) -> dict[int, FrameContext]:
+        return {t: FrameContext(self.run.clip, t, self.settings, self.flows) for t in self.frames}
 
     @cached_property
     def layers(self) -> list[str]:
@@ -192,11 +192,11 @@ class _Task:
         before: Layer | None = None
         if any(ANALYSES[job.name].moving for job in jobs):
             before = self.canvas(frame - 1, method)[name]
-        self._reduce(layer, before, scene, {wanted for job in jobs for wanted in ANALYSES[job.name].reductions})
+        self._reduce(layer, scene, {wanted for job in jobs for wanted in ANALYSES[job.name].reductions})
         for job in jobs:
             yield job, ANALYSES[job.name].compute(layer, scene, before)
 
-    def _reduce(self, layer: Layer, before: Layer | None, scene: Scene, wanted: set[str]) -> None:
+    def _reduce(self, layer: Layer, scene: FrameContext, wanted: set[str]) -> None:
         cuts = scene.regions if "regions" in wanted else [scene.grouping(name) for name in CUTS if name in wanted]
         layer.reduce(
             heatmap="heatmap" in wanted,
@@ -206,7 +206,6 @@ class _Task:
             regions={r.grouping: r.labels for r in cuts},
             neurons_per_pixel=self.settings.areas if "neurons_per_pixel" in wanted else (),
             curve=self.settings.points if "curve" in wanted else 0,
-            change=before if "change" in wanted else None,
         )
 
     def keep_regions(self, results: Results, made: bool) -> None:

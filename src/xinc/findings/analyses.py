@@ -67,7 +67,7 @@ class Settings:
 
 
 @dataclass(eq=False)
-class Scene:
+class FrameContext:
     """What analyses of one frame share: its picture, its regions, what moved. Computed when first asked for."""
 
     clip: Clip
@@ -108,19 +108,19 @@ class Scene:
         return self.flows.get(self.frame) or motion.dis_flow(self.clip.frame(self.frame - 1), self.image)
 
 
-def _instances(scene: Scene) -> Regions:
+def _instances(scene: FrameContext) -> Regions:
     assert scene.clip.segments is not None  # annotated frames only
     return instances(scene.clip.segments, scene.frame)
 
 
-def _matched_cells(scene: Scene) -> Regions:
+def _matched_cells(scene: FrameContext) -> Regions:
     assert scene.clip.segments is not None
     # One number for the whole clip, so that cells keep their places from frame to frame.
     seen = np.mean([len(np.unique(plane)) for plane in scene.clip.segments.labels.values()])
     return grid_like(scene.clip.size, max(1, round(float(seen))))
 
 
-CUTS: Mapping[str, Callable[[Scene], Regions]] = MappingProxyType(
+CUTS: Mapping[str, Callable[[FrameContext], Regions]] = MappingProxyType(
     {
         "instances": _instances,
         "rgb": lambda scene: rgb(scene.image, scene.clustering()),
@@ -154,7 +154,7 @@ class Analysis:
     """
 
     finding: Finding
-    compute: Callable[[LayerLike, Scene, LayerLike | None], xr.Dataset]
+    compute: Callable[[LayerLike, FrameContext, LayerLike | None], xr.Dataset]
     reads: tuple[str, ...] = ()
     reductions: tuple[str, ...] = ()
     moving: bool = False
@@ -175,17 +175,17 @@ class Analysis:
         return fitting[:1] if self.once else fitting
 
 
-def _gallery(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+def _gallery(layer: LayerLike, scene: FrameContext, _: LayerLike | None) -> xr.Dataset:
     s = scene.settings
     return choose.gallery(layer, s.rule, s.count, regions=scene.grouping("rgb"), seed=s.seed)
 
 
-def _baseline(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+def _baseline(layer: LayerLike, scene: FrameContext, _: LayerLike | None) -> xr.Dataset:
     s = scene.settings
     return grouping.baseline(layer, scene.regions, shifts=s.shifts, shuffles=s.shuffles, neurons=s.sample, seed=s.seed)
 
 
-def _objects(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+def _objects(layer: LayerLike, scene: FrameContext, _: LayerLike | None) -> xr.Dataset:
     assert scene.clip.segments is not None  # `annotated` frames only
     found = objects.objects(layer, scene.clip.segments, scene.frame, scene.image, seed=scene.settings.seed)
     count, speed = found.sizes["region"], np.full(found.sizes["region"], np.nan)
@@ -194,19 +194,19 @@ def _objects(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
     return found.assign(speed=("region", speed, {"units": "pixels a frame"}))
 
 
-def _motion(layer: LayerLike, scene: Scene, before: LayerLike | None) -> xr.Dataset:
+def _motion(layer: LayerLike, scene: FrameContext, before: LayerLike | None) -> xr.Dataset:
     assert before is not None  # `moving` analyses only
     return motion.motion(
         layer, before, scene.clip.frame(scene.frame - 1), scene.image, scene.flow, seed=scene.settings.seed
     )
 
 
-def _moments(layer: LayerLike, scene: Scene, _: LayerLike | None) -> xr.Dataset:
+def _moments(layer: LayerLike, scene: FrameContext, _: LayerLike | None) -> xr.Dataset:
     s = scene.settings
     return moments.moments(layer, scene.image, areas=s.areas, seed=s.seed)
 
 
-def _moments_motion(layer: LayerLike, scene: Scene, before: LayerLike | None) -> xr.Dataset:
+def _moments_motion(layer: LayerLike, scene: FrameContext, before: LayerLike | None) -> xr.Dataset:
     return moments.moments(layer, scene.image, areas=(), before=before, flow=scene.flow, seed=scene.settings.seed)
 
 
@@ -244,7 +244,7 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
         "objects": Analysis(
             objects.FINDING, _objects, ("seed", "segments", "flows"), ("totals", "instances"), annotated=True
         ),
-        "motion": Analysis(motion.FINDING, _motion, ("seed", "flows"), ("change",), moving=True),
+        "motion": Analysis(motion.FINDING, _motion, ("seed", "flows"), moving=True),
         "clusters": Analysis(
             clusters.FINDING,
             lambda layer, scene, _: clusters.clusters(layer, scene.grouping("gabor")),

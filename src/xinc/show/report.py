@@ -18,7 +18,7 @@ from xinc.run import Run
 from xinc.show import figures, style
 from xinc.show.figures.maps import error_picture
 from xinc.show.figures.sheet import spoken
-from xinc.show.page.html import Drawing, Exhibit, Fit, Page, Picture, Table, View, render, written
+from xinc.show.page.html import Drawing, EmbeddedPicture, Exhibit, Fit, Page, PageTable, View, render, written
 from xinc.show.panels.fidelity import Trusted
 from xinc.show.panels.findings import KINDS, Exhibitor
 from xinc.show.panels.pruning import Pruned
@@ -146,14 +146,14 @@ def _fit(subject: Subject, position: int) -> Fit:
         facts += [("epochs", written(len(run.epochs))), ("time", duration(run.epochs[-1].seconds))]
     name = f"{run.clip.names[frame]} of {signal_name(run.clip.source)}"
     pictures = [
-        Picture.of(f"p{position}-frame", subject.image, f"Frame {name}", f"Frame {run.clip.names[frame]}"),
-        Picture.of(
+        EmbeddedPicture.of(f"p{position}-frame", subject.image, f"Frame {name}", f"Frame {run.clip.names[frame]}"),
+        EmbeddedPicture.of(
             f"p{position}-drawn",
             drawn,
             f"Frame {name} as the {subject.title} draws it",
             f"Reconstruction, {float(scores[frame]):.2f} dB",
         ),
-        Picture.of(
+        EmbeddedPicture.of(
             f"p{position}-error",
             error,
             f"Absolute error of the {subject.title}, bright where it is large",
@@ -180,7 +180,7 @@ def _views(subject: Subject, fit: Fit) -> list[View]:
     for name, data in subject.panels("intensity").items():
         tag = f"{subject.title}, {spoken(name)}"
         neurons = f"{written(_neurons(subject, name))} neurons" if _neurons(subject, name) else "neurons"
-        heatmap = Picture.of(
+        heatmap = EmbeddedPicture.of(
             f"{frame.key}-{name}",
             np.asarray(data["heatmap"].values, dtype=np.float64),
             f"Sum of all contributions of {tag}",
@@ -234,9 +234,9 @@ def _answer(found: Sequence[Subject]) -> list[str]:
     return sentences
 
 
-def _described(subject: Subject) -> story.Fitted:
+def _described(subject: Subject) -> story.FitToTell:
     run = subject.run
-    return story.Fitted(
+    return story.FitToTell(
         _article(subject.title.split(" · ")[0]),
         run.parameters,
         signal_name(run.clip.source),
@@ -247,7 +247,7 @@ def _described(subject: Subject) -> story.Fitted:
     )
 
 
-def _settings(found: Sequence[Subject]) -> list[Table]:
+def _settings(found: Sequence[Subject]) -> list[PageTable]:
     from importlib.metadata import version
 
     import pandas as pd
@@ -260,19 +260,19 @@ def _settings(found: Sequence[Subject]) -> list[Table]:
     machine |= {package: version(package) for package in PACKAGES}
     versions = pd.DataFrame(machine.items(), columns=["part", "version"])
     tables = [
-        Table.of(
+        PageTable.of(
             fitted,
             "How the networks were fitted",
             "Settings of each fit; the same settings give the same network.",
             "fits",
         ),
-        Table.of(versions, "Versions and machine", "What computed this report.", "versions"),
+        PageTable.of(versions, "Versions and machine", "What computed this report.", "versions"),
     ]
     analysis = _analysis_settings(found)
     if analysis:
         rows = pd.DataFrame(analysis.items(), columns=["setting", "value"]).map(str)
         tables.insert(
-            1, Table.of(rows, "How they were analysed", "The same for all networks of this report.", "analysis")
+            1, PageTable.of(rows, "How they were analysed", "The same for all networks of this report.", "analysis")
         )
     return tables
 

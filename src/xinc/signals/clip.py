@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from xinc.errors import SignalError
+from xinc.notation import Image
 from xinc.signals.labels import Segments
 from xinc.signals.storage import Stored, read, write
 
@@ -61,7 +62,7 @@ class Clip:
     def __len__(self) -> int:
         return len(self.names)
 
-    def frame(self, index: int) -> Tensor:
+    def frame(self, index: int) -> Image:
         """One frame, ``(3, H, W)``; of a clip in a folder only that file is read.
 
         Raises:
@@ -138,6 +139,6 @@ class StoredClip(Clip):
         """(H, W) in pixels."""
         return self._parts.size
 
-    def frame(self, index: int) -> Tensor:
+    def frame(self, index: int) -> Image:
         """One frame, ``(3, H, W)``."""
         return self._parts.frame(range(len(self))[index])

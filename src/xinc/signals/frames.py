@@ -43,7 +43,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Source:
+class FrameSource:
     """Named pictures in order, before they are cropped; read once."""
 
     pictures: Iterator[tuple[str, Pixels]]
@@ -74,7 +74,7 @@ def frame_files(folder: Path) -> list[Path]:
     return files
 
 
-def collect(source: Source, size: Size | None, path: Path) -> tuple[list[str], list[Tensor], Geometry]:
+def collect(source: FrameSource, size: Size | None, path: Path) -> tuple[list[str], list[Tensor], Geometry]:
     """Names and frames (3, H, W) of a source, each cropped and resized as it comes; and how that was done.
 
     Raises:

@@ -12,7 +12,7 @@ from xinc.errors import SignalError
 from xinc.signals import samples
 from xinc.signals.clip import Clip
 from xinc.signals.datasets import catalogue as datasets
-from xinc.signals.frames import Choice, Source, collect, frame_files
+from xinc.signals.frames import Choice, FrameSource, collect, frame_files
 from xinc.signals.pictures import is_picture, read_animation, read_rgb
 from xinc.signals.preprocess import Size
 from xinc.signals.segments import read_segments
@@ -87,21 +87,21 @@ def locate(path: str | Path) -> Path:
     raise SignalError(f"there is no file or folder {path}, nor a sample of that name ({', '.join(samples.NAMES)})")
 
 
-def _folder(folder: Path, choice: Choice) -> Source:
+def _folder(folder: Path, choice: Choice) -> FrameSource:
     files = frame_files(folder)
     if not files:
         inner = sorted(p.name for p in folder.iterdir() if p.is_dir())
         hint = f"; it has folders ({', '.join(inner[:5])}): name one of them" if inner else ""
         raise SignalError(f"the folder {folder} holds no image{hint}")
-    return Source((p.stem, read_rgb(p)) for p in files[choice.slice])
+    return FrameSource((p.stem, read_rgb(p)) for p in files[choice.slice])
 
 
-def _source(path: Path, choice: Choice) -> Source:
+def _source(path: Path, choice: Choice) -> FrameSource:
     if path.is_dir():
         return _folder(path, choice)
     wanted = choice.slice
     if is_picture(path):
-        return Source(islice(read_animation(path), wanted.start, wanted.stop, wanted.step))
+        return FrameSource(islice(read_animation(path), wanted.start, wanted.stop, wanted.step))
     video = Video.open(path)
     numbered = islice(enumerate(video.frames()), wanted.start, wanted.stop, wanted.step)
-    return Source(((f"{i:05d}", picture) for i, picture in numbered), video.fps)
+    return FrameSource(((f"{i:05d}", picture) for i, picture in numbered), video.fps)

@@ -39,7 +39,7 @@ LARGEST_STUDY = 1 << 20
 
 
 @dataclass(frozen=True)
-class Kind:
+class ValueKind:
     """What a value of a key may be.
 
     Attributes:
@@ -86,14 +86,14 @@ def _table(value: Any) -> dict[str, Any] | None:
     return dict(value) if isinstance(value, dict) else None
 
 
-WORD, WORDS = Kind("a text", _word), Kind("a text or a list of texts", _several(_word))
-COUNT = Kind("a whole number of at least 1", _number(int, 1))
-NATURAL = Kind("a whole number of at least 0", _number(int, 0))
-NATURALS = Kind("whole numbers of at least 0", _several(_number(int, 0)))
-POSITIVE = Kind("a number above 0", lambda value: _number(float, 0)(value) or None)
-SIZE = Kind('height and width in pixels, such as [128, 256] or "128x256"', _size)
+WORD, WORDS = ValueKind("a text", _word), ValueKind("a text or a list of texts", _several(_word))
+COUNT = ValueKind("a whole number of at least 1", _number(int, 1))
+NATURAL = ValueKind("a whole number of at least 0", _number(int, 0))
+NATURALS = ValueKind("whole numbers of at least 0", _several(_number(int, 0)))
+POSITIVE = ValueKind("a number above 0", lambda value: _number(float, 0)(value) or None)
+SIZE = ValueKind('height and width in pixels, such as [128, 256] or "128x256"', _size)
 
-OPTIONS: Mapping[str, Kind] = {
+OPTIONS: Mapping[str, ValueKind] = {
     "models": WORDS,
     "seeds": NATURALS,
     "size": SIZE,
@@ -111,11 +111,11 @@ OPTIONS: Mapping[str, Kind] = {
     "frames": NATURALS,
     "category": WORD,
     "dataset": WORD,
-    "findings": Kind("a table of settings of the findings", _table),
+    "findings": ValueKind("a table of settings of the findings", _table),
 }
 """Options of a signal, for all of them in ``[study]``; named as those of ``xinc explain``."""
-STUDY: Mapping[str, Kind] = {**OPTIONS, "retries": NATURAL, "draws": COUNT}
-SIGNAL: Mapping[str, Kind] = {"path": WORD, "name": WORD, **OPTIONS}
+STUDY: Mapping[str, ValueKind] = {**OPTIONS, "retries": NATURAL, "draws": COUNT}
+SIGNAL: Mapping[str, ValueKind] = {"path": WORD, "name": WORD, **OPTIONS}
 TABLES = ("study", "signal", "model")
 DEFAULTS: Mapping[str, Any] = {
     "models": ("ffn",),
@@ -217,7 +217,7 @@ class _Reader:
         self.unique(signals)
         return Study(self.path, tuple(signals), models, general["retries"], general["draws"])
 
-    def checked(self, table: str, index: int, row: dict[str, Any], known: Mapping[str, Kind]) -> dict[str, Any]:
+    def checked(self, table: str, index: int, row: dict[str, Any], known: Mapping[str, ValueKind]) -> dict[str, Any]:
         values = {}
         for key, value in row.items():
             line = self.lines.of(table, index, key)

@@ -21,7 +21,7 @@ from xinc.sweep.cost import Cost, correction, cost_of
 from xinc.sweep.lock import Lock
 from xinc.sweep.place import CELL, WORK, Place
 from xinc.sweep.study import Study
-from xinc.sweep.table import Table
+from xinc.sweep.table import GrowingTable
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -56,7 +56,7 @@ Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """A sweep before it starts.
 
     Attributes:
@@ -72,7 +72,7 @@ class Plan:
     factor: float
 
 
-def plan(study: Study, out: str) -> Plan:
+def plan(study: Study, out: str) -> Schedule:
     """What a sweep will do: nothing is fitted and nothing written.
 
     Raises:
@@ -88,7 +88,7 @@ def plan(study: Study, out: str) -> Plan:
             raise StudyError(f"{study.path}, line {cell.signal.line}: {cell.name}: {fault}") from None
     documents = {cell.name: place.document(f"{cell.name}/{CELL}") for cell in cells}
     missing = tuple(cell for cell in cells if documents[cell.name].get("key") != cell.key)
-    return Plan(tuple(cells), missing, costs, correction(costs, documents))
+    return Schedule(tuple(cells), missing, costs, correction(costs, documents))
 
 
 def sweep(
@@ -117,7 +117,7 @@ def sweep(
     """
     place, known = Place(out), plan(study, out)
     with Lock(place):
-        progress, table = Progress(len(known.cells)), Table(place)
+        progress, table = Progress(len(known.cells)), GrowingTable(place)
         missing = {cell.name for cell in known.missing}
         for cell in known.cells:
             if cell.name not in missing and not table.add(cell.name):
@@ -135,7 +135,7 @@ def sweep(
     return progress
 
 
-def _batches(cells: Sequence[Cell], known: Plan) -> Iterator[list[Cell]]:
+def _batches(cells: Sequence[Cell], known: Schedule) -> Iterator[list[Cell]]:
     """Small cells several at a time."""
     batch: list[Cell] = []
     seconds = 0.0
@@ -157,7 +157,7 @@ class _Work:
     place: Place
     retries: int
     progress: Progress
-    table: Table
+    table: GrowingTable
     report: Report
     tries: dict[str, int] = field(default_factory=dict)
 

@@ -30,7 +30,7 @@ def read_statistics(place: Place, cell: str) -> pd.DataFrame | None:
         return None
 
 
-class Table:
+class GrowingTable:
     """The rows of all finished cells; each cell's file is the truth, the table can be made of them at any time.
 
     Args:

@@ -181,7 +181,7 @@ def _claims(table: pd.DataFrame, methods: Sequence[str]) -> Claims:
 
 
 @dataclass(frozen=True, eq=False)
-class Pruned:
+class PrunedRun:
     """What pruning a layer comes to.
 
     Attributes:
@@ -213,7 +213,7 @@ def prune_folder(
     compare: bool = False,
     out: Path | None = None,
     stage: Stage = silent,
-) -> Pruned:
+) -> PrunedRun:
     """Remove a share of a layer's neurons from a run's network, least scores first.
 
     Args:
@@ -234,7 +234,7 @@ def prune_folder(
         XincError: the run, layer, share, score or folder is wrong.
     """
     from xinc.findings.pruning.cutting import check_free, fine_tune
-    from xinc.findings.pruning.prune import SCORES, Pruning, pruned
+    from xinc.findings.pruning.prune import CHOICES, Pruning, pruned
     from xinc.findings.pruning.prune import compare as compare_scores
     from xinc.findings.pruning.spared import conclusion, rows, tuned_row
     from xinc.show.panels.pruning import keep_figure
@@ -245,7 +245,7 @@ def prune_folder(
         check_free(out)
     run = load(folder)
     pruning = Pruning(layer, f"{side}s" if whole else "neurons", tuple(frames) if frames is not None else None, seed)
-    names = tuple(dict.fromkeys((*SCORES, by))) if compare else (by,)
+    names = tuple(dict.fromkeys((*CHOICES, by))) if compare else (by,)
     with stage("Removing neurons") as progress:
         curves = compare_scores(run, pruning, names, fraction, progress=progress)
     table, smaller = rows(curves), pruned(run, curves, by)
@@ -255,7 +255,7 @@ def prune_folder(
         table.append(tuned_row(run, smaller, curves, by))
     called = str(curves.attrs["called"])
     sizes = _sizes(run, smaller, f"{100 * fraction:.3g} % of the {called} of {layer}, chosen by {by}")
-    return Pruned(table, called, [conclusion(curves), sizes], keep_figure(run, layer), smaller)
+    return PrunedRun(table, called, [conclusion(curves), sizes], keep_figure(run, layer), smaller)
 
 
 def _sizes(whole: Run, smaller: Run, what: str) -> str:

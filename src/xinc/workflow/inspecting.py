@@ -29,7 +29,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Subject:
+class Inspected:
     """What is looked at.
 
     Attributes:
@@ -49,7 +49,7 @@ class Subject:
 
 def subject(
     target: str, *, frame: int = 0, size: tuple[int, int] | None = None, shapes: Sequence[Shape] = ()
-) -> Subject:
+) -> Inspected:
     """Find out what a word on the command line names, and make a network of it.
 
     Args:
@@ -73,7 +73,7 @@ def subject(
     )
 
 
-def layers_of(found: Subject) -> tuple[LayerSurvey, ...]:
+def layers_of(found: Inspected) -> tuple[LayerSurvey, ...]:
     """The layers of a subject's network, from one forward pass; none where there is no network.
 
     Raises:
@@ -90,7 +90,7 @@ def layers_of(found: Subject) -> tuple[LayerSurvey, ...]:
     return survey(read_plan(record(found.module, *found.inputs), found.size))
 
 
-def _of_run(folder: Path, frame: int) -> Subject:
+def _of_run(folder: Path, frame: int) -> Inspected:
     run = load(folder)
     height, width = run.clip.size
     facts = [
@@ -101,10 +101,10 @@ def _of_run(folder: Path, frame: int) -> Subject:
         ("network", described(run.config.to_dict())),
     ]
     facts += [("note", note) for note in run.settings.get("notes", ())]
-    return Subject(tuple(facts), run.model, (run.input(frame),), run.clip.size)
+    return Inspected(tuple(facts), run.model, (run.input(frame),), run.clip.size)
 
 
-def _of_checkpoint(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Subject:
+def _of_checkpoint(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Inspected:
     weights = checkpoint.weights
     tensors = tuple((name, tuple(value.shape), value.numel()) for name, value in weights.items())
     facts = [
@@ -115,7 +115,7 @@ def _of_checkpoint(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Subj
         network = outline(checkpoint, size)
     except CheckpointError as reason:
         told = [("family", checkpoint.family or "unknown"), *(("note", note) for note in checkpoint.notes)]
-        return Subject((*facts, *told, ("no layers", str(reason))), None, tensors=tensors)
+        return Inspected((*facts, *told, ("no layers", str(reason))), None, tensors=tensors)
     config = network.model.config
     facts += [
         ("family", f"{checkpoint.family}, by the names"),
@@ -125,10 +125,10 @@ def _of_checkpoint(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Subj
         ("left open", f"{', '.join(network.open)}: xinc import chooses by the fit to the signal"),
     ]
     facts += [("note", note) for note in network.notes]
-    return Subject(tuple(facts), network.model, (network.model.frame_input(0),), config.size, tensors)
+    return Inspected(tuple(facts), network.model, (network.model.frame_input(0),), config.size, tensors)
 
 
-def _of_code(target: str, frame: int, size: tuple[int, int] | None, shapes: Sequence[Shape]) -> Subject:
+def _of_code(target: str, frame: int, size: tuple[int, int] | None, shapes: Sequence[Shape]) -> Inspected:
     module, inputs = load_module(target)
     if inputs is None and isinstance(module, INR) and not shapes:
         inputs, size = (module.frame_input(frame),), size or module.config.size
@@ -140,7 +140,7 @@ def _of_code(target: str, frame: int, size: tuple[int, int] | None, shapes: Sequ
         ("parameters", f"{count_parameters(module):,}"),
         ("inputs", ", ".join("×".join(map(str, x.shape)) for x in inputs if isinstance(x, Tensor)) or "none"),
     )
-    return Subject(facts, module, inputs, size)
+    return Inspected(facts, module, inputs, size)
 
 
 def load_module(reference: str) -> tuple[nn.Module, tuple[Any, ...] | None]:

@@ -20,7 +20,6 @@ from xinc.canvas.network.receptive_field import Window, windows_behind
 from xinc.canvas.paper.chain import LinearStream
 from xinc.canvas.reductions.fold import Folded, Pass
 from xinc.canvas.reductions.stream import Stream, same_kind
-from xinc.notation import ColouredMaps, Maps
 
 
 def exact(plan: Plan, position: int) -> Stream:
@@ -51,7 +50,7 @@ class TransportStream:
         before = same_kind(self, wanted.before)
         return fold_transport(self.courses, wanted, progress, None if before is None else before.courses)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window, ``(n, h, w)``."""
         if self._plain_is_cheaper(len(neurons), window):
             return self.plain.maps(neurons, window)
@@ -59,7 +58,7 @@ class TransportStream:
             return torch.from_numpy(maps_by_transport(self.courses, neurons))
         return torch.cat([part.abs().sum(1) for part in self._rows(neurons, window)], 1)
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed contribution to each colour, ``(n, colours, h, w)``."""
         if window is None or self._plain_is_cheaper(len(neurons), window):
             return self.plain.coloured(neurons, window)
@@ -122,11 +121,11 @@ class PixelStream:
         values = stream.maps(range(self.neurons), band).flatten(1).numpy()
         return LinearStream(values, np.ones(self.neurons, np.float32), 0.0, False, band.shape)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window, ``(n, h, w)``."""
         return self.coloured(neurons, window).abs().sum(1)
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed contribution to each colour, ``(n, colours, h, w)``."""
         asked = window or Window(0, self.size[0], 0, self.size[1])
         stage, index = self.plan.stages[self.position], torch.as_tensor(list(neurons))

@@ -28,7 +28,7 @@ def fits(field: ProbedField) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class JacobianTable:
     """``J[p, c; q, j]``: what one unit at place q of column j (an output channel, or an input feature) does to pixel p.
 
     Attributes:
@@ -72,7 +72,7 @@ def build_table(
     reach: ProbedField,
     forward: Callable[[Tensor], Tensor],
     backward: Callable[[Tensor], Tensor],
-) -> Table | None:
+) -> JacobianTable | None:
     """The table of a layer; None where it is too large, complex, or does not agree with a product forwards.
 
     Args:
@@ -86,7 +86,7 @@ def build_table(
         return None
     height, width = rest.picture.size
     shape = (reach.colours, layer.outputs, reach.y.window, reach.x.window, height, width)
-    table = Table(reach, torch.empty(shape, dtype=at.dtype, device=at.device))
+    table = JacobianTable(reach, torch.empty(shape, dtype=at.dtype, device=at.device))
     for oy in range(reach.y.period):
         for ox in range(reach.x.period):
             _comb(table, oy, ox, backward)
@@ -101,10 +101,10 @@ def build_table(
     if layer.kind != "linear":
         return table
     by_feature = torch.tensordot(table.values, layer.weight.to(at.dtype), dims=([1], [0])).movedim(-1, 1)
-    return Table(reach, by_feature.contiguous())
+    return JacobianTable(reach, by_feature.contiguous())
 
 
-def _comb(table: Table, oy: int, ox: int, backward: Callable[[Tensor], Tensor]) -> None:
+def _comb(table: JacobianTable, oy: int, ox: int, backward: Callable[[Tensor], Tensor]) -> None:
     """Fill in the pixels ``oy, oy + period, ...`` of the columns ``ox, ox + period, ...``."""
     reach, (height, width) = table.reach, table.values.shape[-2:]
     device = table.values.device

@@ -19,12 +19,11 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from xinc.canvas.exact.probed import Table, build_table, fits
+from xinc.canvas.exact.probed import JacobianTable, build_table, fits
 from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.receptive_field import ProbedField, Window, probe_field
 from xinc.canvas.network.recording import Tail
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
-from xinc.notation import ColouredMaps, Maps
 
 HELD_VALUES = 1 << 25
 """Numbers that one chunk of neurons may hold (128 MB in float32)."""
@@ -148,13 +147,13 @@ class ReplayStream:
         """One line: what all maps of the layer take."""
         raise NotImplementedError
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed contributions to each colour, ``(n, colours, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         parts = [self._coloured(chunk, w) for chunk in self._chunks(neurons)]
         return torch.cat(parts) if parts else torch.empty(0, self.rest.picture.channels, *w.shape)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Sum over colours of the absolute contributions, ``(n, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         parts = [self._coloured(chunk, w).abs().sum(1) for chunk in self._chunks(neurons)]
@@ -256,7 +255,7 @@ class ExactStream(ReplayStream):
         return self.reach.products if worth and self.reach is not None else 0
 
     @cached_property
-    def _table(self) -> Table | None:
+    def _table(self) -> JacobianTable | None:
         if not self._tabled or self.reach is None:
             return None
         return build_table(self.rest, self.reach, self.products.forward, self.products.backward)
@@ -272,14 +271,14 @@ class ExactStream(ReplayStream):
         images = self.products.forward(self.rest.operation.terms(neurons).to(self.products.at.dtype))
         return images[:, :, window.y0 : window.y1, window.x0 : window.x1]
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed contributions to each colour, ``(n, colours, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         if 2 * w.shape[0] * w.shape[1] * self.rest.picture.channels <= len(neurons):
             return self._backwards(neurons, w)
         return super().coloured(neurons, window)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Sum over colours of the absolute contributions, ``(n, h, w)``."""
         return self.coloured(neurons, window).abs().sum(1).float()
 

@@ -25,7 +25,6 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.receptive_field import Window, crop, windows_behind
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 from xinc.canvas.reductions.stream import in_threads, workers
-from xinc.notation import ColouredMaps, Maps
 
 Order = Literal["tangent", "secant"]
 
@@ -309,11 +308,11 @@ class TailStream:
     def __post_init__(self) -> None:
         self.neurons, self.size = self.plan.stages[self.position].neurons, self.plan.size
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed change of each colour, ``(n, colours, h, w)``."""
         return torch.cat([self._band(neurons, band) for band in bands(self.plan, self.position, window)], 2)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Sum over colours of the absolute change, ``(n, h, w)``."""
         parts = [self._band(neurons, band, flat=True) for band in bands(self.plan, self.position, window)]
         return torch.cat(parts, 1)

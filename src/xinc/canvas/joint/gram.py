@@ -84,9 +84,17 @@ def gram(stream: Signed, weight: Tensor | None = None) -> Tensor:
     total = torch.zeros(stream.neurons, stream.neurons, dtype=torch.float64)
     for rows, terms in bands(stream):
         part = terms if root is None else terms * root[rows].to(terms)
-        flat = part.flatten(1)
-        total += (flat @ flat.T).double().cpu()
-    return total
+        total += _products(part.flatten(1))
+    return total + total.tril(-1).T
+
+
+def _products(flat: Tensor) -> Tensor:
+    """``A A'`` of ``(K, N)`` float32, its lower triangle: BLAS makes half of a symmetric product in half the time."""
+    if flat.device.type != "cpu" or flat.dtype != torch.float32:
+        return (flat @ flat.T).double().cpu().tril()
+    from scipy.linalg.blas import ssyrk
+
+    return torch.from_numpy(ssyrk(1.0, flat.contiguous().numpy().T, trans=1, lower=1)).double().tril()
 
 
 def energy(stream: Signed, weight: Tensor | None = None, seed: int = 0) -> Tensor:

@@ -20,7 +20,7 @@ _ONE, _TWO = _U(1), _U(2)
 _V1, _V2, _V3 = _U(VALUES), _U(2 * VALUES), _U(3 * VALUES)
 
 
-class Rest(NamedTuple):
+class LaterLayers(NamedTuple):
     """A chain of convolutions from one of them on.
 
     Attributes:
@@ -129,7 +129,7 @@ def _convolve(planes: Any, first: int, channels: int, stage: Any, weights: Any, 
 
 @numba.njit(**OPTIONS)
 def _put(
-    rest: Rest, s: int, channel: int, made: Any, pitch: int, line: Any, scratch: Any, after: Any, place: Any
+    rest: LaterLayers, s: int, channel: int, made: Any, pitch: int, line: Any, scratch: Any, after: Any, place: Any
 ) -> None:
     """Sub-pixels ``(r², values)`` of one channel behind the shuffle through the activation into its plane.
 
@@ -150,7 +150,7 @@ def _put(
 
 
 @numba.njit(**OPTIONS)
-def _first(rest: Rest, i: int, o: int, made: Any) -> int:
+def _first(rest: LaterLayers, i: int, o: int, made: Any) -> int:
     """The kernel's plane, negative, at its sub-pixel; others are zero. Returns the length of its rows."""
     height, width, ry, rx = rest.stages[0, 0], rest.stages[0, 1], rest.stages[0, 2], rest.stages[0, 3]
     pitch: int = width + rest.kernels.shape[3] - 1
@@ -161,11 +161,11 @@ def _first(rest: Rest, i: int, o: int, made: Any) -> int:
 
 
 @numba.njit(**OPTIONS)
-def stream_removal(rest: Rest, neurons: Any, planes: Any, made: Any, line: Any, picture: Any, f: Any) -> None:
+def stream_removal(rest: LaterLayers, neurons: Any, planes: Any, made: Any, line: Any, picture: Any, f: Any) -> None:
     """Compute and fold the ablation maps of some kernels.
 
     Args:
-        rest: see :class:`Rest`.
+        rest: see :class:`LaterLayers`.
         neurons: ``(n, 3)``: input channel, output channel, index into the reductions.
         planes: two buffers of the channels between two convolutions ``(2, values)``.
         made: ``(sub-pixels, values)``, any content.

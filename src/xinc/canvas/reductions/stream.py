@@ -18,7 +18,6 @@ from torch import Tensor
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 from xinc.errors import TraceError
-from xinc.notation import ColouredMaps, Maps
 
 CHUNK_VALUES = 1 << 24
 """Map values that a dense stream holds at once (64 MB in float32, a few times that in intermediate results)."""
@@ -35,7 +34,7 @@ class Stream(Protocol):
         """Fold the maps of all neurons."""
         ...
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps of some neurons over a window, ``(n, h, w)``."""
         ...
 
@@ -120,7 +119,7 @@ class DenseStream:
                 progress(len(some) / self.neurons)
         return folded
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps | ColouredMaps:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps over a window, computed in chunks."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         chunk = max(1, int(CHUNK_VALUES / (self.size[0] * self.size[1] * self.cost)))

@@ -12,7 +12,7 @@ from xinc.cli.app import LOOK, app, say, stage
 from xinc.cli.tables import Json, keep, show
 
 if TYPE_CHECKING:
-    from xinc.signals.datasets.catalogue import Row
+    from xinc.signals.datasets.catalogue import VideoRow
 
 
 @app.command(rich_help_panel=LOOK)
@@ -46,7 +46,7 @@ def datasets(
     say(f"Next: [bold]xinc explain {escape(shlex.quote(f'{path}:{example.video}'))} --out DIR[/]")
 
 
-def _shown(row: Row, gaps: bool) -> dict[str, Any]:
+def _shown(row: VideoRow, gaps: bool) -> dict[str, Any]:
     """A video as people read it, with what is missing where there are gaps anywhere."""
     told = {
         "video": row.video,

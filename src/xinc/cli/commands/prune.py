@@ -25,7 +25,11 @@ def prune(
         ),
     ] = 0.1,
     by: Annotated[
-        str, typer.Option(help="What decides which go: exact, paper, official, magnitude or random.")
+        str,
+        typer.Option(
+            help="What decides which go: joint (those that stay make up for it), exact, paper, official, magnitude or "
+            "random."
+        ),
     ] = "exact",
     whole: Annotated[
         bool,
@@ -43,9 +47,7 @@ def prune(
         ),
     ] = 0,
     frames: Frames = None,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Compare all five scores in one table and figure.")
-    ] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare all scores in one table and figure.")] = False,
     seed: Annotated[
         int, typer.Option(help="Of the score random, and of fine-tuning.", callback=within(CHECKS, "seed"))
     ] = 0,

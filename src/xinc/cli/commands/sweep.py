@@ -12,8 +12,8 @@ from xinc.cli.tables import Json, keep, show
 
 if TYPE_CHECKING:
     from xinc.sweep.study import Study
-    from xinc.sweep.sweep import Plan
     from xinc.sweep.sweep import Progress as State
+    from xinc.sweep.sweep import Schedule
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -95,7 +95,7 @@ def _run(study: Study, out: str, scheduler: str | None, workers: int | None) -> 
     done(Path(out) / "results.parquet" if "://" not in out else Path(out))
 
 
-def _show_plan(known: Plan, json: Path | None) -> None:
+def _show_plan(known: Schedule, json: Path | None) -> None:
     from xinc.sweep.cost import total
 
     missing = {cell.name for cell in known.missing}

@@ -20,12 +20,8 @@ def verify(
     ] = "paper,official,exact",
     layers: Layers = None,
     neurons: Annotated[
-        int | None,
-        typer.Option(
-            help="Neurons of each layer that are ablated; if not given, all where that takes seconds, else 64.",
-            callback=within(CHECKS, "neurons"),
-        ),
-    ] = None,
+        int, typer.Option(help="Neurons of each layer that are ablated one by one.", callback=within(CHECKS, "neurons"))
+    ] = 64,
     frames: Frames = None,
     seed: Annotated[int, typer.Option(help="Of the sample of neurons.", callback=within(CHECKS, "seed"))] = 0,
     curves: Annotated[

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinc.canvas.methods import method_of
-from xinc.canvas.network.plan import Plan, Rest
+from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, default_frames, known_frames
@@ -48,10 +48,6 @@ RANDOM = "random"
 """The curves' control: neurons in an order that knows nothing."""
 HELD_VALUES = 1 << 24
 """Map values of the sample that are held at once, for the truth and for the judged method (64 MB each)."""
-SAMPLE = 64
-"""Neurons of a layer that are compared where all of them would take long."""
-CHEAP_VALUES = 5 << 24
-"""Map values of a layer whose neurons are all compared if nobody says: some seconds a frame and method."""
 VERSION = 1
 """Changes when the numbers do."""
 
@@ -66,8 +62,7 @@ class Verification:
     Attributes:
         methods: definitions of the maps to judge.
         layers: names; all where None.
-        neurons: how many of a layer are sampled, without replacement; all where it has no more. None: all where
-            that is cheap (a layer of the chain with :data:`CHEAP_VALUES` map values at most), else :data:`SAMPLE`.
+        neurons: how many of a layer are sampled, without replacement; all where it has no more.
         frames: indices; up to two that suit the analyses where None.
         seed: of the sample and of the bootstrap.
         curves: whether to remove neurons in the order of each method's totals, which takes the totals of whole layers.
@@ -75,7 +70,7 @@ class Verification:
 
     methods: Sequence[str] = METHODS
     layers: Sequence[str] | None = None
-    neurons: int | None = None
+    neurons: int = 64
     frames: Sequence[int] | None = None
     seed: int = 0
     curves: bool = True
@@ -114,7 +109,7 @@ def verify(run: Run, asked: Verification = Verification(), *, progress: Progress
         FindingError: there is no such frame, or nothing to compare.
         TraceError: there is no such layer or method.
     """
-    if asked.neurons is not None and asked.neurons < 1:
+    if asked.neurons < 1:
         raise FindingError(f"{asked.neurons} neurons cannot be compared with ablation; sample at least 1")
     if not asked.methods:
         raise FindingError(f"no method to compare with ablation; give some of {', '.join(METHODS)}")
@@ -212,11 +207,7 @@ class _Task:
     def jobs(self, layer: str) -> Iterator[_Job]:
         """The parts of a layer's comparison."""
         methods = tuple(dict.fromkeys(self.asked.methods))
-        sample = {
-            "neurons": sample_of(self.canvases[self.frames[0]].plan, layer, self.asked),
-            "seed": self.asked.seed,
-            "layer": layer,
-        }
+        sample = {"neurons": self.asked.neurons, "seed": self.asked.seed, "layer": layer}
         says = f"{layer}: maps against ablation maps"
         yield _Job(FINDING.name, layer, says, "method", methods, {**self.shared, **sample}, self.compare)
         if self.asked.curves:
@@ -306,7 +297,7 @@ def compare(plan: Plan, layer: str, methods: Sequence[str], asked: Verification 
     """
     truth = Canvas(plan, "ablation")[layer]
     count, height, width = truth.shape
-    index = np.sort(np.random.default_rng(asked.seed).permutation(count)[: sample_of(plan, layer, asked)])
+    index = np.sort(np.random.default_rng(asked.seed).permutation(count)[: asked.neurons])
     judged, refused = {}, {}
     for m, method in enumerate(methods):
         try:
@@ -324,17 +315,6 @@ def compare(plan: Plan, layer: str, methods: Sequence[str], asked: Verification 
             correlation[m, some] = [pearson(a, b) for a, b in zip(maps, wanted, strict=True)]
             total[m, some] = maps.sum((1, 2), dtype=np.float64)
     return Compared(index, correlation, total, sums, refused)
-
-
-def sample_of(plan: Plan, layer: str, asked: Verification) -> int:
-    """How many neurons of a layer are compared: as many as asked for; all where that is cheap, if nobody says."""
-    if asked.neurons is not None:
-        return asked.neurons
-    place = plan.place(layer)
-    if isinstance(place, Rest):
-        return SAMPLE
-    count = plan.stages[place].neurons
-    return count if count * plan.size[0] * plan.size[1] <= CHEAP_VALUES else SAMPLE
 
 
 def summary(correlation: Values, total: Values, truth: Values, seed: int) -> dict[str, float]:

@@ -130,6 +130,17 @@ class Part:
         else:
             weight[outputs, inputs] = 0
 
+    @torch.no_grad()
+    def scale(self, model: nn.Module, factors: NDArray[np.float64]) -> None:
+        """Multiply the weights of each unit by its factor ``(U,)``, in place; 0 removes it."""
+        weight = model.get_parameter(self.parameter)
+        each = torch.as_tensor(factors[self.members]).to(weight)
+        inputs, outputs = (part.to(weight.device) for part in self.layer.pairs())
+        if self.layer.kind == "linear":
+            weight.mul_(each)
+        else:
+            weight[outputs, inputs] *= each[:, None, None]
+
 
 def _is_plain(layer: LinearOperation, parameter: Tensor | None) -> bool:
     """Whether a layer used the parameter as it is, with outputs first and every input in every kernel."""
@@ -184,13 +195,20 @@ def _reaching(run: Run) -> int:
     return sum(alive((p != 0) & (gradient != 0)) for p, gradient in grown)
 
 
-def prune(run: Run, part: Part, units: Sequence[int] | Indices, described: Mapping[str, Any]) -> Run:
+def prune(
+    run: Run,
+    part: Part,
+    units: Sequence[int] | Indices,
+    described: Mapping[str, Any],
+    scales: NDArray[np.float64] | None = None,
+) -> Run:
     """The run without some units of a layer; the given one stays as it is.
 
     Args:
         run: the run.
         part: its layer.
         units: which go.
+        scales: factors of all units ``(U,)`` that make up for what goes; None leaves the others as they are.
         described: how they were chosen; kept in the settings as ``pruned.<key>``. What an earlier pruning left there
             moves to ``pruned.earlier``.
 
@@ -198,6 +216,8 @@ def prune(run: Run, part: Part, units: Sequence[int] | Indices, described: Mappi
         A run without a folder.
     """
     model = copy.deepcopy(run.model)
+    if scales is not None:
+        part.scale(model, scales)
     part.remove(model, units)
     before = {k: v for k, v in run.settings.items() if k.startswith("pruned.")}
     earlier = [*before.pop("pruned.earlier", ()), *([_sentence(before)] if before else [])]

@@ -25,6 +25,7 @@ from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, known_frames
 from xinc.findings.finding import Finding
 from xinc.findings.pruning.cutting import Indices, Part, alive, packed, prune
+from xinc.findings.pruning.joint import gram_of, removal
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.models.base import INR, decibels
 from xinc.run import Run
@@ -42,7 +43,7 @@ FINDING = Finding(
     null="a score keeps no more of the picture than a random order",
 )
 GROUP = FINDING.name
-VERSION = 1
+VERSION = 2
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of a layer that are removed."""
 Values = NDArray[np.float64]
@@ -102,6 +103,12 @@ SCORES: Mapping[str, Score] = MappingProxyType(
 or nothing but chance."""
 
 
+JOINT = "joint"
+"""The order and the scales of :mod:`xinc.findings.pruning.joint`: neurons that stay make up for those that go."""
+CHOICES = (*SCORES, JOINT)
+"""What may decide which units go."""
+
+
 def scores(run: Run, pruning: Pruning, by: str = "exact") -> Values:
     """What each unit of a layer is worth, ``(U,)``: the least go first.
 
@@ -115,7 +122,7 @@ def scores(run: Run, pruning: Pruning, by: str = "exact") -> Values:
 
 def _known(by: str) -> Score:
     if by not in SCORES:
-        raise FindingError(f"no score is called {by!r}; choose from {', '.join(SCORES)}")
+        raise FindingError(f"no score is called {by!r}; choose from {', '.join(CHOICES)}")
     return SCORES[by]
 
 
@@ -154,7 +161,7 @@ def compare(
     Args:
         run: the run; its network stays as it is.
         pruning: what is removed.
-        by: keys of :data:`SCORES`. Where several are asked for, one whose method has no rule for this layer is left out
+        by: of :data:`CHOICES`. Where several are asked for, one whose method has no rule for this layer is left out
             with a warning.
         fraction: the share that matters most; one of those that are removed, whatever ``shares`` says.
         shares: of the layer's units; of those that come to the same number of units, one is kept.
@@ -169,20 +176,22 @@ def compare(
         * ``units (by, share)`` and ``neurons (by, share)``: how many were removed;
         * ``parameters (by, share)``: trained values of the whole network that are left, and ``packed (by, share)``:
           bytes of all of them, compressed;
-        * ``score (by, unit)``.
+        * ``score (by, unit)``, and ``scale (by, share, unit)``, the factors of those that stay: 1 but for ``joint``.
 
     Raises:
         FindingError: there is no such score, unit, fraction or frame.
         TraceError: there is no such layer, or the only score's method has no rule for it.
     """
     if not by:
-        raise FindingError(f"nothing to compare; choose from {', '.join(SCORES)}")
+        raise FindingError(f"nothing to compare; choose from {', '.join(CHOICES)}")
     for name in by:
-        _known(name)
+        if name != JOINT:
+            _known(name)
     part = Part.of(run, pruning.layer, pruning.unit)
     units_of(part, fraction)
     distinct = {round(share * part.count): share for share in (*shares, fraction)}
-    task = _Task(run, part, pruning.frames_of(run), pruning.seed, tuple(sorted(distinct.values())))
+    shares = tuple(sorted(distinct.values()))
+    task = _Task(run, part, pruning.frames_of(run), pruning.seed, shares, pruning.frames)
     results = Results(run.path / FOLDER if run.path is not None else None)
     report = progress or (lambda text, done, total: None)
     found: dict[str, xr.Dataset] = {}
@@ -243,6 +252,7 @@ class _Task:
     frames: tuple[int, ...]
     seed: int
     shares: tuple[float, ...]
+    asked: tuple[int, ...] | None
 
     @cached_property
     def losses(self) -> Losses:
@@ -260,6 +270,7 @@ class _Task:
             "layer": self.part.name,
             "unit": self.part.unit,
             "by": by,
+            **({"asked": self.asked} if by == JOINT else {}),
         }
         group, key = f"{GROUP}/{self.part.unit}/{self.part.name}/{by}", digest(described)
         if results.holds(group, key):
@@ -271,14 +282,18 @@ class _Task:
     def _curve(self, by: str) -> xr.Dataset:
         import xarray as xr
 
-        worth = SCORES[by](self.run, self.part, self.frames, self.seed)
-        least, model = order(worth), copy.deepcopy(self.run.model)
         counts = [round(share * self.part.count) for share in self.shares]
+        worth, scales = self._ranked(by, counts)
+        least, model = order(worth), copy.deepcopy(self.run.model)
+        whole = model.get_parameter(self.part.parameter).detach().clone()
         left, small = self._elsewhere()
         rows: dict[str, list[Any]] = {"unpruned": [], "signal": [], "parameters": [], "packed": []}
-        for count in counts:
-            self.part.remove(model, least[:count])
+        for count, factors in zip(counts, scales, strict=True):
             weight = model.get_parameter(self.part.parameter)
+            with torch.no_grad():
+                weight.copy_(whole)
+            self.part.scale(model, factors)
+            self.part.remove(model, least[:count])
             unpruned, signal = self.losses(model)
             rows["unpruned"].append(unpruned)
             rows["signal"].append(signal)
@@ -292,6 +307,7 @@ class _Task:
             "parameters": ("share", rows["parameters"], {"units": "trained values that are not zero"}),
             "packed": ("share", rows["packed"], {"units": "bytes"}),
             "score": ("unit", worth),
+            "scale": (("share", "unit"), scales, {"units": "factor of what stays"}),
         }
         attrs = {
             **FINDING.attrs(),
@@ -302,6 +318,16 @@ class _Task:
             "seed": self.seed,
         }
         return xr.Dataset(data, {"frame": list(self.frames), "share": list(self.shares)}, attrs)
+
+    def _ranked(self, by: str, counts: Sequence[int]) -> tuple[Values, Values]:
+        """What each unit is worth ``(U,)``, and the units' factors for each number of removed ones ``(counts, U)``."""
+        if by != JOINT:
+            worth = SCORES[by](self.run, self.part, self.frames, self.seed)
+            return worth, np.ones((len(counts), self.part.count))
+        joint = removal(gram_of(self.run, self.part, self.asked), counts)
+        worth = np.empty(self.part.count)
+        worth[joint.order] = np.arange(self.part.count)
+        return worth, np.stack([joint.scales[count] for count in counts])
 
     def _elsewhere(self) -> tuple[int, int]:
         """Values that are not zero, and bytes, of all other parameters."""
@@ -324,8 +350,9 @@ def pruned(run: Run, curves: xr.Dataset, by: str) -> Run:
         FindingError: the curves lack that score.
     """
     part, least = _least(run, curves, by)
+    scales = curves["scale"].sel(by=by, share=curves.attrs["fraction"]).values
     described = {"by": by, "fraction": curves.attrs["fraction"], "frames": curves["frame"].values.tolist()}
-    return prune(run, part, least, {**described, "seed": curves.attrs["seed"]})
+    return prune(run, part, least, {**described, "seed": curves.attrs["seed"]}, scales if by == JOINT else None)
 
 
 def _least(run: Run, curves: xr.Dataset, by: str) -> tuple[Part, Indices]:

@@ -139,7 +139,7 @@ def gabor_features(frame: Tensor | Array, variant: Literal["paper", "official"] 
     """
     grey = as_image(frame) @ LUMA
     if variant == "official":
-        from scipy.ndimage import convolve  # type: ignore[import-untyped]
+        from scipy.ndimage import convolve
 
         bytes_ = np.rint(grey * 255).clip(0, 255).astype(np.uint8)
         return np.stack([convolve(bytes_, k, mode="wrap") for k in gabor_kernels((0.0,))], axis=-1).astype(np.float32)

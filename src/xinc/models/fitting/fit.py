@@ -45,7 +45,7 @@ class Epoch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task:
+class FitTask:
     """Everything that decides a fit's result: two fits of equal tasks give equal networks on one machine.
 
     Attributes:
@@ -110,7 +110,7 @@ def place_of(device: torch.device | str | None) -> torch.device:
 class _State:
     """The moving parts of a fit, which a checkpoint holds."""
 
-    def __init__(self, task: Task, device: torch.device) -> None:
+    def __init__(self, task: FitTask, device: torch.device) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(task.seed)
             model = task.family.model(task.config)
@@ -148,7 +148,7 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 
 def run_task(
-    task: Task,
+    task: FitTask,
     *,
     device: torch.device | str | None = None,
     folder: Path | None = None,
@@ -199,13 +199,13 @@ def run_task(
     return Fitted(state.model.eval(), tuple(state.history))
 
 
-def _check(task: Task) -> None:
+def _check(task: FitTask) -> None:
     wanted = (task.config.frames, 3, *task.config.size)
     if tuple(task.frames.shape) != wanted:
         raise ModelError(f"the network is made for frames {wanted}, the clip has {tuple(task.frames.shape)}")
 
 
-def _run_epoch(task: Task, state: _State, items: Items, epoch: int) -> tuple[Tensor, float]:
+def _run_epoch(task: FitTask, state: _State, items: Items, epoch: int) -> tuple[Tensor, float]:
     """All batches of one epoch. Returns the squared error that its steps met, an item each, and the last rate."""
     recipe, schedule = task.recipe, SCHEDULES[task.recipe.schedule]
     count = len(items.targets)

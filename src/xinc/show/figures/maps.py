@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xinc.show import style
-from xinc.show.figures.sheet import Array, Cell, Panels, Row, Scale, sheet, signed, spoken, stretched
+from xinc.show.figures.sheet import Array, Panels, Scale, Strip, Tile, sheet, signed, spoken, stretched
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,13 +41,13 @@ def gallery(panels: Panels, frames: Mapping[str, Array]) -> Figure:
         panels: what :func:`xinc.findings.section4.choose.gallery` returns.
         frames: each network's frame, ``(H, W, 3)`` in [0, 1].
     """
-    rows: list[Row] = []
+    rows: list[Strip] = []
     for frame in distinct(frames[network] for network in panels):
-        rows.append(Row([Cell(frame, "frame")]))
+        rows.append(Strip([Tile(frame, "frame")]))
     for network, layers in panels.items():
         for name, data in layers.items():
             maps, label = _maps(data), f"{network}\n{spoken(name)}"
-            rows += [Row(maps[i : i + SHOWN], "" if i else label) for i in range(0, len(maps), SHOWN)]
+            rows += [Strip(maps[i : i + SHOWN], "" if i else label) for i in range(0, len(maps), SHOWN)]
     return sheet(rows)
 
 
@@ -60,11 +60,11 @@ def distinct(images: Iterable[Array]) -> list[Array]:
     return found
 
 
-def _maps(data: xr.Dataset) -> list[Cell]:
+def _maps(data: xr.Dataset) -> list[Tile]:
     cells = []
     for i in range(data.sizes["neuron"]):
         neuron = {key: int(data[key].values[i]) for key in ("input", "output")}
-        cells.append(Cell(stretched(np.abs(data["map"].values[i])), neuron_name(neuron), MAP))
+        cells.append(Tile(stretched(np.abs(data["map"].values[i])), neuron_name(neuron), MAP))
     return cells
 
 
@@ -76,7 +76,7 @@ def intensity(panels: Panels, frames: Mapping[str, Array]) -> Figure:
         panels: what :func:`xinc.findings.section4.intensity.intensity` returns.
         frames: each network's frame, ``(H, W, 3)`` in [0, 1].
     """
-    rows: list[Row] = []
+    rows: list[Strip] = []
     shown: list[Array] = []
     for network, layers in panels.items():
         frame = np.asarray(frames[network])
@@ -86,21 +86,21 @@ def intensity(panels: Panels, frames: Mapping[str, Array]) -> Figure:
         for start in range(0, len(layers), COLUMNS):
             part = list(layers.items())[start : start + COLUMNS]
             above = [
-                Cell(
+                Tile(
                     stretched(d["heatmap"].values),
                     f"{spoken(n)} · r = {signed(float(d['correlation_intensity']))}",
                     HEATMAP,
                 )
                 for n, d in part
             ]
-            under = [Cell(d["difference"].values, "", AGAINST) for _, d in part]
-            rows += [Row(above, f"{network}\ncontribution"), Row(under, "minus\nintensity")]
+            under = [Tile(d["difference"].values, "", AGAINST) for _, d in part]
+            rows += [Strip(above, f"{network}\ncontribution"), Strip(under, "minus\nintensity")]
     return sheet(rows)
 
 
-def _beside_frame(frame: Array, data: xr.Dataset) -> Row:
-    light = Cell(stretched(data["intensity"].values), "intensity", GREY)
-    return Row([Cell(frame, "frame"), light, Cell(stretched(data["edges"].values), "edges (Sobel)", GREY)])
+def _beside_frame(frame: Array, data: xr.Dataset) -> Strip:
+    light = Tile(stretched(data["intensity"].values), "intensity", GREY)
+    return Strip([Tile(frame, "frame"), light, Tile(stretched(data["edges"].values), "edges (Sobel)", GREY)])
 
 
 @style.styled
@@ -123,9 +123,9 @@ def neurons_per_pixel(panels: Panels) -> Figure:
             part = list(layers.items())[start : start + COLUMNS]
             for i, a in enumerate(areas):
                 cells = [
-                    Cell(100 * d["share"].sel(area=a).values, spoken(n) if i == 0 else "", scales[a]) for n, d in part
+                    Tile(100 * d["share"].sel(area=a).values, spoken(n) if i == 0 else "", scales[a]) for n, d in part
                 ]
-                rows.append(Row(cells, f"{network}\nthreshold {100 * a:.0f} %"))
+                rows.append(Strip(cells, f"{network}\nthreshold {100 * a:.0f} %"))
     return sheet(rows)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from xinc.show import style
-from xinc.show.figures.sheet import Array, Cell, Panels, Row, Scale, sheet, signed, spoken, stretched
+from xinc.show.figures.sheet import Array, Panels, Scale, Strip, Tile, sheet, signed, spoken, stretched
 
 FLUCTUATION = Scale(style.CONTRIBUTION, 0.0, 1.0, "change of |contribution| since the frame before, least to greatest")
 WHEEL = 0.62
@@ -53,14 +53,14 @@ def motion(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     rows = []
     for title, layers in panels.items():
         data = next(iter(layers.values()))
-        flow = Cell(flow_colours(data["velocity"].values, fastest), f"flow · {data.attrs['flow']}")
+        flow = Tile(flow_colours(data["velocity"].values, fastest), f"flow · {data.attrs['flow']}")
         changes = [
-            Cell(
+            Tile(
                 stretched(d["fluctuation"].values), f"{spoken(n)} · r = {signed(float(d['correlation']))}", FLUCTUATION
             )
             for n, d in layers.items()
         ]
-        rows.append(Row([Cell(np.asarray(frames[title]), "frame"), flow, *changes], title))
+        rows.append(Strip([Tile(np.asarray(frames[title]), "frame"), flow, *changes], title))
     figure = sheet(rows, foot=WHEEL + 0.1)
     _legend(figure, fastest)
     return figure

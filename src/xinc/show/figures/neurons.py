@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from xinc.show import style
 from xinc.show.figures.maps import MAP, neuron_name
-from xinc.show.figures.sheet import Array, Cell, Panels, picture, spoken, stretched
+from xinc.show.figures.sheet import Array, Panels, Tile, picture, spoken, stretched
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -250,7 +250,7 @@ def _thumbnails(figure: Figure, centre: Axes, data: xr.Dataset, maps: Mapping[tu
         for i, (point, name, image) in enumerate(column):
             box = (0.01 if side == 0 else 0.77, 0.96 - (i + 1) * height, 0.22, height * 0.8)
             axes = figure.add_axes(box, anchor="E" if side == 0 else "W")
-            picture(axes, Cell(stretched(np.abs(image)), "", MAP))
+            picture(axes, Tile(stretched(np.abs(image)), "", MAP))
             axes.set_axis_off()
             axes.set_title(name, pad=2, fontsize=7.5)
             end = (image.shape[1] - 0.5 if side == 0 else -0.5, image.shape[0] / 2)

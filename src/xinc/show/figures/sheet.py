@@ -54,7 +54,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Tile:
     """One picture.
 
     Attributes:
@@ -69,7 +69,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class Strip:
     """Pictures side by side; None leaves a place empty.
 
     Attributes:
@@ -77,7 +77,7 @@ class Row:
         label: to the left of them; lines are broken by hand.
     """
 
-    cells: Sequence[Cell | None]
+    cells: Sequence[Tile | None]
     label: str = ""
 
 
@@ -111,7 +111,7 @@ def signed(value: float, form: str = ".2f") -> str:
     return format(value, form).replace("-", "\u2212") if np.isfinite(value) else "\u2013"
 
 
-def picture(axes: Axes, cell: Cell, extent: tuple[float, float, float, float] | None = None) -> None:
+def picture(axes: Axes, cell: Tile, extent: tuple[float, float, float, float] | None = None) -> None:
     """Draw one picture, where it is said: left, right, bottom and top in the axes' own numbers; else in pixels."""
     image = shrunk(cell.image)
     if cell.scale is None:
@@ -127,7 +127,7 @@ def picture(axes: Axes, cell: Cell, extent: tuple[float, float, float, float] | 
         )
 
 
-def sheet(rows: Sequence[Row], *, widest: float = 2.6, tallest: float = 1.9, foot: float = 0.0) -> Figure:
+def sheet(rows: Sequence[Strip], *, widest: float = 2.6, tallest: float = 1.9, foot: float = 0.0) -> Figure:
     """Lay pictures of one aspect out in rows.
 
     Args:
@@ -174,7 +174,7 @@ def sheet(rows: Sequence[Row], *, widest: float = 2.6, tallest: float = 1.9, foo
     return figure
 
 
-def _title_height(row: Row) -> float:
+def _title_height(row: Strip) -> float:
     lines = max((cell.title.count("\n") + 1 for cell in row.cells if cell and cell.title), default=0)
     return TITLE + LINE * (lines - 1) if lines else 0.0
 

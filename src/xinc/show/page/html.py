@@ -24,7 +24,7 @@ LARGEST = 1280
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedPicture:
     """An embedded picture.
 
     Attributes:
@@ -46,7 +46,7 @@ class Picture:
     @classmethod
     def of(
         cls, key: str, image: NDArray[Any], alt: str, caption: str = "", colours: style.Colours | None = None
-    ) -> Picture:
+    ) -> EmbeddedPicture:
         """Encode ``(H, W, 3)`` colours in [0, 1], or ``(H, W)`` numbers from zero to their maximum by a colour map."""
         from PIL import Image
 
@@ -70,8 +70,8 @@ class View:
     name: str
     tag: str
     caption: str
-    left: Picture
-    right: Picture
+    left: EmbeddedPicture
+    right: EmbeddedPicture
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Numbers that fold away.
 
     Attributes:
@@ -120,7 +120,7 @@ class Table:
     open: bool = False
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, summary: str, caption: str, name: str, *, open: bool = False) -> Table:
+    def of(cls, frame: pd.DataFrame, summary: str, caption: str, name: str, *, open: bool = False) -> PageTable:
         """A DataFrame's rows with the digits that matter; all digits in the download."""
         words = [c for c in frame.columns if not _numeric(frame[c])]
         rows = [[written(value) for value in row] for row in frame.itertuples(index=False)]
@@ -159,7 +159,7 @@ class Fit:
 
     title: str
     facts: Sequence[tuple[str, str]]
-    pictures: Sequence[Picture]
+    pictures: Sequence[EmbeddedPicture]
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Exhibit:
     title: str
     says: Sequence[str]
     drawings: Sequence[Drawing]
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
     paper: str = ""
 
 
@@ -199,11 +199,11 @@ class Page:
     fits: Sequence[Fit]
     fit_drawings: Sequence[Drawing]
     exhibits: Sequence[Exhibit]
-    settings: Sequence[Table]
+    settings: Sequence[PageTable]
     footer: str
     version: str
     first_view: int = 0
-    store: Sequence[Picture] = field(default_factory=tuple)
+    store: Sequence[EmbeddedPicture] = field(default_factory=tuple)
 
 
 def render(page: Page) -> str:

@@ -11,7 +11,7 @@ from xinc.findings.fidelity.deletion import CEILING, area
 from xinc.findings.fidelity.trust import conclusion, rows
 from xinc.show.figures.fidelity import agreement, deletion
 from xinc.show.figures.sheet import spoken
-from xinc.show.page.html import Drawing, Exhibit, Table
+from xinc.show.page.html import Drawing, Exhibit, PageTable
 from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Trusted:
             for network, own in held.items()
             for sentence in conclusion(own)
         ]
-        numbers = Table.of(_numbers(held), "Numbers", MEANING, FINDING.name)
+        numbers = PageTable.of(_numbers(held), "Numbers", MEANING, FINDING.name)
         title = "Do maps show what neurons do?"
         return Exhibit(FINDING.name, self.short, "Not in the paper", title, says, drawings, [numbers])
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from xinc.show import figures
 from xinc.show.figures.sheet import Panels, spoken
-from xinc.show.page.html import Drawing, Exhibit, Table
+from xinc.show.page.html import Drawing, Exhibit, PageTable
 from xinc.show.panels.data import (
     Frames,
     Gathered,
@@ -106,7 +106,7 @@ class Kind:
             for i, plate in enumerate(self.plates)
             for drawing in plate.drawings(layers, frames, f"{self.finding}-{i}")
         ]
-        tables = [Table.of(self.numbers(layers), "Numbers", self.meaning, self.finding)] if self.row else []
+        tables = [PageTable.of(self.numbers(layers), "Numbers", self.meaning, self.finding)] if self.row else []
         source = f"Section {attrs['section']} · {attrs['figure']} of the paper"
         return Exhibit(
             self.finding, self.short, source, self.title, self.says(layers), drawings, tables, attrs["direction"]

@@ -15,7 +15,7 @@ from xinc.run import Run
 from xinc.show import style
 from xinc.show.figures.pruning import pruning
 from xinc.show.figures.sheet import Panels, spoken
-from xinc.show.page.html import Drawing, Exhibit, Table
+from xinc.show.page.html import Drawing, Exhibit, PageTable
 from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Pruned:
             for network, own in panels.items()
             for data in own.values()
         ]
-        numbers = Table.of(_numbers(panels), "Numbers", MEANING, GROUP)
+        numbers = PageTable.of(_numbers(panels), "Numbers", MEANING, GROUP)
         return Exhibit(GROUP, self.short, "Not in the paper", "Which neurons can go?", says, [drawing], [numbers])
 
 

@@ -16,7 +16,7 @@ from xinc.findings.replication.replicate import remembered
 from xinc.findings.replication.verdicts import Case, by_claim, cases, count, records
 from xinc.show.figures.replication import forest, methods_of, name_of, verdicts
 from xinc.show.figures.sheet import signed
-from xinc.show.page.html import Drawing, Exhibit, Table
+from xinc.show.page.html import Drawing, Exhibit, PageTable
 from xinc.show.sentences import findings as story
 from xinc.show.subjects import Subject
 
@@ -67,7 +67,7 @@ class ReplicationKind:
             "Do the paper’s conclusions hold on these networks?",
             sentences(known),
             drawings,
-            [Table.of(table, "Numbers", _meaning(methods), "replication")],
+            [PageTable.of(table, "Numbers", _meaning(methods), "replication")],
         )
 
 

@@ -299,7 +299,7 @@ def over_layers(panels: Panels) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitToTell:
     """What the first sentence needs to know of a network."""
 
     network: str
@@ -311,7 +311,7 @@ class Fitted:
     psnr: float
 
 
-def fits(found: Sequence[Fitted]) -> str:
+def fits(found: Sequence[FitToTell]) -> str:
     """The first sentence: what was fitted, and how well."""
     clauses = []
     for i, fit in enumerate(found):

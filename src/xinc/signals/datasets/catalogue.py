@@ -17,8 +17,8 @@ import torch
 from xinc.errors import SignalError
 from xinc.signals.clip import Clip
 from xinc.signals.datasets import cityscapes, cityscapes_vps, coco, davis, plain, vipseg
-from xinc.signals.datasets.recording import Reader, Recording
-from xinc.signals.frames import Choice, Source, collect
+from xinc.signals.datasets.recording import LabelledVideo, Reader
+from xinc.signals.frames import Choice, FrameSource, collect
 from xinc.signals.pictures import SUFFIXES, picture_size, read_rgb
 from xinc.signals.preprocess import Size
 from xinc.signals.segments import decode, read_planes
@@ -35,7 +35,7 @@ READERS: Mapping[str, Reader] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class VideoRow:
     """One video of a data set.
 
     Attributes:
@@ -98,7 +98,7 @@ def recognise(path: str | Path) -> str:
     raise SignalError(f"{path} is not laid out like a data set that is known: {layouts}")
 
 
-def recordings(path: str | Path) -> list[Recording]:
+def recordings(path: str | Path) -> list[LabelledVideo]:
     """The videos of a data set as files, in order.
 
     Raises:
@@ -112,7 +112,7 @@ def recordings(path: str | Path) -> list[Recording]:
 
 def listing(
     path: str | Path, count: bool = True, progress: Callable[[str, int, int], None] = lambda video, done, total: None
-) -> list[Row]:
+) -> list[VideoRow]:
     """What is in a copy of a data set: a row for each video.
 
     Args:
@@ -131,7 +131,7 @@ def listing(
         kinds = _kinds(recording) if count else None
         height, width = picture_size(recording.frames[0]) if recording.frames else (None, None)
         rows.append(
-            Row(
+            VideoRow(
                 dataset=name,
                 video=recording.name,
                 frames=len(recording.frames),
@@ -147,7 +147,7 @@ def listing(
     return rows
 
 
-def summary(rows: Iterable[Row]) -> Summary:
+def summary(rows: Iterable[VideoRow]) -> Summary:
     """The rows of one data set as one row of the paper's Table 1.
 
     Raises:
@@ -195,7 +195,7 @@ def open(
     return open_recording(_chosen(recordings(path), video, path), path, size, Choice(start, every, count))
 
 
-def find(signal: str | Path) -> tuple[Path, Recording] | None:
+def find(signal: str | Path) -> tuple[Path, LabelledVideo] | None:
     """The data set's folder and the video that a signal's address means; None where it is an address of no data set.
 
     Args:
@@ -219,12 +219,12 @@ def _is_bare(folder: Path) -> bool:
     return any(reader.recognises(folder) for reader in READERS.values())
 
 
-def open_recording(recording: Recording, root: str | Path, size: Size | None, choice: Choice) -> Clip:
+def open_recording(recording: LabelledVideo, root: str | Path, size: Size | None, choice: Choice) -> Clip:
     """A video that was found as a clip; see :func:`open`."""
     _say_what_is_amiss(recording)
     chosen = list(range(len(recording.frames)))[choice.slice]
     files = [recording.frames[i] for i in chosen]
-    source = Source((file.stem, read_rgb(file)) for file in files)
+    source = FrameSource((file.stem, read_rgb(file)) for file in files)
     names, frames, geometry = collect(source, size, Path(root) / recording.name)
     if not frames:
         raise SignalError(
@@ -240,7 +240,7 @@ def open_recording(recording: Recording, root: str | Path, size: Size | None, ch
     )
 
 
-def _chosen(found: list[Recording], video: str | None, path: str | Path) -> Recording:
+def _chosen(found: list[LabelledVideo], video: str | None, path: str | Path) -> LabelledVideo:
     wanted = [r for r in found if video in (None, r.name, r.name.rsplit("/", 1)[-1])]
     if len(wanted) == 1:
         return wanted[0]
@@ -250,7 +250,7 @@ def _chosen(found: list[Recording], video: str | None, path: str | Path) -> Reco
     raise SignalError(f"{path}: {problem}; there are {len(some)}: {names}")
 
 
-def _say_what_is_amiss(recording: Recording) -> None:
+def _say_what_is_amiss(recording: LabelledVideo) -> None:
     if recording.missing:
         warnings.warn(
             f"{len(recording.missing)} files of {recording.name} are missing (first: {recording.missing[0]}); "
@@ -261,7 +261,7 @@ def _say_what_is_amiss(recording: Recording) -> None:
         warnings.warn(f"no frame of {recording.name} is annotated; the clip has no segments", stacklevel=3)
 
 
-def _kinds(recording: Recording) -> list[str]:
+def _kinds(recording: LabelledVideo) -> list[str]:
     """The kind of each segment of a video, without ``other``."""
     if recording.table is not None:
         return [segment.kind for segment in recording.table[1:]]

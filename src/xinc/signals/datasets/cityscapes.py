@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from xinc.signals.datasets.recording import Reader, Recording
+from xinc.signals.datasets.recording import LabelledVideo, Reader
 from xinc.signals.segments import ENCODINGS, common_stem
 
 _PICTURES = "**/*_leftImg8bit.*"
 
 
-def _recordings(root: Path) -> Iterator[Recording]:
+def _recordings(root: Path) -> Iterator[LabelledVideo]:
     labels = {common_stem(p.stem): p for p in root.glob("**/*_gtFine_instanceIds.png")}
     for picture in sorted(root.glob(_PICTURES), key=lambda p: p.name):
         name = common_stem(picture.stem)
-        yield Recording(name, (picture,), {0: labels[name]} if name in labels else {}, encoding=ENCODINGS["cityscapes"])
+        yield LabelledVideo(
+            name, (picture,), {0: labels[name]} if name in labels else {}, encoding=ENCODINGS["cityscapes"]
+        )
 
 
 READER = Reader(

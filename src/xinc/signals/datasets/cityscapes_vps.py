@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from xinc.signals.datasets import coco
-from xinc.signals.datasets.recording import Reader, Recording, first_folder, folders, load_json
+from xinc.signals.datasets.recording import LabelledVideo, Reader, first_folder, folders, load_json
 from xinc.signals.labels import Segment
 from xinc.signals.segments import ENCODINGS, Encoding
 
@@ -64,7 +64,7 @@ def _is_unlabelled(folder: Path) -> bool:
     return any(found and (found[0] or pictures.name == "img_all") for found in map(_place, pictures.glob("*.*")))
 
 
-def _recordings(root: Path) -> Iterator[Recording]:
+def _recordings(root: Path) -> Iterator[LabelledVideo]:
     for split in _splits(root):
         masks = first_folder(split, _MASKS)
         pictures = first_folder(split, _PICTURES) or split
@@ -80,7 +80,7 @@ def _recordings(root: Path) -> Iterator[Recording]:
             own = labels.get(video, {})
             unlabelled = [place for place in annotated.get(video, ()) if place not in own] if masks else []
             present = [place for place in expected if place in frames]
-            yield Recording(
+            yield LabelledVideo(
                 name=video if split == root else f"{split.name}/{video}",
                 frames=tuple(frames[place] for place in present),
                 labels={i: own[place] for i, place in enumerate(present) if place in own},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xinc.errors import SignalError
-from xinc.signals.datasets.recording import Reader, Recording, load_json
+from xinc.signals.datasets.recording import LabelledVideo, Reader, load_json
 from xinc.signals.labels import OTHER, Segment
 from xinc.signals.segments import Encoding
 
@@ -55,7 +55,7 @@ def _json_files(root: Path) -> list[Path]:
     return sorted(p for p in (*root.glob("annotations/panoptic_*.json"), *root.glob("panoptic_*.json")))
 
 
-def _recordings(root: Path) -> Iterator[Recording]:
+def _recordings(root: Path) -> Iterator[LabelledVideo]:
     for path in _json_files(root):
         content = load_json(path, ("images", "annotations", "categories"))
         split = path.stem.removeprefix("panoptic_")
@@ -74,14 +74,14 @@ def _recordings(root: Path) -> Iterator[Recording]:
 
 def _recording(
     file: Path, annotation: Mapping[str, Any] | None, masks: Path, categories: Iterable[Mapping[str, Any]]
-) -> Recording:
+) -> LabelledVideo:
     if annotation is None:
-        return Recording(file.stem, (file,))
+        return LabelledVideo(file.stem, (file,))
     label = masks / annotation["file_name"]
     if not label.is_file():
-        return Recording(file.stem, (file,), missing=(label.name,))
+        return LabelledVideo(file.stem, (file,), missing=(label.name,))
     segments = table([annotation], categories)
-    return Recording(file.stem, (file,), {0: label}, encoding_of(segments), table=segments)
+    return LabelledVideo(file.stem, (file,), {0: label}, encoding_of(segments), table=segments)
 
 
 READER = Reader(

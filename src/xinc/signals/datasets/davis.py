@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from xinc.signals.datasets.recording import Reader, Recording, by_stem, first_folder, folders
+from xinc.signals.datasets.recording import LabelledVideo, Reader, by_stem, first_folder, folders
 from xinc.signals.frames import frame_files
 from xinc.signals.segments import ENCODINGS
 
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 
 
-def _recordings(root: Path) -> Iterator[Recording]:
+def _recordings(root: Path) -> Iterator[LabelledVideo]:
     pictures = first_folder(root / "JPEGImages", _RESOLUTIONS) or root / "JPEGImages"
     masks = first_folder(root / "Annotations", (pictures.name,)) or root / "Annotations"
     for folder in folders(pictures):
         frames = tuple(frame_files(folder))
         labels, missing = by_stem(frames, sorted((masks / folder.name).glob("*.png")))
-        yield Recording(folder.name, frames, labels, encoding=ENCODINGS["objects"], missing=missing)
+        yield LabelledVideo(folder.name, frames, labels, encoding=ENCODINGS["objects"], missing=missing)
 
 
 READER = Reader(

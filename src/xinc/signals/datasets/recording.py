@@ -14,7 +14,7 @@ from xinc.signals.segments import Encoding
 
 
 @dataclass(frozen=True)
-class Recording:
+class LabelledVideo:
     """A video, or a single image, with the label images of its annotated frames; nothing of it has been read yet.
 
     Attributes:
@@ -48,7 +48,7 @@ class Reader:
 
     layout: str
     recognises: Callable[[Path], bool]
-    recordings: Callable[[Path], Iterator[Recording]]
+    recordings: Callable[[Path], Iterator[LabelledVideo]]
 
 
 def by_stem(frames: tuple[Path, ...], labels: list[Path]) -> tuple[dict[int, Path], tuple[str, ...]]:

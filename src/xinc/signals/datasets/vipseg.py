@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xinc.signals.datasets import coco
-from xinc.signals.datasets.recording import Reader, Recording, by_stem, first_folder, folders, load_json
+from xinc.signals.datasets.recording import LabelledVideo, Reader, by_stem, first_folder, folders, load_json
 from xinc.signals.frames import frame_files
 from xinc.signals.labels import Segment
 from xinc.signals.segments import ENCODINGS
@@ -19,7 +19,7 @@ _PICTURES = ("images", "imgs")
 _MASKS = ("panomasks", "panomasksRGB")
 
 
-def _recordings(root: Path) -> Iterator[Recording]:
+def _recordings(root: Path) -> Iterator[LabelledVideo]:
     pictures, masks = first_folder(root, _PICTURES), first_folder(root, _MASKS)
     if pictures is None or masks is None:
         return
@@ -29,7 +29,7 @@ def _recordings(root: Path) -> Iterator[Recording]:
         labels, missing = by_stem(frames, sorted((masks / folder.name).glob("*.png")))
         table = listed.get(folder.name)
         encoding = ENCODINGS["vipseg" if masks.name == "panomasks" else "coco"]
-        yield Recording(
+        yield LabelledVideo(
             folder.name,
             frames,
             labels,

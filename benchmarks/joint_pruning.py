@@ -1,0 +1,105 @@
+"""Joint pruning against single scores: PSNR to the clip over all frames, nothing trained.
+
+    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--out benchmarks/results/joint_pruning.json]
+
+The NeRV is the demo's (33 frames of Big Buck Bunny at 128 x 256, 80 epochs), fitted into RUN where it is not there yet.
+Its Gram matrices are summed over 9 frames; all 33 are judged. WEIGHTS are those of the FFN that the paper published, an
+npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import xinc
+from networks import published
+from xinc.findings.pruning.cutting import Part, prune
+from xinc.findings.pruning.joint import FRAMES, gram_of, removal
+from xinc.findings.pruning.prune import Pruning, order, scores
+from xinc.run import Run
+from xinc.workflow.job import DEMO_EPOCHS
+
+SHARES = {"block3": (0.2, 0.4, 0.6, 0.8), "block2": (0.4, 0.6, 0.8)}
+SINGLE = ("magnitude", "exact")
+
+
+def fitted(folder: Path | None) -> Run:
+    """The demo's NeRV."""
+    clip = xinc.open("bunny", size=(128, 256), every=4, count=33)
+    return xinc.fit("nerv", clip, epochs=DEMO_EPOCHS, out=folder, progress=True)
+
+
+def of_layer(run: Run, layer: str, shares: tuple[float, ...]) -> dict[str, Any]:
+    """PSNR in dB over all frames by share and score, and what the order took."""
+    part = Part.of(run, layer)
+    counts = [round(share * part.count) for share in shares]
+    begun = time.perf_counter()
+    gram = gram_of(run, part, None)
+    seconds = {"gram": round(time.perf_counter() - begun, 1)}
+    begun = time.perf_counter()
+    joint = removal(gram, counts)
+    seconds["order"] = round(time.perf_counter() - begun, 1)
+    ranked = {by: order(scores(run, Pruning(layer), by)) for by in SINGLE}
+    rows = []
+    for share, count in zip(shares, counts, strict=True):
+        row = {"share": share, "kernels": count}
+        for by, least in ranked.items():
+            row[by] = _psnr(prune(run, part, least[:count], {}))
+        row["joint, no compensation"] = _psnr(prune(run, part, joint.order[:count], {}))
+        row["joint"] = _psnr(prune(run, part, joint.order[:count], {}, joint.scales[count]))
+        rows.append(row)
+        print(layer, row, flush=True)
+    return {"layer": layer, "neurons": part.count, "seconds": seconds, "rows": rows}
+
+
+def _psnr(run: Run) -> float:
+    return round(float(run.psnr().mean()), 2)
+
+
+def of_ffn(path: Path) -> dict[str, Any]:
+    """PSNR to the unpruned picture of the published FFN without 20 % of its layer 2."""
+    run = published(path)
+    part = Part.of(run, "layer2")
+    count = round(0.2 * part.count)
+    joint = removal(gram_of(run, part, None), [count])
+    ranked = {by: prune(run, part, order(scores(run, Pruning("layer2"), by))[:count], {}) for by in SINGLE}
+    ranked["joint"] = prune(run, part, joint.order[:count], {}, joint.scales[count])
+    with torch.no_grad():
+        whole = run.model.render(0)
+        errors = {by: float((one.model.render(0) - whole).double().square().mean()) for by, one in ranked.items()}
+    return {"layer": "layer2", "share": 0.2, **{by: round(-10 * np.log10(e), 2) for by, e in errors.items()}}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nerv", type=Path, default=None)
+    parser.add_argument("--ffn", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/joint_pruning.json"))
+    given = parser.parse_args()
+    run = fitted(given.nerv)
+    found: dict[str, Any] = {
+        "date": str(date.today()),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "gram_frames": FRAMES,
+        "unpruned": _psnr(run),
+        "nerv": [of_layer(run, layer, shares) for layer, shares in SHARES.items()],
+    }
+    if given.ffn is not None:
+        found["ffn"] = of_ffn(given.ffn)
+        print(found["ffn"])
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
