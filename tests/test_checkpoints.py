@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from careless import Touch
 from xinc import models
 from xinc.errors import CheckpointError, ModelError
-from xinc.models.base import INR, OUTPUTS, coordinates
+from xinc.imported import import_checkpoint
+from xinc.models.base import INR
 from xinc.models.checkpoints.convnext import ConvNeXt
 from xinc.models.checkpoints.files import read_file
 from xinc.models.checkpoints.importing import import_network, open_checkpoint
-from xinc.models.networks.siren import Sine
-from xinc.run import import_checkpoint, load
+from xinc.models.parts import OUTPUTS, Sine, coordinates
+from xinc.run import load
 from xinc.signals.clip import Clip
 
 
@@ -380,8 +381,10 @@ SIRENS: dict[str, Callable[[int, int], str]] = {
 }
 
 
-@pytest.mark.parametrize("naming", SIRENS)
-@pytest.mark.parametrize(("factors", "output"), [((30.0, 30.0), "half"), ((30.0, 1.0), "sigmoid")])
+@pytest.mark.parametrize(
+    ("naming", "factors", "output"),
+    [*((naming, (30.0, 30.0), "half") for naming in SIRENS), ("siren-pytorch", (30.0, 1.0), "sigmoid")],
+)
 def test_sirens_of_every_naming(naming: str, factors: tuple[float, float], output: str, tmp_path: Path) -> None:
     torch.manual_seed(5)
     depth, width, size = 12, 16, (12, 20)  # twelve layers: names must be sorted as numbers
@@ -408,7 +411,7 @@ def test_known_settings_are_taken_not_guessed(tmp_path: Path) -> None:
     model = models.build("siren", (8, 8), width=8, w0=7.0)
     torch.save(model.state_dict(), tmp_path / "m.pth")
     clip = Clip(frames_of(model).clamp(0, 1), ("a",))
-    known = {"w0": 7.0, "output": "identity", "layout": "axes_yx", "w0_first": 30.0}
+    known = {"w0": 7.0, "output": "identity", "layout": "axes_yx", "w0_first": 30.0, "final": "linear"}
     run = import_checkpoint(tmp_path / "m.pth", "siren", clip, **known)
     assert run.config == model.config
     assert "chosen" not in run.settings["notes"][-1]
@@ -419,7 +422,9 @@ def test_known_settings_are_taken_not_guessed(tmp_path: Path) -> None:
 def test_a_network_of_another_signal_is_doubted(tmp_path: Path, nerv: INR) -> None:
     torch.save(nerv.state_dict(), tmp_path / "m.pth")
     run = import_checkpoint(tmp_path / "m.pth", "nerv", Clip(torch.rand(4, 3, 16, 32), tuple("abcd")))
-    assert "is this the signal that the network was trained on?" in run.settings["notes"][-1]
+    note = run.settings["notes"][-1]
+    assert "that is far from the signal" in note
+    assert note.endswith("what you know can be said by --set: activation, output, base, encoding, grid")
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

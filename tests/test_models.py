@@ -15,9 +15,9 @@ import torch
 from xinc import models
 from xinc.errors import ModelError
 from xinc.models import base
-from xinc.models.base import coordinates
 from xinc.models.networks.ffn import FFN, FFNConfig
 from xinc.models.networks.nerv import NeRV, NeRVConfig
+from xinc.models.parts import coordinates
 
 
 def golden(shared: Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, torch.Tensor]]:

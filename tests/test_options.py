@@ -16,9 +16,9 @@ from xinc import models
 from xinc.errors import FindingError, ModelError
 from xinc.findings.analyses import Settings
 from xinc.findings.section4 import choose
-from xinc.models.base import ACTIVATIONS, LAYOUTS, OUTPUTS
 from xinc.models.families import FAMILIES
 from xinc.models.networks.nerv import ENCODINGS
+from xinc.models.parts import ACTIVATIONS, LAYOUTS, OUTPUTS
 from xinc.models.recipe import SCHEDULES, Recipe
 from xinc.options import tables
 from xinc.options.page import page

@@ -28,7 +28,6 @@ from torch import Tensor
 
 from xinc.errors import ModelError, RunError, SignalError
 from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
-from xinc.models.checkpoints.importing import Checkpoint, import_network, open_checkpoint
 from xinc.models.families import configure, family
 from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, run_task
 from xinc.models.recipe import Recipe
@@ -269,54 +268,6 @@ def fit(
         run.save(folder)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return run
-
-
-def import_checkpoint(
-    path: str | Path,
-    name: str,
-    signal: Clip | str | Path,
-    *,
-    size: tuple[int, int] | None = None,
-    out: str | Path | None = None,
-    **settings: Any,
-) -> Run:
-    """Turn somebody else's weights into a run, without executing anything that is in their file.
-
-    Known are the NeRV and HNeRV code's checkpoints (plain, 8-bit, with the ConvNeXt encoder), the original NeRV's, the
-    paper's FFN and SIRENs of the common packages. What the weights' shapes leave open is chosen by the fit to the
-    signal; the run's ``settings["notes"]`` say what was chosen, converted and left out.
-
-    Args:
-        path: the weights.
-        name: family, a key of :data:`xinc.models.FAMILIES`.
-        signal: the clip that the network represents, or a path (or sample) that :func:`xinc.open` knows: it is cropped
-            and resized to what the network makes.
-        size: ``(H, W)`` for networks that make any size (ffn, siren); the signal's own unless said.
-        out: folder to save the run in.
-        **settings: fields of the family's configuration that are known, such as ``activation="relu"``.
-
-    Raises:
-        CheckpointError: the file is unreadable or of another family; the message lists what differs.
-        ModelError: unknown family or setting, or the signal has a size that the network does not make.
-        SignalError: the signal cannot be opened.
-    """
-    row, checkpoint = family(name), open_checkpoint(path)
-    clip = signal if isinstance(signal, Clip) else _open_for(checkpoint, name, signal, size)
-    clip = clip[0] if row.still else clip
-    found = import_network(checkpoint, name, clip.frames, settings)
-    kept = {"imported": str(path), "psnr": round(found.psnr, 2), "notes": list(found.notes)}
-    run = Run(name, found.model, clip, (), kept, Path(out) if out is not None else None)
-    if out is not None:
-        run.save(out)
-    return run
-
-
-def _open_for(checkpoint: Checkpoint, name: str, signal: str | Path, size: tuple[int, int] | None) -> Clip:
-    """The signal in the size that the network makes."""
-    from xinc.signals.reading import open as open_clip
-
-    made = checkpoint.frame_size(name, open_clip(signal, count=1).size, size)
-    return open_clip(signal, size=made, count=1 if family(name).still else None)
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> Run:

@@ -5,37 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
-from xinc.options.schema import closest
 from xinc.options.tables import CONFIGS
-
-T = TypeVar("T")
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "gelu": nn.GELU,
-    "relu": nn.ReLU,
-    "silu": nn.SiLU,
-    "leaky_relu": nn.LeakyReLU,
-    "relu6": nn.ReLU6,
-    "softplus": nn.Softplus,
-    "hardswish": nn.Hardswish,
-    "tanh": nn.Tanh,
-}
-"""Hidden activations by name; the names that NeRV's and HNeRV's code offer, and tanh."""
-
-OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh_unit": lambda x: torch.tanh(x) * 0.5 + 0.5,
-    "sigmoid": torch.sigmoid,
-    "identity": lambda x: x,
-    "shifted": lambda x: x + 0.5,
-    "half": lambda x: x * 0.5 + 0.5,
-}
-"""What turns the last linear layer's values into colours in [0, 1]: the head variants of published code."""
 
 
 @dataclass(frozen=True)
@@ -164,51 +140,6 @@ def bits_per_pixel(parameters: int, pixels: int, bits: int = 8) -> float:
         bits: stored bits of a parameter (32 as trained, 8 as the NeRV papers quantise them).
     """
     return bits * parameters / pixels
-
-
-def choice(table: Mapping[str, T], name: str, what: str) -> T:
-    """Look up a name in a table.
-
-    Raises:
-        ModelError: the table has no such name; the message lists those it has.
-    """
-    try:
-        return table[name]
-    except KeyError:
-        near = closest(name, table)
-        hint = f"did you mean {near}? " if near else ""
-        raise ModelError(f"no {what} is called {name!r}; {hint}choose from {', '.join(table)}") from None
-
-
-def coordinates(size: tuple[int, int], layout: str = "longest_yx") -> Tensor:
-    """Pixel coordinates as coordinate networks take them, computed in float32.
-
-    Args:
-        size: ``(H, W)``.
-        layout: ``"longest_yx"`` divides both axes by ``max(H, W) - 1`` and scales to [-1, 1] (published FFN, appendix
-            code); ``"axes_yx"`` spans [-1, 1] on each axis (SIREN); ``..._xy`` have the horizontal axis first.
-
-    Returns:
-        ``(H, W, 2)``.
-    """
-    height, width = size
-    span, order = choice(LAYOUTS, layout, "coordinate layout")
-    rows, columns = torch.arange(height, dtype=torch.float32), torch.arange(width, dtype=torch.float32)
-    if span == "longest":
-        longest = max(height, width, 2) - 1
-        rows, columns = (rows / longest - 0.5) * 2, (columns / longest - 0.5) * 2
-    else:
-        rows, columns = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return torch.stack([y, x] if order == "yx" else [x, y], dim=-1)
-
-
-LAYOUTS = {
-    "longest_yx": ("longest", "yx"),
-    "longest_xy": ("longest", "xy"),
-    "axes_yx": ("axes", "yx"),
-    "axes_xy": ("axes", "xy"),
-}
 
 
 KEPT_FEATURES = 2**28

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from xinc.errors import ModelError
-from xinc.models.base import INR, Config, bits_per_pixel, choice, count_parameters
+from xinc.models.base import INR, Config, bits_per_pixel, count_parameters
 from xinc.models.networks.ffn import FFN, FFNConfig
 from xinc.models.networks.hnerv import HNeRV, HNeRVConfig
 from xinc.models.networks.nerv import NeRV, NeRVConfig
 from xinc.models.networks.siren import Siren, SirenConfig
+from xinc.models.parts import choice
 from xinc.models.recipe import Recipe
 from xinc.options.tables import NETWORKS
 

@@ -17,9 +17,15 @@ SEEDS, FINDING_SEEDS = 2**63 - 1, 2**32 - 1
 """The greatest seed of a fit (torch takes 64 bits), and of the findings (scikit-learn takes 32)."""
 WIDEST = 2**20
 
-ACTIVATION_NAMES = ("gelu", "relu", "silu", "leaky_relu", "relu6", "softplus", "hardswish", "tanh")
+ACTIVATION_NAMES = (
+    *("gelu", "relu", "silu", "leaky_relu", "leaky_relu_0.1", "leaky_relu_0.2", "relu6", "softplus", "hardswish"),
+    *("tanh", "sin", "elu", "mish"),
+)
 OUTPUT_NAMES = ("tanh_unit", "sigmoid", "identity", "shifted", "half")
-LAYOUT_NAMES = ("longest_yx", "longest_xy", "axes_yx", "axes_xy")
+LAYOUT_NAMES = tuple(
+    f"{axes}_{order}" for axes in ("longest", "axes", "centres", "unit", "height", "width") for order in ("yx", "xy")
+)
+FINAL_NAMES = ("linear", "sine")
 ENCODING_NAMES = ("float64", "float32", "interleaved")
 SCHEDULE_NAMES = ("constant", "cosine", "cosine_0.1")
 RULE_NAMES = ("strongest", "typical", "different", "random")
@@ -44,6 +50,7 @@ LEVELS = Option("levels", "whole", "frequencies of the time embedding", 1, 512)
 ENCODING = Option("encoding", "word", "how the time embedding is computed", words=ENCODING_NAMES)
 CHANNELS = Option("channels", "whole", "channels of a frame's embedding", 1, 16384)
 LAYOUT = Option("layout", "word", "how pixels become coordinates", words=LAYOUT_NAMES)
+FINAL = Option("final", "word", "what the last layer is: linear, or a sine as the others", words=FINAL_NAMES)
 PARAMS = Option("params", "number", "wanted number of parameters, in place of a width", 1, 1e12)
 BPP = Option("bpp", "number", "wanted bits a pixel at 8 bits a parameter, in place of a width", 0, 1e9, open=True)
 
@@ -119,7 +126,7 @@ _DECODER = (
 _WIDE = Option("width", "whole", "features of each hidden layer", 1, WIDEST)
 _FIELDS: dict[str, tuple[Option, ...]] = {
     "ffn": (replace(FREQUENCIES, optional=False), _WIDE, LAYERS, SCALE, OUTPUT, LAYOUT),
-    "siren": (_WIDE, LAYERS, W0_FIRST, W0, OUTPUT, LAYOUT),
+    "siren": (_WIDE, LAYERS, W0_FIRST, W0, OUTPUT, LAYOUT, FINAL),
     "nerv": (
         *_DECODER,
         BASE,
@@ -133,7 +140,7 @@ _BY_SHAPES = {
     option.name: "the shapes of the weights tell it"
     for options in _FIELDS.values()
     for option in options
-    if option not in (OUTPUT, LAYOUT, W0_FIRST, W0, ACTIVATION, BASE, ENCODING, GRID)
+    if option not in (OUTPUT, LAYOUT, W0_FIRST, W0, FINAL, ACTIVATION, BASE, ENCODING, GRID)
 }
 CONFIGS: Mapping[str, Schema] = MappingProxyType(
     {
@@ -144,7 +151,7 @@ CONFIGS: Mapping[str, Schema] = MappingProxyType(
 """What describes a network that is there: fields of configurations, and so of a run's ``config.json``."""
 _OPEN: dict[str, tuple[Option, ...]] = {
     "ffn": (OUTPUT, LAYOUT),
-    "siren": (W0_FIRST, W0, OUTPUT, LAYOUT),
+    "siren": (W0_FIRST, W0, FINAL, OUTPUT, LAYOUT),
     "nerv": (ACTIVATION, OUTPUT, BASE, ENCODING, GRID),
     "hnerv": (ACTIVATION, OUTPUT, GRID),
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,6 +88,14 @@ class Clip:
             segments=self.segments.pick(chosen) if self.segments else None,
             source=self.source,
         )
+
+    def transposed(self) -> Clip:
+        """The clip with rows and columns exchanged, label maps too."""
+        known, segments = self.segments, None
+        if known is not None:
+            labels = {index: np.ascontiguousarray(plane.T) for index, plane in known.labels.items()}
+            segments = Segments(labels, known.table)
+        return Clip(self.frames.transpose(2, 3).contiguous(), self.names, self.fps, segments, self.source)
 
     def _chosen(self, index: int | slice | Iterable[int]) -> list[int]:
         if isinstance(index, slice):

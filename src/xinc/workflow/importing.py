@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from xinc.errors import RunError
+from xinc.imported import run_of
 from xinc.models.checkpoints.importing import open_checkpoint
 from xinc.models.families import family
 from xinc.options.tables import IMPORTS
-from xinc.run import Run, import_checkpoint
+from xinc.run import Run
+from xinc.signals.clip import Clip
 from xinc.workflow.job import Source
 from xinc.workflow.stages import Stage, silent
 
@@ -49,11 +51,15 @@ def import_run(
     checkpoint = open_checkpoint(path)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} exists and is not empty; an import never overwrites: choose another folder for the run")
-    size = checkpoint.frame_size(name, source.found_size(), source.size)
-    with stage("Opening the signal"):
-        clip = replace(source, size=size, count=1 if still else source.count).open()
+    whole = replace(source, count=1 if still else source.count)
+
+    def open_at(size: tuple[int, int] | None) -> Clip:
+        with stage("Opening the signal"):
+            return replace(whole, size=size).open()
+
+    found = source.found_size()
     with stage("Reading the network"):
-        run = import_checkpoint(path, name, clip, **known)
+        run = run_of(checkpoint, name, open_at, found, source.size, known)
     with stage("Saving the run"):
         run.save(out)
     return replace(run, path=out)

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from xinc.errors import CheckpointError
-from xinc.models.base import ACTIVATIONS, LAYOUTS, Config
+from xinc.models.base import Config
 from xinc.models.checkpoints.convnext import encoder_from
 from xinc.models.checkpoints.names import EMBEDDINGS, Weights, listing
 from xinc.models.networks.ffn import FFNConfig
 from xinc.models.networks.hnerv import HNeRVConfig
 from xinc.models.networks.nerv import ENCODINGS, NeRVConfig
 from xinc.models.networks.siren import SirenConfig
+from xinc.models.parts import ACTIVATIONS, LAYOUTS, coordinates
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,25 @@ def read_ffn(weights: Weights, frames: Tensor) -> Reading:
     widths = _read_mlp(weights, 2 * frequencies, [matrix])
     size = (frames.shape[2], frames.shape[3])
     scale = float(weights[matrix].std()) if frequencies > 1 else 1.0
-    configs = tuple(FFNConfig(size, 1, frequencies, widths[0], len(widths) + 1, scale, layout=lay) for lay in LAYOUTS)
+    layers = len(widths) + 1
+    configs = tuple(
+        FFNConfig(size, 1, frequencies, widths[0], layers, scale, layout=layout) for layout in _layouts(size, "longest")
+    )
     return Reading({matrix: weights[matrix], **_chain(weights, "net.%d.linear")}, configs)
 
 
-FACTORS = ((30.0, 30.0), (30.0, 1.0))
-"""Frequency factors (first layer, others) of the common SIREN packages' defaults."""
+FACTORS = tuple((first, others) for first in (30.0, 10.0, 20.0, 60.0) for others in dict.fromkeys((first, 1.0, 30.0)))
+"""Frequency factors (first layer, others) of published SIRENs, those of the common packages first."""
+
+
+def _layouts(size: tuple[int, int], usual: str) -> list[str]:
+    """Layouts that give this size different coordinates, the usual axes first."""
+    kept: dict[str, Tensor] = {}
+    for name in sorted(LAYOUTS, key=lambda name: not name.startswith(usual)):
+        points = coordinates(size, name)
+        if not any(torch.allclose(points, other, atol=1e-6) for other in kept.values()):
+            kept[name] = points
+    return list(kept)
 
 
 def read_siren(weights: Weights, frames: Tensor) -> Reading:
@@ -105,8 +119,8 @@ def read_siren(weights: Weights, frames: Tensor) -> Reading:
     widths = _read_mlp(weights, 2)
     size = (frames.shape[2], frames.shape[3])
     configs = tuple(
-        SirenConfig(size, 1, widths[0], len(widths) + 1, first, others, layout=layout)
-        for layout, (first, others) in product(("axes_yx", "axes_xy", "longest_yx", "longest_xy"), FACTORS)
+        SirenConfig(size, 1, widths[0], len(widths) + 1, first, others, layout=layout, final=final)
+        for final, (first, others), layout in product(("linear", "sine"), FACTORS, _layouts(size, "axes"))
     )
     return Reading(_chain(weights, "net.%d.linear"), configs)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from xinc.errors import CheckpointError, ModelError
-from xinc.models.base import INR, OUTPUTS, Config, Pixelwise, decibels
+from xinc.models.base import INR
 from xinc.models.checkpoints.architectures import READERS, Reading, decoder_shape, guess_family, kin, picture_size
+from xinc.models.checkpoints.choices import ranked, replaced, told
 from xinc.models.checkpoints.files import read_file
 from xinc.models.checkpoints.names import EMBEDDINGS, dequantise, is_quantised, listing, networks_in, plain, weights_in
 from xinc.models.families import family
+from xinc.models.parts import OUTPUTS
 from xinc.options.tables import IMPORTS
-
-PROBES = 32_768
-"""Pixels of a coordinate network that decide between what shapes leave open."""
 
 ANY_SIZE = (128, 256)
 """``(H, W)`` at which a network that makes any size is looked at: the paper's."""
@@ -159,14 +158,15 @@ def import_network(
     checkpoint.check_finite()
     with _told_of(checkpoint, name):
         reading = READERS[name](checkpoint.weights, frames)
-    configs = list(dict.fromkeys(_with(config, **known) for config in reading.configs))
+    configs = list(dict.fromkeys(replaced(config, **known) for config in reading.configs))
     outputs = [known["output"]] if "output" in known else list(OUTPUTS)
     _check_names(row.model(configs[0]), reading, checkpoint.path, name)
-    ranked = _ranked(row.model, reading, configs, outputs, frames)
-    best, config = ranked[0]
+    scores = ranked(row.model, reading.state, configs, outputs, frames)
+    best, config = scores[0]
     model = row.model(config)
     model.load_state_dict(reading.state)
-    return Imported(model.eval(), best, (*checkpoint.notes, *reading.notes, *_choice_note(ranked)))
+    note = told(scores, model, frames, tuple(IMPORTS[name]))
+    return Imported(model.eval(), best, (*checkpoint.notes, *reading.notes, note))
 
 
 @dataclass(frozen=True)
@@ -223,47 +223,6 @@ def outline(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Outl
     if name == "nerv":
         notes += (f"frames are taken to be {wanted[0]}×{wanted[1]}: of a NeRV's frames the weights tell only the area",)
     return Outline(model.eval(), known, tuple(left), notes)
-
-
-def _ranked(
-    make: Callable[[Any], INR], reading: Reading, configs: list[Config], outputs: list[str], frames: Tensor
-) -> list[tuple[float, Config]]:
-    """Every open choice with its PSNR on one frame, best first; the plainest first among equals."""
-    scores: list[tuple[float, Config]] = []
-    for config in configs:
-        model = make(_with(config, output="identity"))
-        model.load_state_dict(reading.state)
-        raw, target = _probe(model.eval(), frames)
-        for output in outputs:
-            error = (OUTPUTS[output](raw).clamp(0, 1) - target).double().square().mean()
-            scores.append((float(decibels(error.nan_to_num(1.0))), _with(config, output=output)))
-    return sorted(scores, key=lambda score: -score[0])
-
-
-def _with(config: Config, **changes: Any) -> Config:
-    return config.from_dict({**config.to_dict(), **changes})
-
-
-@torch.no_grad()
-def _probe(model: INR, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """The network's values before the output function for part of the signal, and that part."""
-    if isinstance(model, Pixelwise):
-        pixels = model.grid.flatten(0, 1)
-        chosen = torch.linspace(0, len(pixels) - 1, min(PROBES, len(pixels))).long()
-        return model(pixels[chosen]), frames[0].flatten(1).T[chosen]
-    middle = len(frames) // 2
-    return model(model.frame_input(middle))[0], frames[middle]
-
-
-def _choice_note(ranked: list[tuple[float, Config]]) -> list[str]:
-    best, config = ranked[0]
-    if len(ranked) == 1:
-        return [f"one frame is shown with {best:.1f} dB"]
-    others = [other for _, other in ranked[1:]]
-    open_fields = [f for f, v in config.to_dict().items() if any(o.to_dict()[f] != v for o in others)]
-    chosen = ", ".join(f"{f} {getattr(config, f)}" for f in open_fields)
-    doubt = "" if best >= 20 else "; that is little: is this the signal that the network was trained on?"
-    return [f"chosen by the fit to one frame: {chosen} ({best:.1f} dB, the next best {ranked[1][0]:.1f} dB){doubt}"]
 
 
 def _check_names(model: nn.Module, reading: Reading, path: Path, name: str) -> None:

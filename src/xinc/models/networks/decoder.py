@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
-from xinc.models.base import ACTIVATIONS, INR, OUTPUTS, Config, Items, choice
+from xinc.models.base import INR, Config, Items
+from xinc.models.parts import ACTIVATIONS, OUTPUTS, choice
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
-from xinc.models.base import OUTPUTS, Config, Pixelwise, choice, coordinates
+from xinc.models.base import Config, Pixelwise
+from xinc.models.parts import OUTPUTS, choice, coordinates
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class FFNConfig(Config):
         layers: linear layers, at least two.
         scale: standard deviation of the random frequencies.
         output: name of the output function.
-        layout: how pixels become coordinates, see :func:`xinc.models.base.coordinates`.
+        layout: how pixels become coordinates, see :func:`xinc.models.parts.coordinates`.
     """
 
     frequencies: int = 104

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from xinc.models.base import ACTIVATIONS, choice
 from xinc.models.networks.decoder import Decoder, DecoderConfig, block_widths, divide_size
+from xinc.models.parts import ACTIVATIONS, choice
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
-from xinc.models.base import OUTPUTS, Config, Pixelwise, choice, coordinates
+from xinc.models.base import Config, Pixelwise
+from xinc.models.parts import OUTPUTS, Sine, choice, coordinates
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class SirenConfig(Config):
         w0_first: frequency factor of the first sine.
         w0: frequency factor of the others.
         output: name of the output function.
-        layout: how pixels become coordinates, see :func:`xinc.models.base.coordinates`.
+        layout: how pixels become coordinates, see :func:`xinc.models.parts.coordinates`.
+        final: what the last layer is: ``"linear"``, or a ``"sine"`` as the others.
     """
 
     width: int = 128
@@ -33,6 +34,7 @@ class SirenConfig(Config):
     w0: float = 30.0
     output: str = "identity"
     layout: str = "axes_yx"
+    final: str = "linear"
 
     FAMILY: ClassVar[str] = "siren"
     SCALED_BY: ClassVar[str] = "width"
@@ -41,6 +43,10 @@ class SirenConfig(Config):
         super().__post_init__()
         if self.frames != 1:
             raise ModelError(f"a siren represents one frame, not {self.frames}; choose one with frame=, or fit a nerv")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without a last layer that is linear: runs of version 0.1 know no other."""
+        return {name: value for name, value in super().to_dict().items() if (name, value) != ("final", "linear")}
 
     @classmethod
     def make(
@@ -57,32 +63,16 @@ class SirenConfig(Config):
         return cls(size, frames, width, layers, w0_first, w0)
 
 
-class Sine(nn.Module):
-    """``sin(w0 x)``."""
-
-    def __init__(self, w0: float) -> None:
-        super().__init__()
-        self.w0 = w0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
-        return torch.sin(self.w0 * x)
-
-    def extra_repr(self) -> str:
-        """What ``print`` shows."""
-        return f"w0={self.w0}"
-
-
 class SirenLayer(nn.Module):
     """A linear layer and its sine, initialised as section 3.2 and appendix 1.5 of the SIREN paper say.
 
     The first layer's weights are uniform in ±1/inputs, the others' in ±sqrt(6/inputs)/w0.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, w0: float, first: bool, last: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, w0: float, first: bool, linear: bool) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
-        self.activation: nn.Module = nn.Identity() if last else Sine(w0)
+        self.activation: nn.Module = nn.Identity() if linear else Sine(w0)
         bound = 1 / inputs if first else math.sqrt(6 / inputs) / w0
         nn.init.uniform_(self.linear.weight, -bound, bound)
 
@@ -101,9 +91,11 @@ class Siren(Pixelwise):
         self.config = config
         widths = [2, *[config.width] * (config.layers - 1), 3]
         last = config.layers - 1
+        factors = [config.w0_first, *[config.w0] * last]
+        linear = [False] * last + [config.final == "linear"]
         self.net = nn.Sequential(
             *(
-                SirenLayer(i, o, w0=config.w0 if k else config.w0_first, first=k == 0, last=k == last)
+                SirenLayer(i, o, w0=factors[k], first=k == 0, linear=linear[k])
                 for k, (i, o) in enumerate(pairwise(widths))
             )
         )
