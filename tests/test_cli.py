@@ -92,7 +92,9 @@ def test_help_needs_nothing_heavy() -> None:
         (("trace", "{nerv}", "--layers", "block9"), "'block9'"),
         (("trace", "{nerv}", "--frames", "99"), "99"),
         (("trace", "{nerv}", "--method", "guess"), "'guess'"),
-        (("report", "{nerv}", "--method", "exact"), "has no results of method 'exact'"),
+        (("report", "{nerv}", "--method", "official"), "has no results of method 'official'"),
+        (("explain", "{picture}", "--method", "exact,guess"), "no method is called 'guess'"),
+        (("analyse", "{nerv}", "--method", ","), "--method names no definition of the maps"),
     ],
 )
 def test_bad_input_gets_one_line(
@@ -166,7 +168,7 @@ def test_explain_passes_everything_on(monkeypatch: pytest.MonkeyPatch, picture: 
     assert tasks[0].source == Source("bunny", (16, 32), 2, 1, 5)
     assert (tasks[0].fitting.epochs, tasks[0].fitting.seed) == (7, 3)
     assert tasks[0].fitting.options == {"strides": (4, 2), "bpp": 2.5, "activation": "relu"}
-    assert (tasks[0].analysing.method, tasks[0].analysing.frames) == ("exact", (0, 4, 7))
+    assert (tasks[0].analysing.methods, tasks[0].analysing.frames) == (("exact",), (0, 4, 7))
     assert (tasks[0].analysing.settings.rule, tasks[0].analysing.settings.areas) == ("random", (0.2,))
 
 
@@ -206,13 +208,13 @@ def test_trace_keeps_reductions_and_maps(nerv: Path) -> None:
     assert ran.code == 0, ran
     run = package.load(nerv)
     layer = package.trace(run.model, run.input(1))["block2"]
-    data = xr.open_zarr(nerv / "results.zarr", group="trace/paper/block2", consolidated=False)
+    data = xr.open_zarr(nerv / "results.zarr", group="trace/exact/block2", consolidated=False)
     assert data["heatmap"].sel(frame=1).values == pytest.approx(layer.heatmap().numpy())
     assert data["total"].sel(frame=1).values == pytest.approx(layer.totals().numpy())
     assert (data["pixels"].sel(frame=1).values == layer.pixels_per_neuron().numpy()).all()
     assert float(data["threshold"].sel(frame=1, area=0.5)) == pytest.approx(layer.threshold(0.5))
     assert data["share"].sel(frame=1, area=0.5).values == pytest.approx(layer.neurons_per_pixel(0.5).numpy())
-    maps = xr.open_zarr(nerv / "results.zarr", group="maps/paper/block2", consolidated=False)["map"]
+    maps = xr.open_zarr(nerv / "results.zarr", group="maps/exact/block2", consolidated=False)["map"]
     assert maps.dims == ("frame", "neuron", "y", "x")
     assert maps[0].values == pytest.approx(layer.maps(range(layer.shape[0])).numpy())
 
@@ -232,11 +234,11 @@ def test_saved_maps_go_on_where_they_were_interrupted(nerv: Path, monkeypatch: p
 
     monkeypatch.setattr(Layer, "maps", counted)
     assert xinc(*arguments).code == 130
-    group = zarr.open_group(nerv / "results.zarr", path="maps/paper/block1", mode="r")
+    group = zarr.open_group(nerv / "results.zarr", path="maps/exact/block1", mode="r")
     assert group.attrs["written"] == 1
     assert xinc(*arguments).code == 0
     assert len(computed) == 3, "the first frame was computed again"
-    maps = xr.open_zarr(nerv / "results.zarr", group="maps/paper/block1", consolidated=False)["map"]
+    maps = xr.open_zarr(nerv / "results.zarr", group="maps/exact/block1", consolidated=False)["map"]
     run = package.load(nerv)
     layer = package.trace(run.model, run.input(1))["block1"]
     assert maps.sel(frame=1).values == pytest.approx(real(layer, range(layer.shape[0])).numpy())

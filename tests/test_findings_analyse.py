@@ -65,13 +65,13 @@ def test_every_finding_of_a_video_is_there_with_its_axes(fitted: Run):
     papers = {name: analysis for name, analysis in ANALYSES.items() if analysis.default}
     assert sorted({node.path.split("/")[1] for node in tree.leaves}) == sorted([*papers, "regions"])
     for name, analysis in papers.items():
-        assert list(tree[name]["paper"].children) == layers
-        found = tree[f"{name}/paper/head"].ds
+        assert list(tree[name]["exact"].children) == layers
+        found = tree[f"{name}/exact/head"].ds
         assert found.frame.values.tolist() == ([1] if analysis.once else [1, 3])
         assert found.attrs["question"] == analysis.finding.question
         assert [key for key, variable in found.data_vars.items() if "units" not in variable.attrs] == []
-    assert tree["objects/paper/head"].ds.share.dims == ("frame", "neuron", "region")
-    assert tree["grouping/paper/head"].ds.grouping.values.tolist() == [
+    assert tree["objects/exact/head"].ds.share.dims == ("frame", "neuron", "region")
+    assert tree["grouping/exact/head"].ds.grouping.values.tolist() == [
         "instances",
         "rgb",
         "gabor",
@@ -98,7 +98,7 @@ def test_numbers_equal_those_of_the_finding_itself(fitted: Run):
     tree = analyse(fitted, frames=[2], layers=["block1"], findings=["intensity"], settings=QUICK)
     layer = xinc.trace(fitted.model, fitted.input(2), size=SIZE)["block1"]
     alone = intensity(layer, fitted.clip.frames[2])
-    xr.testing.assert_allclose(tree["intensity/paper/block1"].ds.isel(frame=0, drop=True), alone)
+    xr.testing.assert_allclose(tree["intensity/exact/block1"].ds.isel(frame=0, drop=True), alone)
 
 
 def test_kept_results_are_read_back_and_not_made_again(fitted: Run, tmp_path: Path):
@@ -106,15 +106,15 @@ def test_kept_results_are_read_back_and_not_made_again(fitted: Run, tmp_path: Pa
     ask = {"frames": [1], "layers": ["head"], "findings": ["grouping", "motion"], "settings": QUICK}
     steps: list[int] = []
     first = analyse(run, **ask, progress=lambda *step: steps.append(step[2])).load()
-    group = tmp_path / "run/results.zarr/grouping/paper/head/zarr.json"
+    group = tmp_path / "run/results.zarr/grouping/exact/head/zarr.json"
     written = group.stat().st_mtime_ns
     again = analyse(run, **ask, progress=lambda *step: steps.append(step[2])).load()
     assert steps[-1] == 0
     assert group.stat().st_mtime_ns == written
     assert first.identical(again)
-    assert first["grouping/paper/head"].ds.region.dtype.kind == "U"
+    assert first["grouping/exact/head"].ds.region.dtype.kind == "U"
     in_memory = analyse(fitted, **ask)
-    xr.testing.assert_allclose(in_memory["motion/paper/head"].ds, again["motion/paper/head"].ds)
+    xr.testing.assert_allclose(in_memory["motion/exact/head"].ds, again["motion/exact/head"].ds)
 
     analyse(run, **{**ask, "settings": replace(QUICK, seed=1)}, progress=lambda *step: steps.append(step[2]))
     assert steps[-1] == 1
@@ -126,7 +126,7 @@ def test_results_depend_on_weights_frames_segments_and_known_flow(fitted: Run):
     from xinc.findings.analyse import _Task
 
     def key(run: Run = fitted, frames: tuple[int, ...] = (1,), flows=None, name: str = "objects") -> str:
-        return _Task(run, frames, QUICK, flows or {}).job(name, "paper", "head").key
+        return _Task(run, frames, QUICK, flows or {}).job(name, "exact", "head").key
 
     model = xinc.fit("nerv", clip(), epochs=1, fc_dim=6, strides=(2,), seed=1).model
     flow = Flow(np.zeros((2, *SIZE), np.float32), np.zeros(SIZE, bool), "truth")
@@ -202,7 +202,7 @@ def test_a_finding_reads_what_it_states_and_nothing_else(name: str, fitted: Run)
 
     run, settings = watched(fitted)
     task = _Task(run, (1, 3), settings, WatchedFlows())
-    job = task.job(name, "paper", "head")
+    job = task.job(name, "exact", "head")
     # Which frames are annotated decides which are analysed, and is in every digest by their numbers.
     task.layers, reads = task.layers, forgotten()
     for t in job.frames:
@@ -216,7 +216,7 @@ def test_a_finding_reads_what_it_states_and_nothing_else(name: str, fitted: Run)
 def test_a_layout_reads_what_it_states_and_nothing_else(name: str, fitted: Run):
     _, settings = watched(fitted)
     tree = analyse(fitted, frames=[1], findings=["clusters"], settings=QUICK)
-    vectors = {n: tree[f"clusters/paper/{n}"].ds.isel(frame=0) for n in ("block1", "head")}
+    vectors = {n: tree[f"clusters/exact/{n}"].ds.isel(frame=0) for n in ("block1", "head")}
     layout = of_layers(vectors) if name == "embedding_layers" else of_layer(vectors["head"], list(vectors))
     reads = forgotten()
     drawn(stack(layout.members), settings.embedded, settings.seed)
@@ -230,18 +230,18 @@ def test_a_setting_remakes_what_reads_it_and_leaves_the_rest(fitted: Run, tmp_pa
     group = tmp_path / "run/results.zarr"
 
     def made() -> dict[str, int]:
-        names = ("clusters/paper/head", "pixels_per_neuron/paper/head", "regions")
+        names = ("clusters/exact/head", "pixels_per_neuron/exact/head", "regions")
         return {name: (group / name / "zarr.json").stat().st_mtime_ns for name in names}
 
     analyse(run, **ask, settings=QUICK)
     before = made()
     tree = analyse(run, **ask, settings=replace(QUICK, points=7))
-    assert [name for name, time in made().items() if time != before[name]] == ["pixels_per_neuron/paper/head"]
-    assert tree["pixels_per_neuron/paper/head"].ds.sizes["position"] == 7
-    assert "points" not in json.loads(tree["clusters/paper/head"].ds.attrs["made_with"])["settings"]
+    assert [name for name, time in made().items() if time != before[name]] == ["pixels_per_neuron/exact/head"]
+    assert tree["pixels_per_neuron/exact/head"].ds.sizes["position"] == 7
+    assert "points" not in json.loads(tree["clusters/exact/head"].ds.attrs["made_with"])["settings"]
     before = made()
     analyse(run, **ask, settings=replace(QUICK, points=7, clusters=3))
-    assert {name for name, time in made().items() if time != before[name]} == {"clusters/paper/head", "regions"}
+    assert {name for name, time in made().items() if time != before[name]} == {"clusters/exact/head", "regions"}
 
 
 def test_an_unfinished_group_is_made_again(tmp_path: Path):
@@ -309,7 +309,7 @@ def test_the_rule_decides_what_a_gallery_shows(still: Run):
     layer = xinc.trace(still.model, still.input(0), size=SIZE)["layer2"]
     for rule in ("strongest", "random"):
         settings = QUICK.change({"rule": rule, "count": 2})
-        found = analyse(still, findings=["gallery"], layers=["layer2"], settings=settings)["gallery/paper/layer2"].ds
+        found = analyse(still, findings=["gallery"], layers=["layer2"], settings=settings)["gallery/exact/layer2"].ds
         totals = layer.totals().numpy()
         assert found.attrs["rule"] == rule
         assert found["neuron"].size == 2
@@ -319,7 +319,7 @@ def test_the_rule_decides_what_a_gallery_shows(still: Run):
 
 def test_an_embedding_is_made_when_named(still: Run):
     tree = analyse(still, findings=["embedding"], layers=["layer2"], settings=replace(QUICK, embedded=6))
-    found = tree["embedding/paper/layer2"].ds
+    found = tree["embedding/exact/layer2"].ds
     assert found.position.shape == (1, 6, 2)
     assert found.attrs["neighbours"] == 5
     assert found["index"].values.tolist() == sorted(found["index"].values.tolist())
@@ -332,11 +332,11 @@ def test_layers_are_laid_out_together_from_kept_vectors(fitted: Run, tmp_path: P
     kept = analyse(run, **ask, findings=["clusters"])
     monkeypatch.setattr("xinc.findings.analyse._Task.at_frame", None)  # no map is computed again
     tree = analyse(run, **ask, findings=["embedding_layers"])
-    found = tree["embedding_layers/paper"].ds
+    found = tree["embedding_layers/exact"].ds
     assert found.position.dims == ("frame", "neuron", "dimension")
     assert found.frame.values.tolist() == [1]
     counts = {name: int((found.layer == name).sum()) for name in ("block1", "head")}
-    alive = {n: int(np.isfinite(kept[f"clusters/paper/{n}"].ds.vector[0]).any("region").sum()) for n in counts}
+    alive = {n: int(np.isfinite(kept[f"clusters/exact/{n}"].ds.vector[0]).any("region").sum()) for n in counts}
     assert sum(alive.values()) > 60
     assert counts == {name: min(30, count) for name, count in alive.items()}
     assert 0 <= found.mixing.item() < 1.2

@@ -181,7 +181,7 @@ def test_a_refusal_names_the_operation_and_the_module(tmp_path: Path) -> None:
     assert "embed: method 'paper' has no rule for operation" in ran.out
     network = specimen("multihead")
     with pytest.raises(package.XincError) as told:
-        package.trace(network.module, *network.inputs)["embed"]
+        package.trace(network.module, *network.inputs, method="paper")["embed"]
     assert str(told.value) in embed["why"]
 
 

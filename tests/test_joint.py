@@ -56,8 +56,8 @@ def test_effects_off_the_chain_pair_the_slope_with_every_term(name: str) -> None
     picture = canvas.output.clone().requires_grad_()
     (slope,) = torch.autograd.grad(squared(picture), picture)
     table = canvas.attribute(squared)
-    assert list(dict.fromkeys(table["layer"])) == canvas.layers
-    for layer in canvas.layers:
+    assert list(dict.fromkeys(table["layer"])) == [*canvas.stems, *canvas.layers]
+    for layer in (*canvas.stems, *canvas.layers):
         terms = canvas[layer].maps(range(canvas[layer].shape[0]), signed=True)
         wanted = (terms * slope).sum((1, 2, 3))
         effects = torch.from_numpy(table[table["layer"] == layer]["effect"].to_numpy().copy())
@@ -163,7 +163,7 @@ def test_the_command_names_layers_and_neurons(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     rows = json.loads((tmp_path / "a.json").read_text())
     canvas = run.canvas(1)
-    assert len(rows) == sum(canvas[name].shape[0] for name in canvas.layers)
+    assert len(rows) == sum(canvas[name].shape[0] for name in (*canvas.stems, *canvas.layers))
     assert run.clip.segments is not None
     plane = torch.from_numpy(np.isin(run.clip.segments.labels[1], (1, 2)))
     best = rows[0]

@@ -165,7 +165,7 @@ def test_a_report_of_several_runs_shows_it_and_one_without_does_not(study: Study
     assert (study.folder / "page" / "figures" / "replication-1.png").exists()
     run = dataclasses.replace(package.load(study.runs[2]), path=None)
     tree = analyse(run, findings=["intensity"], layers=["layer3"])
-    assert REPLICATION.exhibit([Subject("FFN", run, tree, "paper")]) is None
+    assert REPLICATION.exhibit([Subject("FFN", run, tree, "exact")]) is None
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_frames_with_and_without_segments_are_analysed_together() -> None:
     run = package.fit("nerv", some, epochs=1, fc_dim=6, levels=4, strides=(4, 2))
     quick = Settings(clusters=4, restarts=1, shifts=2, shuffles=1, sample=8)
     tree = analyse(run, frames=(0, 1), layers=["head"], findings=["grouping", "grouping_baseline"], settings=quick)
-    found = tree["grouping/paper/head"].to_dataset()
+    found = tree["grouping/exact/head"].to_dataset()
     scores = found["score"].sel(grouping="instances").values
     assert np.isnan(scores[0]).all()
     assert np.isfinite(scores[1]).all()
@@ -284,7 +284,7 @@ def test_frames_with_and_without_segments_are_analysed_together() -> None:
     assert found["regions"].sel(grouping="instances").values.tolist()[0] == 0
     assert set(found["region_grouping"].values) == {"rgb", "gabor", "grid", "instances", "grid_matched"}
     alone = analyse(run, frames=(1,), layers=["head"], findings=["grouping"], settings=quick)
-    np.testing.assert_array_equal(scores[1], alone["grouping/paper/head"]["score"].sel(grouping="instances").values[0])
+    np.testing.assert_array_equal(scores[1], alone["grouping/exact/head"]["score"].sel(grouping="instances").values[0])
 
 
 def test_the_documents_show_the_committed_study() -> None:

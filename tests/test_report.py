@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from tiny_runs import SIZE, clip, page_of_runs, runs
 from xinc.errors import RunError
+from xinc.findings.results import FOLDER, Results
 from xinc.run import Run, load
 from xinc.show import style
 from xinc.show.page.html import EmbeddedPicture, PageTable, written
@@ -90,7 +92,8 @@ def test_ids_are_unique_and_links_lead_somewhere(page: Seen) -> None:
     assert {name: n for name, n in ids.items() if n > 1} == {}
     targets = [a["href"][1:] for a in page.all("a") if a.get("href", "").startswith("#")]
     targets += [a["xlink:href"][1:] for _, a in page.tags if a.get("xlink:href", "").startswith("#")]
-    targets += [a["value"] for a in page.all("input") if a.get("type") == "radio"]
+    targets += [a["value"] for a in page.all("input") if a.get("name") == "view"]
+    targets += [f"{a['value']}-variant" for a in page.all("input") if a.get("type") == "radio" and a["name"] != "view"]
     targets += [name for _, a in page.tags for name in a.get("aria-labelledby", "").split()]
     assert targets
     assert set(targets) <= set(ids)
@@ -125,7 +128,7 @@ def test_first_sentence_has_the_psnr_of_the_run(made: list[Run], page: Seen) -> 
 
 
 def test_the_viewer_offers_every_layer(page: Seen) -> None:
-    tags = [a["data-tag"] for a in page.all("input") if a.get("type") == "radio"]
+    tags = [a["data-tag"] for a in page.all("input") if a.get("name") == "view"]
     layers = ["head", "block 2", "block 1"]
     assert tags == [
         "reconstruction",
@@ -135,7 +138,7 @@ def test_the_viewer_offers_every_layer(page: Seen) -> None:
         *(f"FFN, layer {i}" for i in (3, 2, 1)),
         "error",
     ]
-    assert sum("checked" in a for a in page.all("input")) == 1
+    assert sum("checked" in a for a in page.all("input") if a.get("name") == "view") == 1
 
 
 def test_layers_are_outermost_first(made: list[Run]) -> None:
@@ -169,8 +172,8 @@ def test_a_report_of_one_run_lies_in_its_folder(made: list[Run]) -> None:
 
 
 def test_a_run_without_results_says_what_to_do(made: list[Run]) -> None:
-    with pytest.raises(RunError, match=r"has no results of method 'exact'; run `xinc analyse .* --method exact`"):
-        report(made[0], method="exact")
+    with pytest.raises(RunError, match=r"has no results of method 'ablation'; run `xinc analyse .* --method ablation`"):
+        report(made[0], method="ablation")
 
 
 def test_several_runs_need_a_place(made: list[Run]) -> None:
@@ -242,3 +245,29 @@ def test_a_table_keeps_all_digits_for_download() -> None:
     assert table.rows == [["head", "0.123"]]
     assert list(table.text) == ["layer"]
     assert "0.123456789" in base64.b64decode(table.csv).decode()
+
+
+def test_figures_switch_between_the_definitions_of_a_map(page: Seen) -> None:
+    switches = {a["name"]: [] for a in page.all("input") if a.get("type") == "radio" and a["name"] != "view"}
+    for a in page.all("input"):
+        if a.get("name") in switches:
+            switches[a["name"]].append((a["value"], "checked" in a))
+    assert {"gallery-0", "grouping-0", "intensity-0", "motion-0"} <= set(switches)
+    for name, choices in switches.items():
+        assert choices == [(name, True), (f"{name}-paper", False)]
+    hidden = {a["id"] for a in page.all("div") if "hidden" in a and "id" in a}
+    assert hidden == {f"{name}-paper-variant" for name in switches}
+
+
+def test_the_top_says_how_far_to_trust_the_maps(made: list[Run], page: Seen) -> None:
+    text = " ".join(" ".join(page.text).split())
+    median = [float(run_median) for run_median in _medians(made, "exact")]
+    assert f"with a median correlation of {min(median):.3f}" in text
+    assert "maps by paper reach" in text
+
+
+def _medians(made: list[Run], method: str) -> Iterator[float]:
+    for run in made:
+        tree = Results((run.path or Path()) / FOLDER).tree()
+        for layer in tree["fidelity"].children.values():
+            yield float(layer.ds["correlation_median"].sel({"method": method}))

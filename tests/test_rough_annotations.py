@@ -61,7 +61,7 @@ def with_segments(run: Run, segments: Segments | None, folder: Path) -> Run:
 
 
 def objects_of(tree: xr.DataTree) -> xr.Dataset:
-    return tree["objects/paper/head"].to_dataset().load()
+    return tree["objects/exact/head"].to_dataset().load()
 
 
 @pytest.mark.parametrize("segments", [single, empty, returning, none])

@@ -22,7 +22,7 @@ def subject(title: str, seed: int, frames: slice = slice(0, 3)) -> Subject:
     run = fit("nerv", clip()[frames], epochs=2, seed=seed, fc_dim=6, levels=4, strides=(4, 2))
     settings = replace(ANALYSING.settings, embedded=8)
     tree = analyse(run, frames=[1], layers=["head"], findings=["clusters", "embedding"], settings=settings)
-    return Subject(title, run, tree, "paper")
+    return Subject(title, run, tree, "exact")
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +89,12 @@ def kept(tmp_path: Path) -> list[Run]:
 
 def test_positions_of_several_networks_are_kept_with_the_first(kept: list[Run], monkeypatch) -> None:
     first, _ = embedded(subjects(kept), "embedding")
-    group = Results(kept[0].path / FOLDER).get("embedding_networks/paper/head")
+    group = Results(kept[0].path / FOLDER).get("embedding_networks/exact/head")
     assert group is not None
     assert group["position"].dims == ("frame", "neuron", "dimension")
     assert group["frame"].values.tolist() == [1]
     assert dict.fromkeys(group["member"].values.tolist()) == dict.fromkeys(s.title for s in subjects(kept))
-    assert Results(kept[1].path / FOLDER).get("embedding_networks/paper/head") is None
+    assert Results(kept[1].path / FOLDER).get("embedding_networks/exact/head") is None
 
     monkeypatch.setattr("xinc.findings.section4.layouts.Layout.make", None)
     again, _ = embedded(subjects(kept), "embedding")
@@ -145,10 +145,10 @@ def thin_out(run: Run, **counts: int) -> None:
     """Leave a vector to the first neurons of each layer only, as where other maps are constant."""
     results = Results((run.path or Path()) / FOLDER)
     for name, count in counts.items():
-        data = results.get(f"clusters/paper/{name}")
+        data = results.get(f"clusters/exact/{name}")
         assert data is not None
         few = data.load().where(data["neuron"] < count)
-        results.put(f"clusters/paper/{name}", few.assign(area=data["area"]))
+        results.put(f"clusters/exact/{name}", few.assign(area=data["area"]))
 
 
 def test_too_few_neurons_are_said_and_left_out(kept: list[Run]) -> None:

@@ -125,15 +125,15 @@ def test_dense_stream_equals_compiled(case: tuple[nn.Sequential, Tensor], data: 
     position = data.draw(st.integers(0, len(plan.stages) - 1))
     stage = plan.stages[position]
     dense = DenseStream(chain.DenseChain(plan, position, False), stage.neurons, plan.size)
-    layer = xinc.trace(network, values)[stage.name]
+    layer = xinc.trace(network, values, method="paper")[stage.name]
     agree(dense.maps(range(stage.neurons)), layer.maps(range(stage.neurons)))
 
 
 def counting_layer() -> tuple[xinc.Layer, Tensor]:
     """A layer with all its maps, for counts that need exact values."""
     network = decoder([2, 3, 3], [2, 3], [3, 5, 3], seed=4)
-    canvas = xinc.trace(network, torch.randn(1, 2, 4, 5, generator=torch.Generator().manual_seed(1)))
-    layer = canvas["block2"]
+    values = torch.randn(1, 2, 4, 5, generator=torch.Generator().manual_seed(1))
+    layer = xinc.trace(network, values, method="paper")["block2"]
     return layer, layer.maps(range(layer.shape[0])).abs()
 
 

@@ -50,15 +50,23 @@ class Definition:
         name: as in ``trace(..., method=name)``.
         chain: a layer's maps, from a plan and the layer's position in its chain.
         elsewhere: the same for a layer that is not on the chain.
+        stems: whether it has maps of layers without places of their own.
     """
 
     name: str
     chain: Callable[[Plan, int], Stream]
     elsewhere: Callable[[Rest], Stream]
+    stems: bool = True
 
     def stream(self, plan: Plan, layer: str) -> Stream:
         """The maps of the layer of a name; see :meth:`Method.stream`."""
         place = plan.place(layer)
+        if isinstance(place, Rest) and place.stem and not self.stems:
+            raise TraceError(
+                f"{layer} has no map by method {self.name!r}: it lies before or beside the blocks that the paper "
+                "traces, and sums of weights and mean filters give its neurons no places; trace it with 'exact' or "
+                "'ablation'"
+            )
         return self.elsewhere(place) if isinstance(place, Rest) else self.chain(plan, place)
 
 
@@ -136,13 +144,17 @@ def method(name: str) -> Callable[[Maps], FunctionMethod]:
 METHODS: dict[str, Method] = {
     one.name: one
     for one in (
-        Definition("paper", paper, partial(rule_stream, official=False)),
-        Definition("official", official, partial(rule_stream, official=True)),
+        Definition("paper", paper, partial(rule_stream, official=False), stems=False),
+        Definition("official", official, partial(rule_stream, official=True), stems=False),
         Definition("exact", exact, ExactStream),
         Definition("ablation", ablation, AblationStream),
     )
 }
 """The package's own definitions: section 3 of the text, the published code, first-order transport, the truth."""
+
+
+DEFAULT = "exact"
+"""The method of who names none: its maps agree with ablation where the paper's do not (docs/methods.md)."""
 
 
 def method_of(given: str | Method) -> Method:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from xinc.canvas.methods import METHODS
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.trees import map_tree, tensors_in
+from xinc.canvas.network.recording import map_tree, tensors_in
 from xinc.errors import TraceError
 
 VALUE_BYTES = 4

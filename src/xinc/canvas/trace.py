@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from xinc.canvas.joint.attribution import Scalar, attribute
+from xinc.canvas.joint.probes import PROBES, energies
 from xinc.canvas.layer import Layer
-from xinc.canvas.methods import Method, method_of
+from xinc.canvas.methods import DEFAULT, Method, method_of
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.output import Output
 from xinc.canvas.network.plan import Plan
@@ -53,6 +54,15 @@ class Canvas:
         return [layer.name for layer in self.plan.layers]
 
     @property
+    def stems(self) -> list[str]:
+        """Names of the layers before and beside those of the canvas: stems, latents, an embedding, modulators.
+
+        Their neurons are the features that they read, or the entries of the embedding, and have no places of their own:
+        ``canvas[name]`` gives their maps by ``exact`` and ``ablation``.
+        """
+        return [rest.operation.name for rest in self.plan.stems]
+
+    @property
     def output(self) -> Image:
         """What the network returned, ``(C, H, W)``."""
         return self.plan.output
@@ -80,6 +90,28 @@ class Canvas:
             TraceError: ``to`` gives no single number, or one that does not depend on the picture.
         """
         return attribute(self.plan, to)
+
+    def energies(
+        self, regions: Mapping[str, Tensor] | None = None, probes: int = PROBES, seed: int = 0
+    ) -> pd.DataFrame:
+        """``sum T^2`` over pixels and colours of every neuron of every layer, estimated by random signs, all at once.
+
+        One pass backwards a probe serves the whole network, whatever lies between a layer and the picture;
+        :meth:`Layer.energy` sums where a layer's own maps can be had at that price.
+
+        Args:
+            regions: planes ``(H, W)`` by name, 1 inside; the whole picture where None.
+            probes: passes a region.
+            seed: of the signs.
+
+        Returns:
+            One row a neuron and region: layer, module, neuron, input, output, region, energy, and error, the relative
+            standard error ``sqrt(2 / probes)``.
+
+        Raises:
+            TraceError: There is no probe, or a region is no plane of the picture.
+        """
+        return energies(self.plan, regions, probes, seed)
 
     def residual(self, name: str) -> Tensor:
         """What a layer's neurons and its bias, added up, leave of the traced values behind it; no method is involved.
@@ -146,7 +178,7 @@ def attribute_to(
 def trace(
     module: nn.Module,
     *inputs: Any,
-    method: str | Method = "paper",
+    method: str | Method = DEFAULT,
     size: Sequence[int] | None = None,
     output: Output | None = None,
     keywords: Mapping[str, Any] | None = None,
@@ -157,7 +189,7 @@ def trace(
     Args:
         module: any network that makes a picture: ours, or anyone's.
         inputs: what ``module.forward`` takes.
-        method: ``"paper"``, ``"official"``, ``"exact"`` or ``"ablation"``; or a definition of your own, see
+        method: ``"exact"``, ``"paper"``, ``"official"`` or ``"ablation"``; or a definition of your own, see
             :func:`xinc.method`.
         size: (H, W) of the picture, where a pixel-wise network returns pixels in a row and no grid of coordinates among
             its inputs and buffers tells it.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xinc.errors import ModelError, SignalError
+from xinc.errors import ModelError, SignalError, TraceError
 from xinc.options.schema import SHOWN, Schema, parsed, shortened
 from xinc.options.tables import FIT, RECIPE, SIZE, SOURCE
 
@@ -80,7 +80,13 @@ Flows = Annotated[
         "flow made elsewhere: .flo or .npy files named as the later frame of each pair.",
     ),
 ]
-Method = Annotated[str, typer.Option(help="Definition of the maps: paper, official, exact or ablation.")]
+Method = Annotated[str, typer.Option(help="Definition of the maps: exact, paper, official or ablation.")]
+Methods = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,NAME", help="Definitions of the maps, the leading one first: exact, paper, official, ablation."
+    ),
+]
 Frames = Annotated[
     str | None, typer.Option(metavar="0,5,10:20:2", help="Frames by number; a few that suit the analyses if not given.")
 ]
@@ -126,6 +132,22 @@ def as_frames(text: str | None) -> tuple[int, ...] | None:
 def as_names(text: str | None) -> tuple[str, ...] | None:
     """``"head,block3"`` as names."""
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def as_methods(text: str) -> tuple[str, ...]:
+    """``"exact,paper"`` as names of methods, each once.
+
+    Raises:
+        TraceError: there is no such method, or none is named.
+    """
+    from xinc.canvas.methods import METHODS, method_of
+
+    names = tuple(dict.fromkeys(as_names(text) or ()))
+    if not names:
+        raise TraceError(f"--method names no definition of the maps; choose from {', '.join(METHODS)}")
+    for name in names:
+        method_of(name)
+    return names
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:

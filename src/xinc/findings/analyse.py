@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xinc.canvas.layer import Layer
+from xinc.canvas.methods import DEFAULT
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError
 from xinc.findings.analyses import ANALYSES, CLUSTERING, CUTS, FrameContext, Settings
@@ -46,7 +47,7 @@ def default_frames(clip: Clip, count: int = 6) -> tuple[int, ...]:
 def analyse(
     run: Run,
     *,
-    methods: Sequence[str] = ("paper",),
+    methods: Sequence[str] = (DEFAULT,),
     layers: Sequence[str] | None = None,
     frames: Sequence[int] | None = None,
     findings: Sequence[str] | None = None,
@@ -146,7 +147,7 @@ class _Task:
     @cached_property
     def layers(self) -> list[str]:
         """All of the network's, in the order of the forward pass."""
-        return self.canvas(self.frames[0], "paper").layers
+        return self.canvas(self.frames[0], DEFAULT).layers
 
     @cached_property
     def shared(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import datetime
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ import numpy as np
 
 from xinc.errors import RunError
 from xinc.findings.analyses import Settings
+from xinc.findings.fidelity.trust import answer as trust_answer
 from xinc.run import Run
 from xinc.show import figures, style
 from xinc.show.figures.maps import error_picture
 from xinc.show.figures.sheet import spoken
 from xinc.show.page.html import Drawing, EmbeddedPicture, Exhibit, Fit, Page, PageTable, View, render, written
-from xinc.show.panels.fidelity import Trusted
-from xinc.show.panels.findings import KINDS, Exhibitor
+from xinc.show.panels.fidelity import Trusted, kept
+from xinc.show.panels.findings import KINDS, Exhibitor, Kind
 from xinc.show.panels.pruning import Pruned
 from xinc.show.panels.replication import REPLICATION
 from xinc.show.sentences import findings as story
-from xinc.show.subjects import Subject, panels, signal_name, subjects
+from xinc.show.subjects import Subject, other_methods, panels, signal_name, subjects
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being made, and how many of how many parts are done."""
@@ -40,6 +41,10 @@ INTRODUCTION = (
     "A neuron’s contribution map says how much it adds to each pixel; the maps of all neurons of all layers are the "
     "implicit neural canvas (Padmanabhan et al., CVPR 2024). In a coordinate network a neuron is an input feature of a "
     "layer, in a convolutional one a kernel from one channel to another.",
+    "There are several definitions of such a map. “exact” follows what a neuron adds through the true rest of the "
+    "network, to first order; “paper” and “official” are the sums of weights and mean filters of the text and of its "
+    "published code; “ablation” switches the neuron off and runs the network again: the truth, and the slowest. "
+    "Figures with a switch can be seen by each definition that was computed.",
 )
 
 
@@ -47,7 +52,7 @@ def report(
     runs: Run | Sequence[Run],
     out: str | Path | None = None,
     *,
-    method: str = "paper",
+    method: str | None = None,
     embed: bool = True,
     progress: Progress | None = None,
 ) -> Path:
@@ -56,7 +61,8 @@ def report(
     Args:
         runs: one or several; networks of the same frame are best compared.
         out: the file; ``report.html`` in the folder of the only run where None.
-        method: definition of the maps that it shows.
+        method: definition of the maps that leads; ``"exact"`` where None, or what the runs have. Figures switch to the
+            other definitions by which all runs were analysed.
         embed: whether UMAP lays out neurons that nobody laid out yet, by their kept vectors; it is kept for the next
             report, for several runs in the results of the first.
         progress: told of each part.
@@ -82,7 +88,7 @@ def report(
 
 def _save_figures(page: Page, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    for drawing in [*page.fit_drawings, *(d for exhibit in page.exhibits for d in exhibit.drawings)]:
+    for drawing in [*page.fit_drawings, *(v for e in page.exhibits for d in e.drawings for v in d.variants)]:
         (folder / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
         (folder / f"{drawing.name}.png").write_bytes(style.png(drawing.figure))
 
@@ -93,12 +99,15 @@ def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
 
     said = progress or (lambda what, done, total: None)
     said("fits", 0, len(EXHIBITS) + 1)
+    beside = [[replace(subject, method=method) for subject in found] for method in other_methods(found)]
     fits = [_fit(subject, i) for i, subject in enumerate(found)]
     views = [view for subject, fit in zip(found, fits, strict=True) for view in _views(subject, fit)]
     exhibits: list[Exhibit] = []
     for done, kind in enumerate(EXHIBITS, 1):
         said(kind.short.lower(), done, len(EXHIBITS) + 1)
         exhibit = kind.exhibit(found)
+        if exhibit and isinstance(kind, Kind):
+            exhibit = _switched(exhibit, [t for own in beside if (t := kind.exhibit(own, f"-{own[0].method}"))])
         exhibits += [exhibit] if exhibit else []
     said("done", len(EXHIBITS) + 1, len(EXHIBITS) + 1)
     names = list(dict.fromkeys(signal_name(s.run.clip.source) for s in found))
@@ -122,6 +131,16 @@ def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
         first_view=min(2, len(views) - 1),
         store=[v.right for v in views if v.right.key not in {p.key for f in fits for p in f.pictures}],
     )
+
+
+def _switched(exhibit: Exhibit, twins: Sequence[Exhibit]) -> Exhibit:
+    """An exhibit whose figures can be switched to other definitions of the maps, with the numbers of all."""
+    others: dict[str, list[Drawing]] = {}
+    for twin in twins:
+        for drawing in twin.drawings:
+            others.setdefault(drawing.name.removesuffix(f"-{drawing.method}"), []).append(drawing)
+    drawings = [replace(drawing, others=tuple(others.get(drawing.name, ()))) for drawing in exhibit.drawings]
+    return replace(exhibit, drawings=drawings, tables=[*exhibit.tables, *(t for twin in twins for t in twin.tables)])
 
 
 def _article(name: str) -> str:
@@ -225,13 +244,13 @@ def _fit_drawings(found: Sequence[Subject]) -> list[Drawing]:
 
 
 def _answer(found: Sequence[Subject]) -> list[str]:
-    """Three sentences: how well, what neurons go by, how the work is spread."""
+    """Sentences: how well, what neurons go by, how the work is spread, and how far the maps can be trusted."""
     sentences = [story.fits([_described(s) for s in found])]
     if grouping := panels(found, "grouping"):
         sentences += story.grouping_answer(grouping)
     if intensity := panels(found, "intensity"):
         sentences += story.spread_answer(intensity, panels(found, "pixels_per_neuron"))
-    return sentences
+    return [*sentences, *trust_answer({s.title: kept(s) for s in found}, found[0].method)]
 
 
 def _described(subject: Subject) -> story.FitToTell:

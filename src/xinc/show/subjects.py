@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from xinc.canvas.methods import DEFAULT, METHODS
 from xinc.canvas.trace import Canvas
 from xinc.errors import RunError
+from xinc.findings.analyses import ANALYSES
 from xinc.findings.results import FOLDER, Results
 from xinc.run import Run
 from xinc.show.figures.sheet import Panels
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 FAMILIES = {"ffn": "FFN", "siren": "SIREN", "nerv": "NeRV", "hnerv": "HNeRV"}
 SAMPLES = {"bunny": "Big Buck Bunny", "bikes": "the bikes clip", "carphone": "the carphone clip"}
+LEADING = (DEFAULT, *(name for name in METHODS if name != DEFAULT))
+"""Definitions of the maps in the order in which they are shown."""
 PLAIN_FOLDERS = {"frames", "images", "img", "rgb", "video", "clip", "data"}
 
 
@@ -126,20 +130,42 @@ def at_frame(data: xr.Dataset, frame: int) -> xr.Dataset:
     return data.isel(frame=known.index(frame) if frame in known else 0)
 
 
-def subjects(runs: Sequence[Run], method: str = "paper", *, embed: bool = True) -> list[Subject]:
+def subjects(runs: Sequence[Run], method: str | None = None, *, embed: bool = True) -> list[Subject]:
     """Runs with their results, under titles that tell them apart.
+
+    Args:
+        runs: with results.
+        method: definition of the maps; where None, the first of :data:`LEADING` by which all were analysed.
+        embed: see :class:`Subject`.
 
     Raises:
         RunError: a run has no results of that method.
     """
-    found = []
-    for run in runs:
-        tree = Results(run.path / FOLDER if run.path is not None else None).tree()
-        if not any(f"/{method}/" in node.path for node in tree.subtree):
+    trees = [Results(run.path / FOLDER if run.path is not None else None).tree() for run in runs]
+    held = [methods_of(tree) for tree in trees]
+    chosen = method or next((name for name in LEADING if all(name in own for own in held)), DEFAULT)
+    for run, own in zip(runs, held, strict=True):
+        if chosen not in own:
             where = run.path or "this run"
-            raise RunError(f"{where} has no results of method {method!r}; run `xinc analyse {where} --method {method}`")
-        found.append(Subject(FAMILIES.get(run.family, run.family), run, tree, method, embed))
-    return _told_apart(found)
+            raise RunError(f"{where} has no results of method {chosen!r}; run `xinc analyse {where} --method {chosen}`")
+    return _told_apart(
+        [
+            Subject(FAMILIES.get(run.family, run.family), run, tree, chosen, embed)
+            for run, tree in zip(runs, trees, strict=True)
+        ]
+    )
+
+
+def methods_of(tree: xr.DataTree) -> set[str]:
+    """The definitions of the maps by which a run was analysed: the second parts of its groups' names."""
+    parts = (node.path.strip("/").split("/") for node in tree.subtree)
+    return {part[1] for part in parts if len(part) == 3 and part[0] in ANALYSES}
+
+
+def other_methods(found: Sequence[Subject]) -> list[str]:
+    """The definitions by which all subjects were analysed, but for the one that leads."""
+    held = [methods_of(subject.tree) for subject in found]
+    return [name for name in LEADING if name != found[0].method and all(name in own for own in held)]
 
 
 def _told_apart(found: list[Subject]) -> list[Subject]:

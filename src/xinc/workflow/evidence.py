@@ -65,7 +65,7 @@ def analyse_folder(
     return folder / FOLDER
 
 
-def report_on(folders: Sequence[Path], out: Path | None, method: str, *, stage: Stage = silent) -> Path:
+def report_on(folders: Sequence[Path], out: Path | None, method: str | None = None, *, stage: Stage = silent) -> Path:
     """Write the report on some runs, and give its path; errors as :func:`xinc.show.report.report`."""
     from xinc.show.report import report
 

@@ -73,21 +73,46 @@ def subject(
     )
 
 
-def layers_of(found: Inspected) -> tuple[LayerSurvey, ...]:
+@dataclass(frozen=True)
+class Surveyed:
+    """What one forward pass says of a network.
+
+    Attributes:
+        layers: of the canvas.
+        before: layers before and beside it, with the numbers of their neurons.
+        explained: share of the trained parameters that belong to a layer; None without parameters.
+        left: names of the others on which the picture depends, with their shares, greatest first.
+    """
+
+    layers: tuple[LayerSurvey, ...] = ()
+    before: tuple[tuple[str, int], ...] = ()
+    explained: float | None = None
+    left: tuple[tuple[str, float], ...] = ()
+
+
+def layers_of(found: Inspected) -> Surveyed:
     """The layers of a subject's network, from one forward pass; none where there is no network.
 
     Raises:
         TraceError: the network fails, cannot be traced, or would not fit in memory.
     """
     if found.module is None:
-        return ()
+        return Surveyed()
     need, have = recording_bytes(found.module, *found.inputs), memory()
     if need is not None and need > have:
         raise TraceError(
             f"one forward pass makes {need / 1e9:.1f} GB of values that are kept, the machine has {have / 1e9:.1f} GB; "
             "look at it with a smaller --size or --input-shape"
         )
-    return survey(read_plan(record(found.module, *found.inputs), found.size))
+    plan = read_plan(record(found.module, *found.inputs), found.size)
+    total = sum(weight.values for weight in plan.weights)
+    left = [(weight.name, weight.values / total) for weight in plan.weights if weight.layer is None and weight.used]
+    return Surveyed(
+        survey(plan),
+        tuple((rest.operation.name, rest.operation.neurons) for rest in plan.stems),
+        sum(weight.values for weight in plan.weights if weight.layer) / total if total else None,
+        tuple(sorted(left, key=lambda one: -one[1])),
+    )
 
 
 def _of_run(folder: Path, frame: int) -> Inspected:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xinc.errors import FindingError, ModelError, SignalError
+from xinc.canvas.methods import DEFAULT, method_of
+from xinc.errors import FindingError, ModelError, SignalError, TraceError
 from xinc.findings.analyses import Settings
 from xinc.models.families import family
 from xinc.models.fitting.fit import place_of
@@ -23,6 +24,8 @@ from xinc.workflow.stages import Stage, silent
 
 PIXELS = 128 * 256
 """Pixels of a frame at the paper's size: what a signal is reduced to where no size is given."""
+VERIFIED = 32
+"""Neurons of a layer that the main job removes, to say how far its maps can be trusted."""
 STILLS, CLIPS = "ffn", "nerv"
 DEMO_EPOCHS = 80
 """Enough for 28 dB on the paper's NeRV of 33 frames, in about a minute and a half on two processors."""
@@ -151,22 +154,27 @@ class Analysing:
     """How fitted networks are analysed.
 
     Attributes:
-        method: definition of the maps.
+        methods: definitions of the maps, the leading one first.
         frames: indices; None for those that the findings choose.
         options: changes of :class:`xinc.findings.analyses.Settings`.
         embed: whether UMAP lays out the neurons of the outermost layer, and those of all layers together (Fig. 10).
 
     Raises:
         FindingError: there is no such setting, or it cannot have that value.
+        TraceError: there is no such method, or none.
     """
 
-    method: str = "paper"
+    methods: tuple[str, ...] = (DEFAULT, "paper")
     frames: tuple[int, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     embed: bool = True
 
     def __post_init__(self) -> None:
         _ = self.settings  # a wrong one is said before anything is fitted
+        if not self.methods:
+            raise TraceError("no method is given; name at least one, such as exact")
+        for method in self.methods:
+            method_of(method)
 
     @property
     def settings(self) -> Settings:
@@ -219,17 +227,23 @@ def fit_signal(source: Source, fitting: Fitting, out: Path, *, progress: bool = 
 
 
 def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
-    """Compute the findings of a run into its results; what is there for the same settings stays."""
-    from xinc.findings.analyse import analyse
+    """Compute the findings of a run, and compare some maps with ablation; what is there for the same settings stays."""
+    from xinc.findings.analyse import analyse, default_frames
+    from xinc.findings.fidelity.compare import Verification, verify
 
     name = run.path.name if run.path else run.family
     how: dict[str, Any] = {
-        "methods": (analysing.method,),
+        "methods": analysing.methods,
         "frames": None if len(run.clip) == 1 else analysing.frames,
         "settings": analysing.settings,
     }
     with stage(f"Analysing {name}") as progress:
         analyse(run, **how, progress=progress)
+    with stage(f"Comparing maps of {name} with ablation") as progress:
+        judged = [method for method in analysing.methods if method != "ablation"]
+        asked = default_frames(run.clip) if how["frames"] is None else how["frames"]
+        if judged:
+            verify(run, Verification(judged, neurons=VERIFIED, frames=asked[:1], curves=False), progress=progress)
     if analysing.embed:
         layers = run.canvas(0).layers
         try:
@@ -266,7 +280,7 @@ def explain(tasks: Sequence[Task], out: Path, *, stage: Stage = silent, progress
 
     analysing = tasks[0].analysing
     with stage("Writing the report") as said:
-        return report(runs, out / "report.html", method=analysing.method, embed=analysing.embed, progress=said)
+        return report(runs, out / "report.html", method=analysing.methods[0], embed=analysing.embed, progress=said)
 
 
 def demo_tasks(quick: bool = False) -> list[Task]:

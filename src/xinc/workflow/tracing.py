@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from xinc.canvas.layer import Layer
+from xinc.canvas.methods import DEFAULT
 from xinc.errors import RunError
 from xinc.findings.analyse import default_frames
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
@@ -33,7 +34,7 @@ class Tracing:
         points: of the sorted curve.
     """
 
-    method: str = "paper"
+    method: str = DEFAULT
     layers: tuple[str, ...] | None = None
     frames: tuple[int, ...] | None = None
     areas: tuple[float, ...] = (0.1, 0.5)

@@ -40,7 +40,7 @@ def _straight(step: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     return lambda x, *_, **__: x + (step(x) - x).detach()
 
 
-_DIFFERENTIABLE: dict[str, Callable[..., Tensor]] = {
+DIFFERENTIABLE: dict[str, Callable[..., Tensor]] = {
     "detach": lambda x: x,
     "data": lambda x: x,
     "round": _straight(torch.round),
@@ -71,7 +71,7 @@ class Products:
     def __init__(self, rest: Rest) -> None:
         self.rest = rest
         self.at = rest.recording[rest.operation.result]
-        self.tail = rest.tail(**_DIFFERENTIABLE)
+        self.tail = rest.tail(**DIFFERENTIABLE)
         self._forward: Callable[[Tensor], Tensor] = self._tangents
 
     def forward(self, terms: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class Products:
     def _wide(self) -> Tail:
         rest = self.rest
         wide = rest.recording.widened(torch.float64)
-        return wide.tail(rest.operation.result, rest.picture.value, _DIFFERENTIABLE)
+        return wide.tail(rest.operation.result, rest.picture.value, DIFFERENTIABLE)
 
 
 def over(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:

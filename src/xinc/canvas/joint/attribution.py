@@ -1,8 +1,8 @@
 """The first-order effect of every neuron on a number that is made of the picture.
 
 For a scalar ``L(y)`` the effect of neuron ``k`` is ``<dL/dy, T_k>``: what ``L`` would lose, to first order, without the
-neuron's term. Derivatives at a layer's output are paired with all of its neurons' terms at once, so a chain takes one
-backward pass for all layers, and a layer off it one pass of its own.
+neuron's term. Derivatives at a layer's output are paired with all of its neurons' terms at once, so one pass backwards
+serves all neurons of all layers, those before the canvas too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.exact.replay import Products
+from xinc.canvas.exact.sweep import sweep_of
 from xinc.canvas.network.linear_ops import LinearOperation, shuffle
 from xinc.canvas.network.plan import Plan
 from xinc.errors import TraceError
@@ -27,20 +27,18 @@ Scalar = Callable[[Tensor], Tensor]
 
 
 def effects(plan: Plan, to: Scalar) -> Iterator[tuple[LinearOperation, Tensor]]:
-    """Every layer with the effects of its neurons, ``(K,)``, in the order of the forward pass.
+    """Every layer with the effects of its neurons, ``(K,)``: those before the canvas first, then the forward order.
 
     Raises:
         TraceError: ``to`` gives no single number, or one that does not depend on the picture.
     """
-    known = dict(_chain_effects(plan, to))
-    if plan.others:
-        picture = plan.output.detach().clone().requires_grad_()
-        (slope,) = torch.autograd.grad(_number(to, picture), picture)
-        for rest in plan.others:
-            pulled = rest.operation.pull(Products(rest).backward(slope[None].to(plan.output)))
-            known[rest.operation.name] = pulled[0]
-    for layer in plan.layers:
-        yield layer, known[layer.name].detach()
+    sweep = sweep_of(plan)
+    if sweep is None:
+        yield from _chain_effects(plan, to)
+        return
+    picture = plan.output.detach().clone().requires_grad_()
+    (slope,) = torch.autograd.grad(_number(to, picture), picture)
+    yield from sweep.pull(slope)
 
 
 def attribute(plan: Plan, to: Scalar) -> pd.DataFrame:
@@ -65,10 +63,8 @@ def _number(to: Scalar, picture: Tensor) -> Tensor:
     return number.reshape(())
 
 
-def _chain_effects(plan: Plan, to: Scalar) -> Iterator[tuple[str, Tensor]]:
+def _chain_effects(plan: Plan, to: Scalar) -> Iterator[tuple[LinearOperation, Tensor]]:
     """The chain is run again once, with its layers' outputs as what is differentiated by."""
-    if not plan.stages:
-        return
     outputs: list[Tensor] = []
     with torch.enable_grad():
         values = plan.stages[0].input.detach()
@@ -84,7 +80,7 @@ def _chain_effects(plan: Plan, to: Scalar) -> Iterator[tuple[str, Tensor]]:
         slopes = torch.autograd.grad(_number(to, picture), outputs)
     for stage, slope in zip(plan.stages, slopes, strict=True):
         shaped = slope if stage.contraction is None else stage.contraction.to_output(slope[None])[0]
-        yield stage.name, stage.pull(shaped.reshape(1, *stage.shape))[0]
+        yield stage, stage.pull(shaped.reshape(1, *stage.shape))[0].detach()
 
 
 def _fixed(bias: Tensor | None) -> Tensor | None:

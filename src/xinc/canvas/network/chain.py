@@ -22,6 +22,7 @@ from xinc.canvas.network.operations import ELEMENTWISE, INDEXING, NOT_READ
 from xinc.canvas.network.output import Output, Picture, find_picture
 from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.recording import Operation, Recording, Value, apply, check_repeats
+from xinc.canvas.network.stems import stems_of, weights_of
 from xinc.errors import TraceError
 
 
@@ -66,7 +67,13 @@ def read_plan(recording: Recording, size: Sequence[int] | None = None, output: O
     others = tuple(Rest(layer, recording, picture) for layer in rest)
     order = tuple(names[id(layer)] for layer in linear_ops if id(layer) in names)
     image = picture.images(recording[picture.value][None])[0]
-    return Plan(tuple(stages), picture.size, image, others, order)
+    canvas = [layer for layer in linear_ops if id(layer) in names]
+    found = stems_of(recording, linear_ops, canvas, picture, names.values())
+    named = [replace(layer, name=names[id(layer)]) for layer in canvas]
+    weights = weights_of(recording, [*named, *found], picture.value)
+    kept = recording if rest else recording.lean([layer.result for layer in found], picture.value)
+    stems = tuple(Rest(layer, kept, picture, stem=True) for layer in found)
+    return Plan(tuple(stages), picture.size, image, others, order, stems, weights)
 
 
 def _no_layers(recording: Recording, picture: Picture) -> str:

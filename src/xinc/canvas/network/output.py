@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xinc.canvas.network.recording import Operation, Recording, Value
-from xinc.canvas.network.trees import leaves
+from xinc.canvas.network.recording import Operation, Recording, Value, leaves
 from xinc.errors import TraceError
 
 Size = tuple[int, int]

@@ -14,6 +14,7 @@ from torch import Tensor
 from xinc.canvas.network.linear_ops import LinearOperation, shuffle
 from xinc.canvas.network.output import Picture
 from xinc.canvas.network.recording import Recording, Tail
+from xinc.canvas.network.stems import Weight
 from xinc.errors import TraceError
 
 
@@ -25,11 +26,13 @@ class Rest:
         operation: the layer.
         recording: of the whole network.
         picture: the output.
+        stem: whether it lies before or beside the canvas, with no places of its own.
     """
 
     operation: LinearOperation
     recording: Recording
     picture: Picture
+    stem: bool = False
 
     @property
     def output(self) -> Tensor:
@@ -51,6 +54,9 @@ class Plan:
         output: ``(C, H, W)``, what the network returned.
         others: layers outside the chain with what follows them, in the order of the forward pass.
         order: names of all layers in the order of the forward pass; those of the chain where empty.
+        stems: layers before and beside the canvas: their neurons are features without places, or the entries of an
+            embedding.
+        weights: the network's trained parameters, and the layer that each belongs to.
     """
 
     stages: tuple[LinearOperation, ...]
@@ -58,10 +64,12 @@ class Plan:
     output: Tensor
     others: tuple[Rest, ...] = ()
     order: tuple[str, ...] = ()
+    stems: tuple[Rest, ...] = ()
+    weights: tuple[Weight, ...] = ()
 
     @property
     def layers(self) -> tuple[LinearOperation, ...]:
-        """All layers in the order of the forward pass."""
+        """The layers of the canvas in the order of the forward pass; :attr:`stems` lie before and beside them."""
         named = {layer.name: layer for layer in (*(rest.operation for rest in self.others), *self.stages)}
         return tuple(named[name] for name in self.order or tuple(named))
 
@@ -71,17 +79,18 @@ class Plan:
         Raises:
             TraceError: There is none.
         """
-        for layer in self.layers:
+        every = [*self.layers, *(rest.operation for rest in self.stems)]
+        for layer in every:
             if layer.name == name:
                 return layer
-        raise TraceError(f"no layer is called {name!r}; this network has {', '.join(one.name for one in self.layers)}")
+        raise TraceError(f"no layer is called {name!r}; this network has {', '.join(one.name for one in every)}")
 
     def place(self, name: str) -> int | Rest:
         """Where a layer lies: its position in the chain, or what follows it off the chain."""
         for position, stage in enumerate(self.stages):
             if stage.name == name:
                 return position
-        return next(rest for rest in self.others if rest.operation.name == name)
+        return next(rest for rest in (*self.others, *self.stems) if rest.operation.name == name)
 
     @property
     def pixelwise(self) -> bool:

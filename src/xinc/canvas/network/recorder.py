@@ -20,8 +20,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from xinc.canvas.network.in_place import Overwritten, overwritten_by, without_overwriting
 from xinc.canvas.network.operations import LEAVES_TORCH, NOT_COMPUTED
-from xinc.canvas.network.recording import Operation, Recording, Value
-from xinc.canvas.network.trees import map_tree, tensors_in
+from xinc.canvas.network.recording import Operation, Recording, Trained, Value, map_tree, tensors_in
 from xinc.errors import TraceError
 
 _DIFFERS_IN_TRAINING = (
@@ -214,6 +213,11 @@ def record(module: nn.Module, *inputs: Any, **keywords: Any) -> Recording:
         recorder.recording.modules = frozenset(_plain(name) for name, _ in module.named_modules())
         trained = frozenset(name for name, p in parameters if p.requires_grad)
         recorder.recording.parameters = trained or frozenset(name for name, _ in parameters)
+        recorder.recording.weights = {
+            names[id(p)]: Trained(p.numel(), p.untyped_storage().data_ptr())
+            for name, p in parameters
+            if name in recorder.recording.parameters
+        }
         recorder.recording.inputs = tuple(recorder.reference(tensor) for tensor in tensors_in((inputs, keywords)))
         try:
             with _uncompiled(), recorder:

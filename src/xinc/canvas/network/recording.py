@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from xinc.canvas.network.operations import SHAPE_ONLY
-from xinc.canvas.network.trees import Leaf, leaves, map_tree, tensors_in
 from xinc.errors import TraceError
 
 Substitutes = Mapping[str, Callable[..., Any]]
 """Functions by the short name of the operations that they stand in for during a replay."""
+
+
+T = TypeVar("T")
+
+_ATOMS = (int, float, str, complex, torch.dtype, torch.device)
+
+
+class Leaf:
+    """A dataclass that is one thing, not a container of others."""
+
+
+def map_tree(tree: Any, kind: type[T], function: Callable[[T], Any]) -> Any:
+    """The tree with every leaf of a kind replaced; containers keep their type where it can be rebuilt.
+
+    A dataclass or an unusual mapping becomes a plain dict, an unusual sequence a tuple.
+    """
+    if isinstance(tree, kind):
+        return function(tree)
+    if tree is None or isinstance(tree, _ATOMS):  # most of what operations are called with
+        return tree
+    if isinstance(tree, dict | Mapping):
+        return {key: map_tree(item, kind, function) for key, item in tree.items()}
+    if isinstance(tree, (tuple, list)) and not isinstance(tree, torch.Size):
+        items = [map_tree(item, kind, function) for item in tree]
+        if hasattr(tree, "_fields"):
+            return type(tree)(*items)
+        return items if isinstance(tree, list) else tuple(items)
+    if isinstance(tree, slice):
+        return slice(*(map_tree(item, kind, function) for item in (tree.start, tree.stop, tree.step)))
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type | Leaf):
+        fields = ((field.name, getattr(tree, field.name)) for field in dataclasses.fields(tree))
+        return {name: map_tree(item, kind, function) for name, item in fields}
+    return tree
+
+
+def leaves(tree: Any, kind: type[T]) -> Iterator[T]:
+    """All leaves of a kind, in order."""
+    found: list[T] = []
+    map_tree(tree, kind, found.append)
+    return iter(found)
+
+
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """All tensors, in order."""
+    return leaves(tree, Tensor)
 
 
 @dataclass(frozen=True)
@@ -60,6 +105,14 @@ class Operation:
         return f"{self.name!r} in module {self.module!r}" if self.module else f"{self.name!r}"
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained parameter: how many numbers it holds, and where they lie in memory."""
+
+    values: int
+    place: int
+
+
 @dataclass
 class Recording:
     """Operations of one forward pass, in order, and the tensors that they read and made.
@@ -72,6 +125,7 @@ class Recording:
         names: qualified names of the parameters and buffers among the values, by index.
         modules: qualified names of all modules.
         parameters: qualified names of the trained parameters; of all where none is trained any more.
+        weights: the same parameters with their sizes, whether or not they were read.
         left: values that left torch for Python or NumPy, with the operation's name and module: what is made of them is
             not recorded, and stays as it was in every replay.
         rounded: whether the values were computed in lower precision than they have now.
@@ -84,6 +138,7 @@ class Recording:
     names: dict[int, str] = field(default_factory=dict)
     modules: frozenset[str] = frozenset()
     parameters: frozenset[str] = frozenset()
+    weights: Mapping[str, Trained] = field(default_factory=dict)
     left: list[tuple[Any, str, str]] = field(default_factory=list)
     rounded: bool = False
     _producers: dict[int, Operation] = field(default_factory=dict, repr=False)
@@ -136,6 +191,19 @@ class Recording:
             and any(result.index in needed for result in operation.results)
             and start.index not in {result.index for result in operation.results}
         )
+
+    def lean(self, starts: Sequence[Value], end: Value) -> Recording:
+        """The recording without the numbers that replays from these values to ``end`` make anew; shapes stay."""
+        reached = self.reached_from(starts) - {value.index for value in (*starts, end)}
+        for start in starts:
+            own = self.reached_from([start])
+            operations = self.between(start, end)
+            reached -= {o.index for step in operations for o in step.operands} - own
+        tensors = [
+            torch.empty_like(tensor, device="meta") if index in reached else tensor
+            for index, tensor in enumerate(self.tensors)
+        ]
+        return replace(self, tensors=tensors, _producers={}, _indexed=0)
 
     def tail(self, start: Value, end: Value, substitutes: Substitutes | None = None) -> Tail:
         """What the network makes of ``start``, up to ``end``, as a function."""

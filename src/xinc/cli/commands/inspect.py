@@ -13,7 +13,13 @@ from xinc.errors import ModelError
 from xinc.options.tables import CHECKS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xinc.canvas.survey import LayerSurvey
+    from xinc.workflow.inspecting import Surveyed
+
+NAMED = 8
+"""Parameters in no layer that are named; the others are counted."""
 
 
 @app.command(rich_help_panel=LOOK)
@@ -45,7 +51,8 @@ def inspect(
     from xinc.workflow.inspecting import layers_of, subject
 
     found = subject(target, frame=frame, size=as_size(size), shapes=[as_shape(text) for text in shapes or ()])
-    layers = layers_of(found)
+    surveyed = layers_of(found)
+    layers = surveyed.layers
     rows = [row_of(layer) for layer in layers]
     if file is not None:
         keep(rows, file)
@@ -57,8 +64,22 @@ def inspect(
     if layers:
         show([_shown(layer) for layer in layers])
         out.print(f"All maps of one frame: {in_bytes(sum(layer.map_bytes for layer in layers))}; reductions hold none.")
+    for sentence in _told(surveyed):
+        out.print(sentence, markup=False, soft_wrap=True)
     for reason, where in _reasons(layers).items():
         out.print(f"{', '.join(where)}: {reason}", markup=False, soft_wrap=True)
+
+
+def _told(surveyed: Surveyed) -> Iterator[str]:
+    """What lies before the canvas, and how many of the parameters are in a layer."""
+    if surveyed.before:
+        named = ", ".join(f"{name} ({neurons:,} neurons)" for name, neurons in surveyed.before)
+        yield f"before the canvas, by exact and ablation: {named}"
+    if surveyed.explained is not None:
+        left = ", ".join(f"{name} ({100 * share:.2g} %)" for name, share in surveyed.left[:NAMED])
+        more = f" and {len(surveyed.left) - NAMED} more" if len(surveyed.left) > NAMED else ""
+        beside = f"; on the way to the picture but in none: {left}{more}" if left else ""
+        yield f"{100 * surveyed.explained:.3g} % of the parameters belong to a layer{beside}"
 
 
 def row_of(layer: LayerSurvey) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from xinc.cli.options import (
     Epochs,
     Every,
     Frames,
-    Method,
+    Methods,
     Out,
     Seed,
     Size,
     Start,
     as_frames,
+    as_methods,
     as_options,
     as_size,
 )
@@ -62,7 +63,7 @@ def explain(
     count: Count = None,
     epochs: Epochs = None,
     seed: Seed = 0,
-    method: Method = "paper",
+    method: Methods = "exact,paper",
     frames: Frames = None,
     options: BothOptions = None,
 ) -> None:
@@ -77,5 +78,5 @@ def explain(
         settable(model if model in NETWORKS else None, findings=True).option(name)
     network, settings = divided(given)
     fitting = Fitting(model, seed, epochs, options=network)
-    tasks = explain_tasks(sources, fitting, Analysing(method, as_frames(frames), settings))
+    tasks = explain_tasks(sources, fitting, Analysing(as_methods(method), as_frames(frames), settings))
     done(explain(tasks, out, stage=stage, progress=True))

@@ -18,12 +18,14 @@ from xinc.cli.options import (
     Frames,
     Layers,
     Method,
+    Methods,
     Options,
     RunFolder,
     Seed,
     Size,
     Start,
     as_frames,
+    as_methods,
     as_names,
     as_options,
     as_size,
@@ -77,7 +79,7 @@ def fit(
 @app.command(rich_help_panel=STEPS)
 def trace(
     run: RunFolder,
-    method: Method = "paper",
+    method: Method = "exact",
     layers: Layers = None,
     frames: Frames = None,
     save_maps: Annotated[bool, typer.Option("--save-maps", help="Keep every map too, which takes room.")] = False,
@@ -92,7 +94,7 @@ def trace(
 @app.command(rich_help_panel=STEPS, epilog=analyse_help())
 def analyse(
     run: RunFolder,
-    method: Method = "paper",
+    method: Methods = "exact",
     layers: Layers = None,
     frames: Frames = None,
     findings: Annotated[
@@ -109,7 +111,7 @@ def analyse(
 
     results = analyse_folder(
         run,
-        as_names(method) or ("paper",),
+        as_methods(method),
         layers=as_names(layers),
         frames=as_frames(frames),
         findings=as_names(findings),
@@ -131,7 +133,12 @@ def report(
             "--out", "-o", metavar="FILE", help="The file; report.html in the folder of the only run if not given."
         ),
     ] = None,
-    method: Method = "paper",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Definition of the maps that leads; exact if the runs were analysed with it, else what they have."
+        ),
+    ] = None,
 ) -> None:
     """Write one self-contained report.html on one or several runs."""
     from xinc.workflow.evidence import report_on

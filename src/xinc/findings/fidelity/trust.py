@@ -56,6 +56,50 @@ def conclusion(found: Fidelity) -> list[str]:
     ]
 
 
+CLOSE = 0.95
+"""Median correlation from which on maps are taken for the ablation's without a word of caution."""
+
+
+def answer(held: Mapping[str, Fidelity], method: str) -> list[str]:
+    """What the top of a report says: how the leading method's maps agree with ablation, where not, and what then.
+
+    Args:
+        held: comparisons by network; those that were not made are empty.
+        method: that leads.
+
+    Returns:
+        Sentences; none where nothing was compared.
+    """
+    measured = [
+        (network, row["layer"], row["method"], row["correlation_median"])
+        for network, own in held.items()
+        for row in rows(own)
+        if row["correlation_median"] is not None
+    ]
+    own = [value for _, _, name, value in measured if name == method]
+    if not own:
+        return []
+    sentence = (
+        f"How far to trust it: where neurons were removed and the network run again, maps by {method} showed what was "
+        f"lost with a median correlation of {_span(np.array(own))}"
+    )
+    others = {
+        name: _span(np.array([value for _, _, which, value in measured if which == name]))
+        for _, _, name, _ in measured
+        if name != method
+    }
+    beside = "; ".join(f"maps by {name} reach {span}" for name, span in others.items())
+    sentences = [f"{sentence}{f' ({beside})' if beside else ''}."]
+    poor = [(network, layer) for network, layer, name, value in measured if name == method and value < CLOSE]
+    if poor:
+        where = _listed([f"{layer} of the {network}" if len(held) > 1 else layer for network, layer in poor])
+        sentences.append(
+            f"Below {CLOSE} lies {where}: for what its neurons do, ask `xinc analyse RUN --method ablation --layers "
+            f"{','.join(dict.fromkeys(layer for _, layer in poor))}`."
+        )
+    return sentences
+
+
 def refusals(found: Fidelity) -> Iterator[str]:
     """A line for each layer of which a method has no maps, with the reason."""
     for layer, data in found.compared.items():

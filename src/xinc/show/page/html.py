@@ -76,18 +76,35 @@ class View:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, as an SVG file too, with how to read it."""
+    """A figure, as an SVG file too, with how to read it.
+
+    Attributes:
+        name: unique in the page; of the files too.
+        figure: drawn.
+        svg: the same as text.
+        title: text alternative.
+        caption: how to read it.
+        method: definition of the maps that it shows; empty where only one could be meant.
+        others: the same figure by other definitions, to switch to.
+    """
 
     name: str
     figure: Figure
     svg: str
     title: str
     caption: str
+    method: str = ""
+    others: tuple[Drawing, ...] = ()
 
     @classmethod
     def of(cls, figure: Figure, name: str, title: str, caption: str) -> Drawing:
         """Draw a figure; ``name`` is unique in the page, ``title`` is the text alternative."""
         return cls(name, figure, style.svg(figure, name), title, caption)
+
+    @property
+    def variants(self) -> tuple[Drawing, ...]:
+        """The figure by each definition of the maps, the leading one first."""
+        return (self, *self.others)
 
     @property
     def markup(self) -> str:

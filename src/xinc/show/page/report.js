@@ -37,6 +37,14 @@
     }
   }
 
+  for (const choices of document.querySelectorAll(".switch")) {
+    choices.hidden = false;
+    choices.addEventListener("change", (event) => {
+      for (const variant of choices.parentElement.querySelectorAll(".variant"))
+        variant.hidden = variant.id !== `${event.target.value}-variant`;
+    });
+  }
+
   const details = document.querySelectorAll("details");
   let opened = [];
   addEventListener("beforeprint", () => {

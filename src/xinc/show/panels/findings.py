@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from xinc.show import figures
@@ -23,6 +22,15 @@ from xinc.show.panels.data import (
     shown,
     whole,
     with_baseline,
+)
+from xinc.show.panels.numbers import (
+    grouping_row,
+    intensity_row,
+    layers_row,
+    motion_row,
+    neurons_row,
+    objects_row,
+    pixels_row,
 )
 from xinc.show.sentences import findings as story
 from xinc.show.subjects import Subject
@@ -61,14 +69,15 @@ class Plate:
     wanted: Callable[[Panels], bool] = lambda panels: True
     each: bool = False
 
-    def drawings(self, layers: Panels, frames: Frames, name: str) -> list[Drawing]:
-        """The figure, or one a network; ``name`` is unique in the page."""
+    def drawings(self, layers: Panels, frames: Frames, name: str, method: str) -> list[Drawing]:
+        """The figure, or one a network; ``name`` is unique in the page, ``{}`` in it is for the network's number."""
         groups = [{network: own} for network, own in layers.items()] if self.each else [layers]
-        return [
-            Drawing.of(self.draw(group, frames), f"{name}-{i}" if self.each else name, self.title, self.caption)
+        drawn = [
+            Drawing.of(self.draw(group, frames), name.format(f"-{i}" if self.each else ""), self.title, self.caption)
             for i, group in enumerate(groups)
             if self.wanted(group)
         ]
+        return [replace(drawing, method=method) for drawing in drawn]
 
 
 @dataclass(frozen=True)
@@ -95,18 +104,20 @@ class Kind:
     row: Callable[[xr.Dataset], dict[str, Any]] | None = None
     meaning: str = ""
 
-    def exhibit(self, found: Sequence[Subject]) -> Exhibit | None:
-        """The exhibit of some networks; None where none of them has results of this finding."""
+    def exhibit(self, found: Sequence[Subject], suffix: str = "") -> Exhibit | None:
+        """The exhibit of some networks, its names with a suffix; None where none has results of this finding."""
         layers, frames = self.gather(found, self.finding)
         if not layers:
             return None
         attrs = next(iter(next(iter(layers.values())).values())).attrs
+        method = found[0].method
         drawings = [
             drawing
             for i, plate in enumerate(self.plates)
-            for drawing in plate.drawings(layers, frames, f"{self.finding}-{i}")
+            for drawing in plate.drawings(layers, frames, f"{self.finding}-{i}{{}}{suffix}", method)
         ]
-        tables = [PageTable.of(self.numbers(layers), "Numbers", self.meaning, self.finding)] if self.row else []
+        name = f"{self.finding}{suffix}"
+        tables = [PageTable.of(self.numbers(layers), f"Numbers by {method}", self.meaning, name)] if self.row else []
         source = f"Section {attrs['section']} · {attrs['figure']} of the paper"
         return Exhibit(
             self.finding, self.short, source, self.title, self.says(layers), drawings, tables, attrs["direction"]
@@ -131,85 +142,6 @@ def _draw_embedding(layers: Panels, frames: Frames) -> Figure:
     neurons = [(member, int(index)) for member, index in names]
     maps = {neurons[i]: image for i, image in zip(data["pick"].values, data["map"].values, strict=True)}
     return figures.umap(data, maps, f"{network} {spoken(name)}, {data.sizes['neuron']} neurons")
-
-
-def _grouping_row(data: xr.Dataset) -> dict[str, Any]:
-    found = story.medians(data)
-    counts = {str(k): int(n) for k, n in zip(data["grouping"].values, data["regions"].values, strict=True)}
-    scores: dict[str, Any] = {}
-    for kind, score in found.items():
-        scores[f"{kind}, {counts[kind]} regions"] = score
-        if "shifted" in data:
-            scores[f"{kind}, moved"] = float(data["shifted"].sel(grouping=kind))
-            scores[f"{kind}, p"] = float(data["p_value"].sel(grouping=kind))
-    return {"neurons": data.sizes["neuron"], **scores, "dead neurons": int(data["dead"])}
-
-
-def _intensity_row(data: xr.Dataset) -> dict[str, Any]:
-    return {
-        "r with intensity": float(data["correlation_intensity"]),
-        "r with edges": float(data["correlation_edges"]),
-        "partial r with intensity": float(data["partial_intensity"]),
-        "partial r with edges": float(data["partial_edges"]),
-    }
-
-
-def _pixels_row(data: xr.Dataset) -> dict[str, Any]:
-    shares = 100 * data["sorted_share"]
-    return {
-        "neurons": data.sizes["neuron"],
-        "median pixels (%)": float(shares.median()),
-        "90th percentile (%)": float(np.quantile(shares, 0.9)),
-        "without a pixel (%)": 100 * float(data["silent"]),
-        "map all zero (%)": 100 * float(data["dead"]),
-    }
-
-
-def _neurons_row(data: xr.Dataset) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for area in data["area"].values:
-        at, name = data.sel(area=area), f"{100 * float(area):.0f} %"
-        found[f"median share at {name} (%)"] = 100 * float(at["share"].median())
-        found[f"edges : rest at {name}"] = float(at["edge_ratio"])
-        found[f"partial r with edges at {name}"] = float(at["partial_edges"])
-    return found
-
-
-def _objects_row(data: xr.Dataset) -> dict[str, Any]:
-    from xinc.findings.section4.objects import category_grouping, stability
-    from xinc.findings.statistics import median
-
-    share = data["share"].values
-    ratio, p = category_grouping(share[0], [str(c) for c in data["category"].values])
-    return {
-        "neurons": data.sizes["neuron"],
-        "annotated frames": data.sizes["frame"],
-        "instances": int((data["area"].isel(frame=0).values > 0).sum()),
-        "category ratio": ratio,
-        "p of category": p,
-        "stability over time": median(stability(share)) if len(share) > 1 else float("nan"),
-    }
-
-
-def _motion_row(data: xr.Dataset) -> dict[str, Any]:
-    names = {
-        "r with speed": "correlation",
-        "p": "p_value",
-        "partial r": "partial",
-        "moving : still": "moving_ratio",
-        "uncovered : still": "uncovered_ratio",
-    }
-    return {title: float(data[name]) for title, name in names.items()}
-
-
-def _layers_row(data: xr.Dataset) -> dict[str, Any]:
-    own = {f"{spoken(name)}": ratio for name, ratio in story.mixing_by_layer(data).items()}
-    return {
-        "neurons": data.sizes["neuron"],
-        "mixing": float(data["mixing"]),
-        "p": float(data["mixing_p"]),
-        "around neurons of": story.listing(f"{name} {ratio:.2f}" for name, ratio in own.items()),
-    }
 
 
 KINDS: tuple[Kind, ...] = (
@@ -245,7 +177,7 @@ KINDS: tuple[Kind, ...] = (
         ),
         with_baseline,
         story.groupings,
-        _grouping_row,
+        grouping_row,
         "Median score over the neurons of a layer that are not dead: the standard deviation over regions of the "
         "relative deviation from the contribution that a region’s area would get. Smaller regions spread more by "
         "themselves: compare groupings with like numbers of regions.",
@@ -265,7 +197,7 @@ KINDS: tuple[Kind, ...] = (
         ),
         shown,
         story.intensity,
-        _intensity_row,
+        intensity_row,
         "Pearson correlations over all pixels; partial: what is left when the other of the two is taken out of both.",
     ),
     Kind(
@@ -283,7 +215,7 @@ KINDS: tuple[Kind, ...] = (
         ),
         shown,
         story.pixels_per_neuron,
-        _pixels_row,
+        pixels_row,
         "Pixels where a neuron has more than an even share, as share of all pixels; neurons without any such pixel; "
         "neurons whose map is zero everywhere.",
     ),
@@ -307,7 +239,7 @@ KINDS: tuple[Kind, ...] = (
         ),
         shown,
         story.neurons_per_pixel,
-        _neurons_row,
+        neurons_row,
         "Median over pixels of the share of neurons above the threshold; mean share on the tenth of pixels with the "
         "strongest edges over the mean on the rest; correlation with edges, intensity taken out.",
     ),
@@ -333,7 +265,7 @@ KINDS: tuple[Kind, ...] = (
         ),
         whole,
         story.objects,
-        _objects_row,
+        objects_row,
         "Category ratio: how far apart shares of instances of one category are, over that of different categories; 1 "
         "where the category says nothing. Stability: the part of the shares’ spread that lies between instances rather"
         " than over time.",
@@ -353,7 +285,7 @@ KINDS: tuple[Kind, ...] = (
         ),
         moving,
         story.motion,
-        _motion_row,
+        motion_row,
         "Correlation over pixels of fluctuation and speed, and how often the flow rolled to another place does as "
         "well; partial: intensity and edges taken out; mean fluctuation where things move, or uncover background, over"
         " the mean where nothing does.",
@@ -390,7 +322,7 @@ KINDS: tuple[Kind, ...] = (
         ),
         over_layers,
         story.over_layers,
-        _layers_row,
+        layers_row,
         "Mixing: how varied the layers of a neuron’s nearest neighbours by vector are (entropy), over that of "
         "layers dealt at random: 1 where layers mix fully, 0 where each keeps to itself; p: how often random deals mix "
         "as little.",
