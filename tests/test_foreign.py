@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,9 +16,12 @@ from torch.overrides import TorchFunctionMode
 import xinc
 from foreign_models import ZOO, Specimen, one_thread, specimen
 from xinc.canvas.ablation import ablation, remover
+from xinc.canvas.exact import probed
+from xinc.canvas.exact import products as kept_products
 from xinc.canvas.exact import replay as foreign
 from xinc.canvas.exact.exact import exact
-from xinc.canvas.exact.probed import build_table
+from xinc.canvas.exact.probed import build_table, sees_enough
+from xinc.canvas.exact.products import Products
 from xinc.canvas.exact.replay import AblationStream, ExactStream
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.linear_ops import LinearOperation
@@ -25,6 +29,8 @@ from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.network.recorder import record
 from xinc.canvas.reductions.fold import Pass
+from xinc.canvas.reductions.packing import Groupings
+from xinc.canvas.reductions.stream import DenseStream
 from xinc.canvas.trace import Canvas
 from xinc.errors import TraceError
 
@@ -175,8 +181,8 @@ def test_the_table_of_a_local_rest_gives_what_products_give(name: str) -> None:
     reach = products.reach
     assert reach is not None
     assert reach.y.window < reach.grid.size[0]
-    table = build_table(layer, reach, products.products.forward, products.products.backward)
-    assert table is not None
+    assert sees_enough(layer, reach, products.products.forward, products.products.backward)
+    table = build_table(reach, products.products.backward)
     every = range(layer.operation.neurons)
     wanted = products.products.forward(layer.operation.terms(every))
     torch.testing.assert_close(table.maps(every, Window(0, 8, 0, 12)), wanted)
@@ -219,7 +225,8 @@ def test_a_window_probed_too_small_is_found_out() -> None:
     stream = ExactStream(layer)
     assert stream.reach is not None
     narrow = replace(stream.reach, y=replace(stream.reach.y, after=0))
-    assert build_table(layer, narrow, stream.products.forward, stream.products.backward) is None
+    assert sees_enough(layer, stream.reach, stream.products.forward, stream.products.backward)
+    assert not sees_enough(layer, narrow, stream.products.forward, stream.products.backward)
 
 
 @pytest.mark.parametrize("name", ["wire", "convnext", "transposed", "hand_attention", "matmul", "warped"])
@@ -242,7 +249,70 @@ def test_all_maps_fold_to_their_sums_and_the_table_is_made_only_where_it_saves_w
         torch.testing.assert_close(torch.from_numpy(folded["heatmap"]).float(), maps.sum(0))
         torch.testing.assert_close(torch.from_numpy(folded["totals"]).float(), maps.sum((1, 2)))
         assert sum(counted) == pytest.approx(1)
-        assert ("table" in tabled.cost) == (layer.operation.name == "down")
+        assert ("for all neurons together" in tabled.cost) == (layer.operation.name in ("down", "body.1"))
+
+
+@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize("single", [True, False])
+def test_combs_fold_what_maps_of_all_neurons_give(name: str, single: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no room for a table or for planes, in several parts a comb; two frames compared, too."""
+    monkeypatch.setattr(probed, "TABLE_VALUES", 0)
+    monkeypatch.setattr(probed, "COMB_VALUES", 1 << 9)
+    monkeypatch.setattr(probed, "PLANE_VALUES", 0 if single else 1 << 20)
+    network = specimen(name)
+    network = network if single else network.double()
+    labels = np.arange(96).reshape(8, 12) // 17
+    plan, later = (_plan_of(network, scale) for scale in (1.0, 0.9))
+    rests = (next(r for r in p.others if r.operation.name == LOCAL[name]) for p in (plan, later))
+    stream, other = (ExactStream(rest) for rest in rests)
+    monkeypatch.setattr(ExactStream, "_combed", 10**6)  # whatever it saves
+    every = range(stream.neurons)
+    maps, earlier = (s.products.forward(s.rest.operation.terms(every).to(s.products.at)) for s in (stream, other))
+    wanted = DenseStream(lambda some, w: maps.abs().sum(1)[list(some)], stream.neurons, stream.size)
+    before = DenseStream(lambda some, w: earlier.abs().sum(1)[list(some)], stream.neurons, stream.size)
+    asked = {
+        "sums": True,
+        "extremes": True,
+        "histogram": True,
+        "counts": True,
+        "change": True,
+        "top": 2,
+        "regions": Groupings.of({"a": labels, "b": labels % 3}),
+        "limit": (maps.abs().sum((0, 1)) / stream.neurons).float().numpy(),
+        "thresholds": (0.01, 0.1),
+        "group_heat": np.arange(stream.neurons, dtype=np.int32) % 3,
+    }
+    folded, right = stream.fold(Pass(other, **asked)), wanted.fold(Pass(before, **asked))
+    for key, value in right.items():
+        if key in ("leaders", "histogram", "counts", "over", "above"):
+            continue  # ties and edges of bins
+        np.testing.assert_allclose(folded[key], value, rtol=2e-4, atol=2e-5 * max(1e-9, float(np.abs(value).max())))
+    assert folded["counts"].sum() == right["counts"].sum() == stream.neurons * 96
+    covered = np.zeros(stream.size, int)
+    for area, _ in stream.areas((5, 3)):
+        covered[area] += 1
+    assert (covered == 1).all()
+
+
+def _plan_of(network: Specimen, scale: float) -> Plan:
+    inputs = tuple(scale * x if isinstance(x, Tensor) and x.is_floating_point() else x for x in network.inputs)
+    return xinc.trace(network.module, *inputs, **network.options).plan
+
+
+@pytest.mark.parametrize("name", ["residual", "two_heads", "multihead", "warped", "instance_norm"])
+def test_products_are_the_same_with_and_without_what_is_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, plan = traced(name)
+    for rest in plan.others:
+        kept, bare = Products(rest), Products(rest)
+        terms = rest.operation.terms(range(min(5, rest.operation.neurons))).to(kept.at.dtype)
+        pictures = torch.randn(3, rest.picture.channels, *rest.picture.size, dtype=kept.at.real.dtype)
+        found = kept.forward(terms), kept.backward(pictures)
+        monkeypatch.setattr(kept_products, "KEPT_VALUES", 0)
+        for one, other in zip(found, (bare.forward(terms), bare.backward(pictures)), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
+        monkeypatch.undo()
+        kept.forget()
+        torch.testing.assert_close(kept.forward(terms), found[0])
 
 
 def test_several_neurons_go_at_once() -> None:

@@ -217,6 +217,21 @@ def windows(k: Kernels) -> None:
     assert np.count_nonzero(back) == out.size
 
 
+def combs(k: Kernels) -> None:
+    """Windows of planes times blocks of a table, against a sum over all places."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(3, 2, 4, 2, 6)).astype(np.float32)  # columns, rows, pixels, colours, window 2 x 3
+    planes = rng.normal(size=(5, 7, 9)).astype(np.float32)
+    columns, first_y, first_x = np.array([2, 0, 1, 1, 2]), np.array([0, 4]), np.array([0, 2, 5, 6])
+    out = np.zeros((5, 2, 2, 4), np.float32)
+    k.windows.comb_terms(table, planes, columns, first_y, first_x, np.zeros((2, 3), np.float32), out)
+    for n, c in enumerate(columns):
+        for i, y in enumerate(first_y):
+            for j, x in enumerate(first_x):
+                wanted = table[c, i, j] @ planes[n, y : y + 2, x : x + 3].ravel()
+                np.testing.assert_allclose(out[n, :, i, j], wanted, rtol=1e-5, atol=1e-6)
+
+
 def secants(k: Kernels) -> None:
     """Small and large changes of every activation, against differences in double precision."""
     rng = np.random.default_rng(0)
@@ -256,7 +271,7 @@ def removals(k: Kernels) -> None:
 
 CHECKS = {
     check.__name__: check
-    for check in (activations, convolutions, frames, linears, transports, windows, secants, removals)
+    for check in (activations, convolutions, frames, linears, transports, windows, combs, secants, removals)
 }
 
 MISTAKES = [
@@ -288,6 +303,8 @@ MISTAKES = [
     ("removal", "r6 * v6 + r7 * v7 + r8 * v8", "r6 * v6 + r7 * v7 + r8 * v7", "removals"),
     ("removal", "-rest.kernels[i, o]", "rest.kernels[i, o]", "removals"),  # added, not removed
     ("windows", "source[columns[j]] * line[j]", "source[columns[j]]", "windows"),
+    ("windows", "total += flat[q] * block[q]", "total += flat[q]", "combs"),
+    ("windows", "first_y[i] + dy, first_x[j] :", "first_y[i], first_x[j] :", "combs"),
 ]  # fmt: skip
 
 

@@ -110,8 +110,9 @@ class PixelStream:
         for y in range(0, height, rows):
             band = Window(y, min(height, y + rows), 0, width)
             before = None if wanted.before is None else self._of_band(wanted.before, band)
-            part = wanted.of_rows(slice(band.y0, band.y1), before)
-            total.put(slice(band.y0, band.y1), wanted, self._of_band(self, band).fold(part))
+            area = (slice(band.y0, band.y1), slice(None))
+            part = wanted.of_area(area, before)
+            total.put(area, wanted, self._of_band(self, band).fold(part))
             if progress is not None:
                 progress((band.y1 - band.y0) / height)
         return total

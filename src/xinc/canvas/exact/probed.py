@@ -2,22 +2,37 @@
 
 If a pixel of the picture sees only a window of a layer, one product backwards from many pixels at once keeps them
 apart: what arrives at a place of the layer comes from the one pixel of the comb that sees it. The window is found by
-probing, and the finished table is compared with a product forwards, so that a window probed too small is found out.
+probing, and what it gives is compared with a product forwards, so that a window probed too small is found out.
+
+A table that can be held serves every question. Where it cannot, the combs are gone through one after another, and what
+is asked of the maps is folded at each comb's pixels: memory is that of a comb, however large the picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from xinc.canvas.kernels.windows import comb_terms
 from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.receptive_field import ProbedField, Window
+from xinc.canvas.reductions.stream import in_threads, workers
 
-TABLE_VALUES = 1 << 27
-"""Numbers that a table may hold (512 MB in float32)."""
+TABLE_VALUES = 1 << 26
+"""Numbers that a table may hold (256 MB in float32)."""
+COMB_VALUES = 1 << 23
+"""Numbers of a comb's table, and of the terms at its pixels, that are held at once (32 MB each)."""
+PLANE_VALUES = 1 << 27
+"""Numbers of the layer's planes that are kept from comb to comb (512 MB in float32)."""
+
+Backward = Callable[[Tensor], Tensor]
+"""The products of the Jacobian's transpose with pictures: ``(m, colours, H, W)`` to ``(m, *shape)``."""
+Area = tuple[slice, slice]
+"""Rows and columns of the picture."""
 
 
 def fits(field: ProbedField) -> bool:
@@ -33,33 +48,62 @@ class JacobianTable:
 
     Attributes:
         reach: geometry.
-        values: ``(colours, columns, window y, window x, H, W)``.
+        values: ``(columns, rows, pixels of a row, colours, window y, window x)``.
+        y: rows of the picture that it holds.
+        x: columns of the picture.
     """
 
     reach: ProbedField
     values: Tensor
+    y: Tensor
+    x: Tensor
 
     def maps(self, neurons: Sequence[int], window: Window) -> Tensor:
-        """Signed contributions of some neurons over a window, ``(n, colours, h, w)``."""
-        layer = self.reach.grid.layer
-        inputs, outputs = layer.pairs()
-        columns = (inputs if layer.kind == "linear" else outputs)[list(neurons)]
-        planes = layer.planes(neurons).reshape(len(neurons), 1, *self.reach.grid.size)
-        return self.transport(planes, columns.to(planes.device), window)
+        """Signed contributions of some neurons over a window, by the whole picture's table, ``(n, colours, h, w)``."""
+        rows, columns = slice(window.y0, window.y1), slice(window.x0, window.x1)
+        whole = window.shape == (len(self.y), len(self.x))
+        values = self.values if whole else self.values[:, rows, columns].contiguous()
+        part = JacobianTable(self.reach, values, self.y[rows], self.x[columns])
+        return part.transport(planes_of(self.reach, neurons), columns_of(self.reach, neurons))
 
-    def transport(self, planes: Tensor, columns: Tensor, window: Window) -> Tensor:
-        """Planes ``(n, 1, h, w)`` of the given columns, carried to the picture."""
-        reach = self.reach
-        rows = reach.y.places(torch.arange(window.y0, window.y1, device=planes.device))
-        across = reach.x.places(torch.arange(window.x0, window.x1, device=planes.device))
-        padded = _padded(planes, reach)[:, 0]
-        total = planes.new_zeros(reach.colours, len(planes), *window.shape)
-        part = self.values[..., window.y0 : window.y1, window.x0 : window.x1]
+    def transport(self, planes: Tensor, columns: Tensor) -> Tensor:
+        """Planes ``(n, h, w)`` of the given columns, with a window of zeros around, carried to the table's pixels."""
+        reach, values = self.reach, self.values
+        rows, across = reach.y.places(self.y.to(planes.device)), reach.x.places(self.x.to(planes.device))
+        if values.device.type == "cpu" and values.dtype == planes.dtype == torch.float32:
+            return self._compiled(planes, columns, rows[:, 0], across[:, 0])
+        total = planes.new_zeros(reach.colours, len(planes), len(rows), len(across))
         for dy in range(reach.y.window):
             for dx in range(reach.x.window):
-                seen = padded[:, rows[:, dy]][:, :, across[:, dx]]
-                total.addcmul_(part[:, columns, dy, dx], seen)
+                seen = planes[:, rows[:, dy]][:, :, across[:, dx]]
+                total.addcmul_(values[columns, ..., dy, dx].movedim(-1, 0), seen)
         return total.transpose(0, 1)
+
+    def _compiled(self, planes: Tensor, columns: Tensor, first_y: Tensor, first_x: Tensor) -> Tensor:
+        blocks = self.values.flatten(4).numpy()
+        given, index = planes.contiguous().numpy(), columns.numpy()
+        y, x = first_y.numpy(), first_x.numpy()
+        out = np.empty((len(given), self.reach.colours, len(y), len(x)), np.float32)
+
+        def work(part: slice, seen: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> None:
+            comb_terms(blocks, given[part], index[part], y, x, seen, out[part])
+
+        size = max(1, -(-len(given) // (4 * workers())))
+        scratch = (self.reach.y.window, self.reach.x.window)
+        parts = [slice(first, first + size) for first in range(0, len(given), size)]
+        in_threads(parts, work, lambda: np.empty(scratch, np.float32), None)
+        return torch.from_numpy(out)
+
+
+def columns_of(reach: ProbedField, neurons: Sequence[int]) -> Tensor:
+    """Which column of a table each neuron's plane belongs to."""
+    inputs, outputs = reach.grid.layer.pairs()
+    return (inputs if reach.grid.layer.kind == "linear" else outputs)[list(neurons)].to(reach.grid.layer.values.device)
+
+
+def planes_of(reach: ProbedField, neurons: Sequence[int]) -> Tensor:
+    """One number a place of each neuron, with a window of zeros around, ``(n, h, w)``."""
+    return _padded(reach.grid.layer.planes(neurons).reshape(len(neurons), *reach.grid.size), reach)
 
 
 def _padded(values: Tensor, reach: ProbedField) -> Tensor:
@@ -67,53 +111,127 @@ def _padded(values: Tensor, reach: ProbedField) -> Tensor:
     return torch.nn.functional.pad(values, (x, x, y, y))
 
 
-def build_table(
-    rest: Rest,
-    reach: ProbedField,
-    forward: Callable[[Tensor], Tensor],
-    backward: Callable[[Tensor], Tensor],
-) -> JacobianTable | None:
-    """The table of a layer; None where it is too large, complex, or does not agree with a product forwards.
+@dataclass(frozen=True, eq=False)
+class Combs:
+    """The combs of a layer, one after another.
+
+    Attributes:
+        reach: geometry.
+        backward: products.
+        period: pixels between a comb's rows, and its columns; those of ``reach``, or more.
+    """
+
+    reach: ProbedField
+    backward: Backward
+    period: tuple[int, int]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.period[0] * self.period[1]
+
+    def tables(self) -> Iterator[tuple[Area, JacobianTable]]:
+        """Pixels of the picture and the table of them; together they cover it, none twice."""
+        for oy in range(self.period[0]):
+            for ox in range(self.period[1]):
+                yield from self._comb(oy, ox)
+
+    def _comb(self, oy: int, ox: int) -> Iterator[tuple[Area, JacobianTable]]:
+        """The pixels ``oy, oy + period, ...`` of the columns ``ox, ox + period, ...``, some rows at a time."""
+        reach, (height, width) = self.reach, (self.reach.y.pixels, self.reach.x.pixels)
+        y, x = torch.arange(oy, height, self.period[0]), torch.arange(ox, width, self.period[1])
+        at = reach.grid.layer.weight
+        combs = torch.zeros(reach.colours, reach.colours, height, width, dtype=at.dtype, device=at.device)
+        for c in range(reach.colours):
+            combs[c, c, y[:, None], x] = 1
+        arrived = _padded(reach.grid.of_output(self.backward(combs)), reach)
+        layer = reach.grid.layer
+        channels = max(arrived.shape[1], layer.inputs if layer.kind == "linear" else 0)
+        values = reach.colours * channels * reach.y.window * reach.x.window * len(x)
+        size = max(1, COMB_VALUES // values)
+        columns, across = reach.x.places(x).to(at.device), reach.x.sees(x)
+        for first in range(0, len(y), size):
+            some = y[first : first + size]
+            seen = arrived[:, :, reach.y.places(some).to(at.device)][:, :, :, :, columns]
+            own = reach.y.sees(some)[:, :, None, None] & across
+            table = (seen * own.to(at.device)).permute(1, 2, 4, 0, 3, 5).contiguous()
+            if layer.kind == "linear":
+                table = torch.tensordot(layer.weight.T.to(table.dtype), table, dims=([1], [0]))
+            area = slice(int(some[0]), int(some[-1]) + 1, self.period[0]), slice(ox, width, self.period[1])
+            yield area, JacobianTable(reach, table, some, x)
+
+
+class CombTerms:
+    """The signed terms of all neurons of a layer at each comb's pixels.
+
+    Args:
+        combs: of the layer.
+        neurons: how many it has.
+    """
+
+    def __init__(self, combs: Combs, neurons: int) -> None:
+        self.combs, self.neurons = combs, neurons
+        y, x = combs.reach.y, combs.reach.x
+        rows, columns = combs.reach.grid.size
+        held = neurons * (rows + 2 * y.window) * (columns + 2 * x.window) <= PLANE_VALUES
+        self._planes = planes_of(combs.reach, range(neurons)) if held else None
+
+    def __iter__(self) -> Iterator[tuple[Area, Iterator[tuple[range, Tensor]]]]:
+        """Pixels, and the terms there, some neurons at a time: indices and ``(n, colours, rows, columns)``."""
+        for area, table in self.combs.tables():
+            yield area, self._terms(table)
+
+    def _terms(self, table: JacobianTable) -> Iterator[tuple[range, Tensor]]:
+        size = max(1, COMB_VALUES // (self.combs.reach.colours * len(table.y) * len(table.x)))
+        if self._planes is None:
+            rows, columns = self.combs.reach.grid.size
+            size = min(size, max(1, COMB_VALUES // (rows * columns)))
+        for first in range(0, self.neurons, size):
+            some = range(first, min(self.neurons, first + size))
+            planes = planes_of(self.combs.reach, some) if self._planes is None else self._planes[some.start : some.stop]
+            yield some, table.transport(planes, columns_of(self.combs.reach, some))
+
+
+def sees_enough(rest: Rest, reach: ProbedField, forward: Callable[[Tensor], Tensor], backward: Backward) -> bool:
+    """Whether the probed window holds all that reaches a pixel: a comb's products both ways agree.
 
     Args:
         rest: the layer, and what follows it.
         reach: of the layer.
         forward: ``(n, *shape)`` to ``(n, colours, H, W)``, the Jacobian's products with terms.
-        backward: ``(m, colours, H, W)`` to ``(m, *shape)``, its transpose's with pictures.
+        backward: its transpose's with pictures.
     """
-    layer, at = rest.operation, rest.recording[rest.operation.result]
-    if not fits(reach) or at.is_complex():
-        return None
-    height, width = rest.picture.size
-    shape = (reach.colours, layer.outputs, reach.y.window, reach.x.window, height, width)
-    table = JacobianTable(reach, torch.empty(shape, dtype=at.dtype, device=at.device))
-    for oy in range(reach.y.period):
-        for ox in range(reach.x.period):
-            _comb(table, oy, ox, backward)
+    at = rest.recording[rest.operation.result]
     generator = torch.Generator(device="cpu").manual_seed(0)
-    probe = torch.randn(1, layer.outputs, *reach.grid.size, generator=generator).to(at)
-    every = torch.arange(layer.outputs, device=at.device)
-    whole = Window(0, height, 0, width)
-    seen = table.transport(probe[0][:, None], every, whole).sum(0)
+    probe = torch.randn(1, reach.grid.layer.outputs, *reach.grid.size, generator=generator).to(at)
     wanted = forward(reach.grid.to_output(probe))[0]
-    if float((seen - wanted).abs().max()) > 1e-3 * max(float(wanted.abs().max()), 1e-12):
-        return None
-    if layer.kind != "linear":
-        return table
-    by_feature = torch.tensordot(table.values, layer.weight.to(at.dtype), dims=([1], [0])).movedim(-1, 1)
-    return JacobianTable(reach, by_feature.contiguous())
+    planes = _padded(probe[0], reach)
+    for oy, ox in ((0, 0), (reach.y.period // 2, reach.x.period // 2)):
+        signs = torch.zeros(1, reach.colours, *rest.picture.size, dtype=at.dtype, device=at.device)
+        y, x = (
+            torch.arange(o, n, p)
+            for o, n, p in zip((oy, ox), rest.picture.size, (reach.y.period, reach.x.period), strict=True)
+        )
+        signs[0, :, y[:, None], x] = 1
+        arrived = _padded(reach.grid.of_output(backward(signs)), reach)[0]
+        product = arrived * planes
+        rows, columns = reach.y.places(y).to(at.device), reach.x.places(x).to(at.device)
+        seen = product[:, rows][:, :, :, columns]
+        own = (reach.y.sees(y)[:, :, None, None] & reach.x.sees(x)).to(at.device)
+        total = (seen * own).sum((0, 2, 4))
+        if float((total - wanted.sum(0)[y[:, None], x]).abs().max()) > 1e-3 * max(float(wanted.abs().max()), 1e-12):
+            return False
+    return True
 
 
-def _comb(table: JacobianTable, oy: int, ox: int, backward: Callable[[Tensor], Tensor]) -> None:
-    """Fill in the pixels ``oy, oy + period, ...`` of the columns ``ox, ox + period, ...``."""
-    reach, (height, width) = table.reach, table.values.shape[-2:]
-    device = table.values.device
-    y, x = torch.arange(oy, height, reach.y.period), torch.arange(ox, width, reach.x.period)
-    combs = torch.zeros(reach.colours, reach.colours, height, width, dtype=table.values.dtype, device=device)
-    for c in range(reach.colours):
-        combs[c, c, y[:, None], x] = 1
-    arrived = _padded(reach.grid.of_output(backward(combs)), reach)
-    rows, columns = reach.y.places(y).to(device), reach.x.places(x).to(device)
-    seen = arrived[:, :, rows][:, :, :, :, columns]  # colours, channels, pixels y, window y, pixels x, window x
-    own = reach.y.sees(y)[:, :, None, None] & reach.x.sees(x)
-    table.values[..., y[:, None].to(device), x.to(device)] = (seen * own.to(device)).permute(0, 1, 3, 5, 2, 4)
+def build_table(reach: ProbedField, backward: Backward) -> JacobianTable:
+    """The table of the whole picture."""
+    combs = Combs(reach, backward, (reach.y.period, reach.x.period))
+    whole: Tensor | None = None
+    for (rows, columns), part in combs.tables():
+        if whole is None:
+            shape = (len(part.values), reach.y.pixels, reach.x.pixels, *part.values.shape[3:])
+            whole = torch.empty(shape, dtype=part.values.dtype, device=part.values.device)
+        whole[:, rows, columns] = part.values
+    assert whole is not None  # a picture has pixels
+    return JacobianTable(reach, whole, torch.arange(reach.y.pixels), torch.arange(reach.x.pixels))

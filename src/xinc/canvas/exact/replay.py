@@ -10,121 +10,28 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from threading import RLock
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vjp, vmap
 
-from xinc.canvas.exact.probed import JacobianTable, build_table, fits
+from xinc.canvas.exact.probed import Area, Combs, CombTerms, JacobianTable, build_table, fits, sees_enough
+from xinc.canvas.exact.products import SEVERAL, Products, over
 from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.receptive_field import ProbedField, Window, probe_field
-from xinc.canvas.network.recording import Tail
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
+from xinc.canvas.reductions.stream import HeldMaps, area_size, same_kind
+from xinc.errors import TraceError
 
 HELD_VALUES = 1 << 25
 """Numbers that one chunk of neurons may hold (128 MB in float32)."""
 
-WARN_SECONDS = 60.0
+WARN_SECONDS = 10.0
 """A layer that will take longer than this says so before it starts."""
 
 QUICK_VALUES = 1 << 31
 """A layer that computes fewer numbers than this is not timed."""
-
-
-def _straight(step: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """A step function that hands derivatives through: its own are zero wherever they exist."""
-    return lambda x, *_, **__: x + (step(x) - x).detach()
-
-
-DIFFERENTIABLE: dict[str, Callable[..., Tensor]] = {
-    "detach": lambda x: x,
-    "data": lambda x: x,
-    "round": _straight(torch.round),
-    "floor": _straight(torch.floor),
-    "ceil": _straight(torch.ceil),
-    "trunc": _straight(torch.trunc),
-}
-"""Gradients that the network's author stopped are no part of the function that it computes."""
-
-
-_FORWARD_MODE = RLock()
-"""Torch's forward mode and its choice of attention are the process's, not the thread's: one thread at a time."""
-
-
-@contextmanager
-def _differentiable() -> Iterator[None]:
-    """Attention in a form that can be differentiated forwards."""
-    with _FORWARD_MODE, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), torch.no_grad():
-        yield
-
-
-class Products:
-    """Products of the Jacobian of what follows a layer with vectors, from both sides.
-
-    Operations without a forward derivative (grid sampling is one) are differentiated by central differences in float64.
-    """
-
-    def __init__(self, rest: Rest) -> None:
-        self.rest = rest
-        self.at = rest.recording[rest.operation.result]
-        self.tail = rest.tail(**DIFFERENTIABLE)
-        self._forward: Callable[[Tensor], Tensor] = self._tangents
-
-    def forward(self, terms: Tensor) -> Tensor:
-        """``J z`` for terms ``(n, *shape)``: ``(n, C, H, W)``."""
-        try:
-            return self._images(self._forward(terms))
-        except NotImplementedError:  # torch names the operation that has no forward derivative
-            self._forward = self._differences
-            return self._images(self._forward(terms))
-
-    def backward(self, cotangents: Tensor) -> Tensor:
-        """``J^T g`` for pictures ``(m, C, H, W)``: ``(m, *shape)``."""
-        outputs = self.rest.recording[self.rest.picture.value]
-        rows = self.rest.picture.outputs(cotangents, outputs.shape).to(outputs.dtype)
-        with _differentiable():
-            pull = vjp(self.tail, self.at)[1]
-            return over(lambda row: pull(row)[0], rows)
-
-    def _images(self, outputs: Tensor) -> Tensor:
-        return self.rest.picture.images(outputs).to(self.at.real.dtype)
-
-    def _tangents(self, terms: Tensor) -> Tensor:
-        with _differentiable():
-            return over(lambda term: jvp(self.tail, (self.at,), (term,))[1], terms)
-
-    def _differences(self, terms: Tensor) -> Tensor:
-        wide = self._wide
-        at = wide.recording[wide.start]
-        terms = terms.to(at.dtype)
-        sizes = terms.abs().flatten(1).amax(1).clamp_min(1e-30)
-        steps = (1e-5 * float(at.abs().max().clamp_min(1e-6)) / sizes).reshape(-1, *[1] * at.ndim)
-        with _differentiable():
-            change = over(lambda step: wide(at + step) - wide(at - step), terms * steps)
-        return change / (2 * steps.reshape(-1, *[1] * (change.ndim - 1)))
-
-    @cached_property
-    def _wide(self) -> Tail:
-        rest = self.rest
-        wide = rest.recording.widened(torch.float64)
-        return wide.tail(rest.operation.result, rest.picture.value, DIFFERENTIABLE)
-
-
-def over(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """A function of one tensor on each of a batch: together, or one by one where an operation cannot be batched."""
-    try:
-        result: Tensor = vmap(function, randomness="same")(batch)
-    except NotImplementedError:
-        raise
-    except RuntimeError as error:
-        if "vmap" not in str(error) and "batching" not in str(error):
-            raise
-        result = torch.stack([function(one) for one in batch])
-    return result
 
 
 @dataclass
@@ -176,15 +83,20 @@ class ReplayStream:
         """Say what all maps cost, from the time of one."""
         if self.neurons * self._held < QUICK_VALUES:
             return
-        started = time.perf_counter()
-        self.maps([0])
-        seconds = (time.perf_counter() - started) * self.neurons
+        seconds = self._seconds()
         if seconds > WARN_SECONDS:
+            about = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
             warnings.warn(
-                f"{self.rest.operation.name}: {self.cost}, about {seconds / 60:.0f} min here; ask for maps of some "
-                "neurons, or for single pixels, to wait less",
+                f"{self.rest.operation.name}: {self.cost}, about {about} here; ask for maps of some neurons, for "
+                "single pixels, or for energies of all layers at once (canvas.energies), to wait less",
                 stacklevel=3,
             )
+
+    def _seconds(self) -> float:
+        """About how long all maps take, from the time of one."""
+        started = time.perf_counter()
+        self.maps([0])
+        return (time.perf_counter() - started) * self.neurons
 
     @cached_property
     def _held(self) -> int:
@@ -218,9 +130,9 @@ class AblationStream(ReplayStream):
 class ExactStream(ReplayStream):
     """A neuron's term through the true rest of the network, linearised.
 
-    Three ways lead to the same numbers; the one with the fewest products is taken. *Forwards*: one product a neuron.
-    *Backwards*: one a pixel and colour, for all neurons together. *By the table*, where the rest of the network is
-    local: ``period² * colours`` products backwards, whatever the number of neurons.
+    Several ways lead to the same numbers; the one with the fewest products is taken. *Forwards*: one product a neuron.
+    *Backwards*: one a pixel and colour, for all neurons together. *By combs*, where the rest of the network is local:
+    ``period² * colours`` products backwards, whatever the number of neurons; their table is kept where it fits.
     """
 
     _asked: int = 0
@@ -232,41 +144,97 @@ class ExactStream(ReplayStream):
 
     @cached_property
     def reach(self) -> ProbedField | None:
-        """How far the layer reaches into the picture."""
+        """How far the layer reaches into the picture; None where its places are no grid."""
         return probe_field(self.rest)
 
     @property
     def cost(self) -> str:
         """One line: what all maps of the layer take."""
         summary = self.reach.summary if self.reach is not None else "its places are no grid of the picture's"
-        if self._tabled:
-            return f"exact takes {self._tabled:,} products with vectors for a table ({summary})"
+        if self.combed:
+            return f"exact takes {self._combed:,} products with vectors, for all neurons together ({summary})"
         return f"exact takes {self.neurons:,} products with vectors, one a neuron ({summary})"
 
     @property
     def takes_a_product_each(self) -> bool:
-        """Whether no table serves all neurons together."""
-        return self._table is None
+        """Whether no comb serves all neurons together."""
+        return not self.combed
 
     @property
-    def _tabled(self) -> int:
-        """Products that a table takes; 0 where it does not save any."""
-        worth = self.reach is not None and fits(self.reach) and 2 * self.reach.products <= self.neurons
-        return self.reach.products if worth and self.reach is not None else 0
+    def _combed(self) -> int:
+        """Products that all combs take; 0 where they do not save any."""
+        local = self.reach is not None and not self.products.at.is_complex()
+        return self.reach.products if local and self.reach and self.reach.products <= self.neurons else 0
+
+    @cached_property
+    def combed(self) -> bool:
+        """Whether combs save products, and the probed window holds."""
+        if not self._combed or self.reach is None:
+            return False
+        return sees_enough(self.rest, self.reach, self.products.forward, self.products.backward)
 
     @cached_property
     def _table(self) -> JacobianTable | None:
-        if not self._tabled or self.reach is None:
+        if self.reach is None or not self.combed or not fits(self.reach):
             return None
-        return build_table(self.rest, self.reach, self.products.forward, self.products.backward)
+        return build_table(self.reach, self.products.backward)
 
-    def _prepare(self) -> None:
-        if self._table is None:
-            super()._prepare()
+    def areas(self, period: tuple[int, int] = (1, 1)) -> Iterator[tuple[Area, Iterator[tuple[range, Tensor]]]]:
+        """Parts of the picture with the signed terms of all neurons there, some neurons at a time.
+
+        Args:
+            period: at least so many pixels lie between two of a part, along y and x.
+
+        Raises:
+            TraceError: combs do not serve this layer.
+        """
+        if not self.combed or self.reach is None:
+            raise TraceError(f"{self.rest.operation.name} takes a product a neuron: its maps do not come in parts")
+        periods = max(self.reach.y.period, period[0]), max(self.reach.x.period, period[1])
+        return iter(CombTerms(Combs(self.reach, self.products.backward, periods), self.neurons))
+
+    def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
+        """Fold all maps; says beforehand if that will take long."""
+        before = same_kind(self, wanted.before)
+        if not self.combed or self._table is not None or (before is not None and not before.combed):
+            return super().fold(wanted, progress)
+        self._prepare()
+        folded = Folded.empty(self.neurons, self.size, wanted)
+        period, other = self._period, self._period if before is None else before._period
+        period = max(period[0], other[0]), max(period[1], other[1])
+        earlier = None if before is None else before.areas(period)
+        step = 1 / (period[0] * period[1])
+        for area, terms in self.areas(period):
+            held = None if earlier is None else HeldMaps.of(next(earlier)[1])
+            part = wanted.of_area(area, held)
+            collected = Folded.empty(self.neurons, area_size(area, self.size), part)
+            for some, values in terms:
+                dense_fold(values.abs().sum(1), some, part, collected)
+            folded.put(area, wanted, collected)
+            if progress is not None:
+                progress(step * min(1.0, len(range(*area[0].indices(self.size[0]))) / (self.size[0] / period[0])))
+        self.products.forget()
+        return folded
+
+    @property
+    def _period(self) -> tuple[int, int]:
+        assert self.reach is not None  # asked of combed layers only
+        return self.reach.y.period, self.reach.x.period
+
+    def _seconds(self) -> float:
+        """About how long all maps take, from one product."""
+        started = time.perf_counter()
+        if not self.combed:
+            self._coloured(range(min(SEVERAL, self.neurons)), Window(0, self.size[0], 0, self.size[1]))
+            return (time.perf_counter() - started) * self.neurons / min(SEVERAL, self.neurons)
+        _, terms = next(self.areas())
+        for _ in terms:
+            pass
+        return (time.perf_counter() - started) * self._combed / self.rest.picture.channels
 
     def _coloured(self, neurons: Sequence[int], window: Window) -> Tensor:
         self._asked += len(neurons)
-        if self._asked > self._tabled > 0 and self._table is not None:
+        if self._asked > self._combed > 0 and self._table is not None:
             return self._table.maps(neurons, window)
         images = self.products.forward(self.rest.operation.terms(neurons).to(self.products.at.dtype))
         return images[:, :, window.y0 : window.y1, window.x0 : window.x1]

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from xinc.canvas.exact.replay import DIFFERENTIABLE
+from xinc.canvas.exact.products import DIFFERENTIABLE
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.recording import Operation, Value, apply

@@ -52,14 +52,18 @@ def signed(stream: Stream, what: str) -> Signed:
     return stream
 
 
-def bands(stream: Signed) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of the picture with the signed maps of all neurons over them, ``(K, C, rows, W)``."""
+def bands(stream: Signed) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+    """Parts of the picture with the signed maps of all neurons over them, ``(K, C, rows, columns)``."""
+    if isinstance(stream, ExactStream) and stream.combed:
+        for area, terms in stream.areas():
+            yield area, torch.cat([part for _, part in terms])
+        return
     height, width = stream.size
     rows = max(1, HELD_VALUES // (3 * stream.neurons * width))
     every = range(stream.neurons)
     for y in range(0, height, rows):
         end = min(height, y + rows)
-        yield slice(y, end), stream.coloured(every, Window(y, end, 0, width))
+        yield (slice(y, end), slice(None)), stream.coloured(every, Window(y, end, 0, width))
 
 
 def gram(stream: Signed, weight: Tensor | None = None) -> Tensor:
@@ -82,8 +86,8 @@ def gram(stream: Signed, weight: Tensor | None = None) -> Tensor:
         )
     root = _root(weight, stream.size)
     total = torch.zeros(stream.neurons, stream.neurons, dtype=torch.float64)
-    for rows, terms in bands(stream):
-        part = terms if root is None else terms * root[rows].to(terms)
+    for area, terms in bands(stream):
+        part = terms if root is None else terms * root[area].to(terms)
         total += _products(part.flatten(1))
     return total + total.tril(-1).T
 
@@ -113,8 +117,8 @@ def energy(stream: Signed, weight: Tensor | None = None, seed: int = 0) -> Tenso
         total.error = (2 / PROBES) ** 0.5  # type: ignore[attr-defined]
         return total
     total = torch.zeros(stream.neurons, dtype=torch.float64)
-    for rows, terms in bands(stream):
-        part = terms if root is None else terms * root[rows].to(terms)
+    for area, terms in bands(stream):
+        part = terms if root is None else terms * root[area].to(terms)
         total += part.flatten(1).square().sum(1, dtype=torch.float64).cpu()
     total.error = 0.0  # type: ignore[attr-defined]
     return total

@@ -51,3 +51,34 @@ def scatter_class(made: Any, rows: Any, columns: Any, out: Any) -> None:
                 target = out[k, colour, rows[i]]
                 for j in range(c):
                     target[columns[j]] = source[j]
+
+
+@numba.njit(**OPTIONS)
+def comb_terms(table: Any, planes: Any, columns: Any, first_y: Any, first_x: Any, seen: Any, out: Any) -> None:
+    """What planes of a layer add to pixels that are far apart: each pixel's block of the table times its window.
+
+    Args:
+        table: ``(columns, rows, pixels of a row, colours, window y * window x)``.
+        planes: ``(n, h, w)``, with zeros around the layer's grid.
+        columns: of the table, one a plane, ``(n,)``.
+        first_y: where each row's windows begin in a plane ``(rows,)``; ``first_x`` likewise.
+        first_x: see first_y.
+        seen: scratch ``(window y, window x)``.
+        out: ``(n, colours, rows, pixels of a row)``.
+    """
+    tall, wide = seen.shape
+    flat = seen.reshape(tall * wide)
+    for k in range(planes.shape[0]):
+        blocks = table[columns[k]]
+        for i in range(first_y.size):
+            for j in range(first_x.size):
+                for dy in range(tall):
+                    source = planes[k, first_y[i] + dy, first_x[j] :]
+                    for dx in range(wide):
+                        seen[dy, dx] = source[dx]
+                for colour in range(out.shape[1]):
+                    block = blocks[i, j, colour]
+                    total = flat[0] * block[0]
+                    for q in range(1, flat.size):
+                        total += flat[q] * block[q]
+                    out[k, colour, i, j] = total

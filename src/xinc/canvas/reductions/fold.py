@@ -56,9 +56,9 @@ class Pass:
         """The rows of the table that are filled, and what is asked of each."""
         return ((FOLDS[name], asked) for name, asked in self._wanted.items())
 
-    def of_rows(self, rows: slice, before: Stream | None = None) -> Pass:
-        """The pass over some rows of the picture; ``before`` are those of the other frame."""
-        return Pass(before or self.before, **{row.name: row.rows(asked, rows) for row, asked in self.rows()})
+    def of_area(self, area: tuple[slice, slice], before: Stream | None = None) -> Pass:
+        """The pass over some rows and columns of the picture; ``before`` are those of the other frame."""
+        return Pass(before or self.before, **{row.name: row.area(asked, area) for row, asked in self.rows()})
 
 
 def _is_off(asked: Any) -> bool:
@@ -75,12 +75,12 @@ class Folded(Arrays):
             {array.name: array.empty(neurons, size, asked) for row, asked in wanted.rows() for array in row.arrays}
         )
 
-    def put(self, rows: slice, wanted: Pass, part: Folded) -> None:
-        """Add what was collected from some rows of the picture."""
+    def put(self, area: tuple[slice, slice], wanted: Pass, part: Folded) -> None:
+        """Add what was collected from some rows and columns of the picture."""
         for row, _ in wanted.rows():
             for array in row.arrays:
                 if array.per == "pixel":
-                    self[array.name][..., rows, :] = part[array.name]
+                    self[array.name][(..., *area)] = part[array.name]
                 else:
                     self[array.name] = array.merge(self[array.name], part[array.name])
 
@@ -133,8 +133,8 @@ class BandPass:
     """
 
     def __init__(self, neurons: int, packing: Packing, wanted: Pass, rows: tuple[int, int], total: Folded) -> None:
-        self.rows, self.total = slice(*rows), total
-        self.wanted = wanted.of_rows(self.rows)
+        self.area, self.total = (slice(*rows), slice(None)), total
+        self.wanted = wanted.of_area(self.area)
         self.length = packing.origins[-1]
         self.shared = Accumulators(neurons, packing, self.wanted)
 
@@ -147,7 +147,7 @@ class BandPass:
 
     def finish(self, folds: Sequence[Fold]) -> None:
         """Add what the threads collected to the whole pass."""
-        self.total.put(self.rows, self.wanted, self.shared.finish(folds))
+        self.total.put(self.area, self.wanted, self.shared.finish(folds))
 
 
 def dense_fold(maps: Tensor, neurons: Sequence[int], wanted: Pass, into: Folded) -> None:

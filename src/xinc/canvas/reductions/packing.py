@@ -124,9 +124,9 @@ class Groupings:
         """Groupings whose regions run up to the greatest label."""
         return cls(labels, {name: int(plane.max(initial=-1)) + 1 for name, plane in labels.items()})
 
-    def rows(self, rows: slice) -> Groupings:
-        """Those of some rows; their regions keep their numbers."""
-        return Groupings({name: plane[rows] for name, plane in self.labels.items()}, self.counts)
+    def of_area(self, area: tuple[slice, slice]) -> Groupings:
+        """Those of some rows and columns; their regions keep their numbers."""
+        return Groupings({name: plane[area] for name, plane in self.labels.items()}, self.counts)
 
     @property
     def columns(self) -> dict[str, slice]:

@@ -50,7 +50,7 @@ class Filled:
         return np.full(shape, self.start, self.dtype)
 
 
-def _as_it_is(asked: Any, rows: slice) -> Any:
+def _as_it_is(asked: Any, area: tuple[slice, slice]) -> Any:
     return asked
 
 
@@ -64,7 +64,7 @@ class FoldRow:
         dense: the same with tensor operations.
         reads: fields of the compiled fold that are read, from what is asked and how planes are packed.
         scratch: fields that each thread has for itself, from those that are read and how planes are packed.
-        rows: what is asked, of some rows of the picture.
+        area: what is asked, of some rows and columns of the picture.
         merge: how several parts become one, where arrays do not do so one by one.
     """
 
@@ -73,7 +73,7 @@ class FoldRow:
     dense: Callable[[Maps, Any, Arrays], None]
     reads: Callable[[Any, Packing], Mapping[str, NDArray[Any]]] = lambda asked, packing: {}
     scratch: Callable[[Arrays, Packing], Mapping[str, NDArray[Any]]] = lambda read, packing: {}
-    rows: Callable[[Any, slice], Any] = _as_it_is
+    area: Callable[[Any, tuple[slice, slice]], Any] = _as_it_is
     merge: Callable[[Sequence[Arrays], Any], Arrays] | None = None
 
     def merged(self, parts: Sequence[Arrays], asked: Any, per: str) -> Arrays:

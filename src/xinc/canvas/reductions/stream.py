@@ -7,7 +7,7 @@ give some maps over a window. :class:`ConvolutionStream` and :class:`LinearStrea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -37,6 +37,37 @@ class Stream(Protocol):
     def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Maps of some neurons over a window, ``(n, h, w)``."""
         ...
+
+
+@dataclass
+class HeldMaps:
+    """Maps of all neurons over a part of the picture that are there already."""
+
+    values: Tensor
+    neurons: int
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, terms: Iterable[tuple[range, Tensor]]) -> HeldMaps:
+        """Of signed terms, some neurons at a time ``(n, colours, h, w)``."""
+        values = torch.cat([part.abs().sum(1) for _, part in terms])
+        return cls(values, len(values), (values.shape[1], values.shape[2]))
+
+    def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
+        """Fold them."""
+        folded = Folded.empty(self.neurons, self.size, wanted)
+        dense_fold(self.values, range(self.neurons), wanted, folded)
+        return folded
+
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Those of some neurons, ``(n, h, w)``."""
+        w = window or Window(0, self.size[0], 0, self.size[1])
+        return self.values[list(neurons), w.y0 : w.y1, w.x0 : w.x1]
+
+
+def area_size(area: tuple[slice, slice], size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a part of a picture."""
+    return len(range(*area[0].indices(size[0]))), len(range(*area[1].indices(size[1])))
 
 
 Own = TypeVar("Own")

@@ -73,7 +73,7 @@ FOLDS: dict[str, FoldRow] = {
             dense.regions,
             reads=_regions_read,
             scratch=_regions_scratch,
-            rows=lambda asked, rows: asked.rows(rows),
+            area=lambda asked, area: asked.of_area(area),
         ),
         FoldRow("histogram", (Filled("histogram", "layer", sizes=lambda asked: (COARSE_BINS,)),), dense.histogram),
         FoldRow("counts", (Filled("counts", "layer", sizes=lambda asked: (COARSE_BINS,)),), dense.counts),
@@ -88,7 +88,7 @@ FOLDS: dict[str, FoldRow] = {
             (Filled("above", "neuron"),),
             dense.limit,
             reads=lambda asked, packing: {"limit": packing.pack(asked.astype(np.float32), np.inf)},
-            rows=lambda asked, rows: asked[rows],
+            area=lambda asked, area: asked[area],
         ),
         FoldRow(
             "thresholds",
