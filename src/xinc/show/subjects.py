@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,7 @@ class Subject:
         run: the run.
         tree: its results.
         method: definition of the maps that are shown.
+        canvases: those that were traced, by frame and method.
         embed: whether neurons that nobody laid out yet are laid out for the report, which takes UMAP some seconds.
     """
 
@@ -62,6 +63,7 @@ class Subject:
     tree: xr.DataTree
     method: str
     embed: bool = True
+    canvases: dict[tuple[int, str], Canvas] = field(default_factory=dict, repr=False)
 
     @cached_property
     def layers(self) -> list[str]:
@@ -70,8 +72,10 @@ class Subject:
         return [name for name in reversed(self.canvas(0).layers) if name in known]
 
     def canvas(self, frame: int) -> Canvas:
-        """The canvas of a frame."""
-        return self.run.canvas(frame, self.method)
+        """The canvas of a frame, traced once."""
+        if (frame, self.method) not in self.canvases:
+            self.canvases[frame, self.method] = self.run.canvas(frame, self.method)
+        return self.canvases[frame, self.method]
 
     @cached_property
     def paths(self) -> set[str]:

@@ -245,6 +245,7 @@ def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
         if judged:
             verify(run, Verification(judged, neurons=VERIFIED, frames=asked[:1], curves=False), progress=progress)
     if analysing.embed:
+        how["methods"] = analysing.methods[:1]  # UMAP takes longer than all else: the leading definition is laid out
         layers = run.canvas(0).layers
         try:
             with stage(f"Comparing neurons of {name}") as progress:

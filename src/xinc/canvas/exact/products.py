@@ -61,9 +61,9 @@ class Products:
         self._forward: Callable[[Tensor], Tensor] = self._tangents
         self._twice = True
 
-    def forward(self, terms: Tensor) -> Tensor:
-        """``J z`` for terms ``(n, *shape)``: ``(n, C, H, W)``."""
-        if self._forward == self._tangents and len(terms) >= SEVERAL and self._keeps(3):
+    def forward(self, terms: Tensor, *, more: bool = False) -> Tensor:
+        """``J z`` for terms ``(n, *shape)``: ``(n, C, H, W)``; ``more`` says that this is one call of several."""
+        if self._forward == self._tangents and (more or len(terms) >= SEVERAL) and self._keeps(3):
             try:
                 return self._images(self._linear(terms))
             except RuntimeError:  # an operation that cannot be differentiated twice

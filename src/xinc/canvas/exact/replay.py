@@ -236,7 +236,8 @@ class ExactStream(ReplayStream):
         self._asked += len(neurons)
         if self._asked > self._combed > 0 and self._table is not None:
             return self._table.maps(neurons, window)
-        images = self.products.forward(self.rest.operation.terms(neurons).to(self.products.at.dtype))
+        terms = self.rest.operation.terms(neurons).to(self.products.at.dtype)
+        images = self.products.forward(terms, more=self._asked >= SEVERAL)
         return images[:, :, window.y0 : window.y1, window.x0 : window.x1]
 
     def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
