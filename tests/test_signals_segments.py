@@ -126,7 +126,10 @@ def test_the_class_tables_are_the_published_ones() -> None:
     assert not {1, 2, 19, 29} & VIPSEG_THINGS
     assert (CITYSCAPES[7], CITYSCAPES[24], CITYSCAPES[33]) == ("road", "person", "bicycle")
     assert [CITYSCAPES[i] for i in CITYSCAPES_TRAIN][::6] == ["road", "traffic light", "rider", "bicycle"]
-    assert set(ENCODINGS) == {"cityscapes", "vipseg", "cityscapes-vps", "coco", "objects"}
+    assert set(ENCODINGS) == {
+        *("cityscapes", "vipseg", "cityscapes-vps", "coco", "objects"),
+        *("instances", "classes", "sceneparsing", "camvid", "ade20k"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -279,3 +282,37 @@ def test_real_cityscapes(shared: Path) -> None:
     frame = clip.segments.to_frame()
     assert set(frame[frame.kind == "thing"].category) >= {"person", "rider", "car", "bicycle"}
     assert frame.set_index("category").loc["road", "area"] == pytest.approx(0.4, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "values", "wanted"),
+    [
+        ("instances", [0, 1, 255], [("object", "thing", 0), ("object", "thing", 1)]),
+        ("classes", [0, 3, 255], [("class 0", "stuff", -1), ("class 3", "stuff", -1)]),
+        ("sceneparsing", [0, 1, 150], [("class 1", "stuff", -1), ("class 150", "stuff", -1)]),
+        ("camvid", [0, 10, 11], [("sky", "stuff", -1), ("bicyclist", "stuff", -1)]),
+    ],
+)
+def test_numbers_that_count_from_zero_are_no_void(
+    encoding: str, values: list[int], wanted: list[tuple[str, str, int]], tmp_path: Path
+) -> None:
+    segments = opened(tmp_path, values, "L", encoding).segments
+    assert segments is not None
+    found = [(s.category, s.kind, s.instance) for s in segments.table if s.id]
+    assert found == wanted
+
+
+def test_ade20k_keeps_classes_and_instances(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "frames").mkdir()
+    Image.new("RGB", (4, 2)).save(tmp_path / "frames" / "a.png")
+    labels = np.zeros((2, 4, 3), np.uint8)
+    labels[0, :2], labels[1, :2], labels[:, 2] = (10, 44, 3), (10, 44, 4), (0, 7, 0)
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    segments = open_signal(tmp_path / "frames", annotations=tmp_path / "a.png", encoding="ade20k").segments
+    assert segments is not None
+    found = [(s.category, s.kind, s.instance) for s in segments.table if s.id]
+    assert found == [("class 7", "stuff", -1), ("class 300", "thing", 3), ("class 300", "thing", 4)]
+    with pytest.raises(SignalError, match="two names of one thing"):
+        open_signal(tmp_path / "frames", segments=tmp_path / "a.png", annotations=tmp_path / "a.png")

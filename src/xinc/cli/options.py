@@ -37,6 +37,14 @@ Count = Annotated[
 Annotations = Annotated[
     str | None, typer.Option(metavar="PATH", help="Label image, or folder of them: the frames' objects.")
 ]
+Encoding = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="What the numbers of label images mean: auto, cityscapes, cityscapes-vps, vipseg, coco, objects, "
+        "instances, classes, sceneparsing, camvid or ade20k.",
+    ),
+]
 Epochs = Annotated[
     int | None,
     typer.Option(

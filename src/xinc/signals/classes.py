@@ -15,6 +15,11 @@ CITYSCAPES_THINGS = frozenset(range(24, 34))
 CITYSCAPES_TRAIN = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label id of each of the 19 training classes, which Cityscapes-VPS numbers from 0."""
 
+CAMVID = (
+    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+)  # fmt: skip
+"""CamVid's eleven classes as SegNet's label images number them, from 0 (Badrinarayanan et al. 2017)."""
+
 # One word a class, in order; a star marks things.
 _VIPSEG_NAMES = """
 wall ceiling door* stair ladder* escalator playground_slide handrail_or_fence window* rail goal* pillar pole floor

@@ -27,6 +27,8 @@ def open(
     count: int | None = None,
     segments: str | Path | None = None,
     encoding: str = "auto",
+    *,
+    annotations: str | Path | None = None,
 ) -> Clip:
     """Open a signal as a clip.
 
@@ -45,6 +47,7 @@ def open(
         segments: a label image, or a folder of them; each belongs to the frame of the same stem.
         encoding: what the label images' numbers mean, a key of
             :data:`xinc.signals.segments.ENCODINGS`; ``"auto"`` finds it.
+        annotations: the same as ``segments``, named as on the command line.
 
     Returns:
         A clip: frames (T, 3, H, W), float32 in [0, 1].
@@ -52,6 +55,9 @@ def open(
     Raises:
         SignalError: the signal or its segments are missing, unreadable, empty, of mixed sizes, or do not fit in memory.
     """
+    if segments and annotations:
+        raise SignalError("segments and annotations are two names of one thing; give one of them")
+    segments = segments or annotations
     choice = Choice(start, every, count)
     if video := datasets.find(path):
         if segments:

@@ -14,6 +14,16 @@ Encodings (``ENCODINGS``):
     RGB images, id = R + 256 G + 65536 B: one id a segment (COCO panoptic; the categories stand in a JSON file apart).
 ``objects``
     palette and grey images: one number an object (DAVIS, VIPSeg's palette); 255 is void beside other numbers.
+``instances``
+    one number an object, counted from 0 (the running numbers of COCO-Stuff); 255 is void.
+``classes``
+    a class a number, from 0 (COCO-Stuff's labels, Cityscapes' training classes); 255 is void.
+``sceneparsing``
+    a class a number, from 1 (ADE20K's 150 scene-parsing classes); 0 is void.
+``camvid``
+    CamVid's eleven classes, 0 sky to 10 bicyclist; 11 is void.
+``ade20k``
+    RGB images of ADE20K: class = R / 10 · 256 + G, instance = B; class 0 is void.
 
 What is void, or not said to be anything, gets id 0 (``other``). A thing has one id in all frames.
 """
@@ -28,7 +38,15 @@ from pathlib import Path
 import numpy as np
 
 from xinc.errors import SignalError
-from xinc.signals.classes import CITYSCAPES, CITYSCAPES_THINGS, CITYSCAPES_TRAIN, CITYSCAPES_VOID, VIPSEG, VIPSEG_THINGS
+from xinc.signals.classes import (
+    CAMVID,
+    CITYSCAPES,
+    CITYSCAPES_THINGS,
+    CITYSCAPES_TRAIN,
+    CITYSCAPES_VOID,
+    VIPSEG,
+    VIPSEG_THINGS,
+)
 from xinc.signals.labels import LabelMap, Segment, Segments
 from xinc.signals.pictures import SUFFIXES, read_ids
 from xinc.signals.preprocess import Geometry, fit_labels
@@ -68,6 +86,42 @@ def _vipseg(value: int) -> Segment:
 
 def _object(value: int) -> Segment:
     return Segment(value, "object", "thing", value)
+
+
+def _class(value: int) -> Segment:
+    return Segment(value, f"class {value - 1}", "stuff")
+
+
+def _scene_class(value: int) -> Segment:
+    return Segment(value, f"class {value}", "stuff")
+
+
+def _instance(value: int) -> Segment:
+    return Segment(value, "object", "thing", value - 1)
+
+
+def _camvid(value: int) -> Segment:
+    return Segment(value, CAMVID[value - 1], "stuff")
+
+
+ADE_INSTANCES = 256
+"""Instances of a class that an ADE20K id leaves room for."""
+
+
+def _ade20k_id(value: int) -> int:
+    """Red, green and blue of an ADE20K image, as :func:`read_ids` packs them, as class * 256 + instance."""
+    red, green, blue = value & 255, value >> 8 & 255, value >> 16
+    return (red // 10 * 256 + green) * ADE_INSTANCES + blue
+
+
+def _ade20k(value: int) -> Segment:
+    class_id, instance = divmod(value, ADE_INSTANCES)
+    return Segment(value, f"class {class_id}", "thing" if instance else "stuff", instance or -1)
+
+
+def _from_zero(void: int) -> Callable[[Values], Mapping[int, int]]:
+    """Numbers that count from 0, where 0 means something: ids are one more."""
+    return lambda values: {value: value + 1 for value in values if value not in (void, 255)}
 
 
 def _train_id(value: int) -> int:
@@ -112,6 +166,14 @@ ENCODINGS: Mapping[str, Encoding] = {
         describe=_object,
         fits=lambda values: True,
     ),
+    "instances": Encoding(ids=_from_zero(255), describe=_instance),
+    "classes": Encoding(ids=_from_zero(255), describe=_class),
+    "sceneparsing": Encoding(ids=lambda values: {v: v for v in values if v != 255}, describe=_scene_class),
+    "camvid": Encoding(
+        ids=lambda values: {v: v + 1 for v in values if v < len(CAMVID)},
+        describe=_camvid,
+    ),
+    "ade20k": Encoding(ids=lambda values: {v: _ade20k_id(v) for v in values}, describe=_ade20k),
 }
 
 _ENDING = re.compile(r"_(leftImg8bit|newImg8bit|final_mask|panoptic|gt(Fine|Coarse)(_\w+)?)$")

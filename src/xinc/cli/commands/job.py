@@ -12,6 +12,7 @@ from xinc.cli.options import (
     Annotations,
     BothOptions,
     Count,
+    Encoding,
     Epochs,
     Every,
     Frames,
@@ -58,6 +59,7 @@ def explain(
     out: Out = Path("xinc-out"),
     size: Size = None,
     annotations: Annotations = None,
+    encoding: Encoding = "auto",
     every: Every = 1,
     start: Start = 0,
     count: Count = None,
@@ -72,7 +74,7 @@ def explain(
 
     if annotations is not None and len(signals) > 1:
         raise SignalError("--annotations belong to one signal; explain signals with annotations one by one")
-    sources = [Source(signal, as_size(size), every, start, count, annotations) for signal in signals]
+    sources = [Source(signal, as_size(size), every, start, count, annotations, encoding) for signal in signals]
     given = as_options(options)
     for name in given:
         settable(model if model in NETWORKS else None, findings=True).option(name)

@@ -11,6 +11,7 @@ from xinc.cli.app import STEPS, app, done, say, stage
 from xinc.cli.options import (
     Annotations,
     Count,
+    Encoding,
     Epochs,
     Every,
     FindingSettings,
@@ -47,6 +48,7 @@ def fit(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", show_default=False)],
     size: Size = None,
     annotations: Annotations = None,
+    encoding: Encoding = "auto",
     every: Every = 1,
     start: Start = 0,
     count: Count = None,
@@ -70,7 +72,7 @@ def fit(
     from xinc.workflow.job import Fitting, Source, fit_signal
 
     fitting = Fitting(model, seed, epochs, learning_rate, batch, frame, device, as_options(options))
-    source = Source(signal, as_size(size), every, start, count, annotations)
+    source = Source(signal, as_size(size), every, start, count, annotations, encoding)
     run = fit_signal(source, fitting, out, progress=True)
     say(f"{run.parameters:,} parameters, mean PSNR {float(run.psnr().mean()):.2f} dB")
     done(out)
