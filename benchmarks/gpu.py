@@ -3,8 +3,8 @@
     python benchmarks/gpu.py [--out benchmarks/results/gpu.json]
 
 A paper-size NeRV (see ``engine.py``), an MLP of the published FFN's shape, and a decoder with bilinear skips and a
-latent stem (off the plain chain), with random weights. Each row: heatmap and totals of a layer by a method, effects on a
-number, or energies of all layers by 64 probes; seconds after one run that is not counted, and the greatest difference
+latent stem (off the plain chain), with random weights. Each row: heatmap and totals of a layer by a method, effects on
+a number, or energies of all layers by 64 probes; seconds after one run that is not counted, and the greatest difference
 over the greatest value. The goal is parity to 1e-4.
 """
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from xinc.errors import RunError
 from xinc.findings.analyses import Settings
 from xinc.findings.results import digest
+from xinc.run import load
 from xinc.sweep.place import CELL, Place
 from xinc.sweep.statistics import STATISTICS, statistics
 from xinc.sweep.study import Model, Signal, Study
@@ -151,6 +152,8 @@ def make(cell: Cell, place: Place, device: str | None = None) -> dict[str, Any]:
 
     with step("fit"):
         run = _fitted(cell, work, device)
+        if run.model.device.type != "cpu":  # fits gain by a GPU; whole layers are reduced by compiled loops
+            run = load(work)
     o, settings = cell.signal.options, cell.settings
     layers = o.get("layers") or run.canvas(0).layers
     for method, layer in product(o["methods"], layers):
