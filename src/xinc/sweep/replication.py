@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xinc.errors import StudyError
 from xinc.findings.replication.claims import CLAIMS, MIXING, Claim
@@ -123,15 +124,24 @@ def combine(signals: Sequence[Seeds], draws: int, seed: int) -> Interval:
     """Mean over signals of the mean over seeds, with a 95 % interval over signals, seeds and neurons."""
     value = float(np.mean([np.mean([one.value for one in seeds.measured]) for seeds in signals]))
     rng = np.random.default_rng(seed)
-    drawn = np.full(draws, np.nan)
-    for d in range(draws):
-        means = []
-        for s in rng.integers(len(signals), size=len(signals)):
-            measured = signals[s].measured
-            chosen = (measured[i].draws for i in rng.integers(len(measured), size=len(measured)))
-            means.append(np.mean([own[rng.integers(len(own))] if len(own) else np.nan for own in chosen]))
-        drawn[d] = np.mean(means)
-    return interval(value, drawn)
+    count = len(signals)
+    chosen = rng.integers(count, size=(draws, count))
+    drawn = np.zeros((draws, count))
+    for s, own in enumerate(signals):
+        at = chosen == s
+        drawn[at] = _resampled(own.measured, int(at.sum()), rng)
+    return interval(value, drawn.mean(1))
+
+
+def _resampled(measured: Sequence[Measured], times: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Means over as many seeds as there are, drawn again, of one resample of the neurons of each, ``(times,)``."""
+    seeds = rng.integers(len(measured), size=(times, len(measured)))
+    drawn = np.full(seeds.shape, np.nan)
+    for i, one in enumerate(measured):
+        at = seeds == i
+        if len(one.draws):
+            drawn[at] = one.draws[rng.integers(len(one.draws), size=int(at.sum()))]
+    return np.asarray(drawn.mean(1), dtype=np.float64)
 
 
 def _mixing(place: Place, claims: pd.DataFrame, draws: int, seed: int) -> Iterator[dict[str, object]]:
