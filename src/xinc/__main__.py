@@ -1,6 +1,6 @@
 """``python -m xinc``: the same as ``xinc``."""
 
-from xinc.cli.app import main
+from xinc.cli import app
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from xinc.canvas.joint.gram import energy, gram, signed, summed
+from xinc.canvas.joint.gram import energy, gram, mixtures, signed, summed
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Pass
@@ -253,6 +253,19 @@ class Layer:
             TraceError: The method has no signed maps.
         """
         return energy(signed(self._stream, "energy"), weight)
+
+    def mixtures(self, weights: Tensor) -> ColouredMaps:
+        """Sums of all neurons' signed maps by several sets of weights, ``(R, C, H, W)``; no more than a band is held.
+
+        Args:
+            weights: ``(K, R)``, one column a sum.
+
+        Raises:
+            TraceError: There is not one row a neuron, or the method has no signed maps.
+        """
+        if weights.ndim != 2 or len(weights) != self.shape[0]:
+            raise TraceError(f"weights of shape {tuple(weights.shape)} do not fit {self.shape[0]} neurons; give (K, R)")
+        return mixtures(signed(self._stream, "a sum of neurons"), weights)
 
     def sum(self, neurons: ArrayLike | Tensor) -> Image:
         """The signed sum of some neurons' maps, ``(3, H, W)``: to first order what the picture loses without them.

@@ -51,12 +51,14 @@ class Definition:
         chain: a layer's maps, from a plan and the layer's position in its chain.
         elsewhere: the same for a layer that is not on the chain.
         stems: whether it has maps of layers without places of their own.
+        signed: whether its maps have a sign and colours, so that sums of them mean something.
     """
 
     name: str
     chain: Callable[[Plan, int], Stream]
     elsewhere: Callable[[Rest], Stream]
     stems: bool = True
+    signed: bool = True
 
     def stream(self, plan: Plan, layer: str) -> Stream:
         """The maps of the layer of a name; see :meth:`Method.stream`."""
@@ -144,8 +146,8 @@ def method(name: str) -> Callable[[Maps], FunctionMethod]:
 METHODS: dict[str, Method] = {
     one.name: one
     for one in (
-        Definition("paper", paper, partial(rule_stream, official=False), stems=False),
-        Definition("official", official, partial(rule_stream, official=True), stems=False),
+        Definition("paper", paper, partial(rule_stream, official=False), stems=False, signed=False),
+        Definition("official", official, partial(rule_stream, official=True), stems=False, signed=False),
         Definition("exact", exact, ExactStream),
         Definition("ablation", ablation, AblationStream),
     )

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xinc.canvas.joint.gram import LARGEST
 from xinc.canvas.layer import Layer
-from xinc.canvas.methods import DEFAULT
+from xinc.canvas.methods import DEFAULT, METHODS
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError
 from xinc.findings.analyses import ANALYSES, CLUSTERING, CUTS, FrameContext, Settings
@@ -90,6 +91,7 @@ def analyse(
         for name in ANALYSES
         if (name in names or (name == "clusters" and layouts))
         and (job := task.job(name, method, layer)).frames
+        and (not ANALYSES[name].signed or task.has_gram(method, layer))
         and not results.holds(job.group, job.key)
     ]
     report = progress or (lambda text, done, total: None)
@@ -148,6 +150,11 @@ class _Task:
     def layers(self) -> list[str]:
         """All of the network's, in the order of the forward pass."""
         return self.canvas(self.frames[0], DEFAULT).layers
+
+    def has_gram(self, method: str, layer: str) -> bool:
+        """Whether a layer's maps have signs, and few enough neurons to compare each with each."""
+        known = METHODS.get(method)
+        return bool(getattr(known, "signed", False)) and self.canvas(self.frames[0], method)[layer].shape[0] <= LARGEST
 
     @cached_property
     def shared(self) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from xinc.canvas.layer import Layer
 from xinc.findings.finding import Finding, LayerLike
 from xinc.findings.section4 import choose, clusters, distribution, grouping, intensity, moments, motion, objects
 from xinc.findings.section4.motion import Flow
 from xinc.findings.section4.regions import Clustering, Regions, gabor, grid_like, instances, rgb
+from xinc.findings.together import together
 from xinc.options.tables import FINDINGS
 from xinc.signals.clip import Clip
 
@@ -150,6 +152,7 @@ class Analysis:
         annotated: whether it needs segments; frames without are left out.
         once: whether the first frame is enough.
         default: whether it is made if nobody names it.
+        signed: whether it needs signed maps of a layer whose Gram matrix can be held; others are left out.
         version: raised when its numbers change meaning, so that kept results are made again.
     """
 
@@ -161,6 +164,7 @@ class Analysis:
     annotated: bool = False
     once: bool = False
     default: bool = True
+    signed: bool = False
     version: int = 1
 
     @property
@@ -210,6 +214,11 @@ def _moments_motion(layer: LayerLike, scene: FrameContext, before: LayerLike | N
     return moments.moments(layer, scene.image, areas=(), before=before, flow=scene.flow, seed=scene.settings.seed)
 
 
+def _together(layer: LayerLike, scene: FrameContext, _: LayerLike | None) -> xr.Dataset:
+    assert isinstance(layer, Layer)  # `signed` analyses get layers of the canvas
+    return together.together(layer)
+
+
 ANALYSES: Mapping[str, Analysis] = MappingProxyType(
     {
         "gallery": Analysis(choose.FINDING, _gallery, (*CLUSTERING, "rule", "count"), ("totals", "rgb"), once=True),
@@ -251,6 +260,7 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
             CLUSTERING,
             ("gabor", "extremes"),
         ),
+        "together": Analysis(together.FINDING, _together, default=False, signed=True),
         "moments": Analysis(
             moments.FINDING, _moments, ("areas", "seed"), ("totals", "neurons_per_pixel"), default=False
         ),

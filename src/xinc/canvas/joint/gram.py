@@ -146,6 +146,18 @@ def summed(stream: Signed, neurons: Sequence[int]) -> Tensor:
     return torch.zeros(3, *stream.size) if total is None else total
 
 
+def mixtures(stream: Signed, weights: Tensor) -> Tensor:
+    """Sums of all neurons' maps by several sets of weights ``(K, R)``: ``(R, C, H, W)``, in bands."""
+    made: Tensor | None = None
+    for area, terms in bands(stream):
+        part = torch.einsum("kr,kcyx->rcyx", weights.to(terms), terms)
+        if made is None:
+            made = part.new_zeros(*part.shape[:2], *stream.size)
+        made[(..., *area)] = part
+    assert made is not None  # a picture has pixels
+    return made
+
+
 def _root(weight: Tensor | None, size: tuple[int, int]) -> Tensor | None:
     if weight is None:
         return None

@@ -11,9 +11,11 @@ from xinc.show.figures.maps import gallery, intensity, neurons_per_pixel
 from xinc.show.figures.motion import motion
 from xinc.show.figures.neurons import instances, instances_over_time, umap, umap_layers
 from xinc.show.figures.sheet import Panels
+from xinc.show.figures.together import energy_held, principal
 
 __all__ = [
     "Panels",
+    "energy_held",
     "gallery",
     "groupings",
     "instances",
@@ -22,6 +24,7 @@ __all__ = [
     "motion",
     "neurons_per_pixel",
     "pixels_per_neuron",
+    "principal",
     "psnr_by_frame",
     "sorted_contributions",
     "training",

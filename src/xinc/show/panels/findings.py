@@ -31,8 +31,10 @@ from xinc.show.panels.numbers import (
     neurons_row,
     objects_row,
     pixels_row,
+    together_row,
 )
 from xinc.show.sentences import findings as story
+from xinc.show.sentences.together import together as told_together
 from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:
@@ -289,6 +291,32 @@ KINDS: tuple[Kind, ...] = (
         "Correlation over pixels of fluctuation and speed, and how often the flow rolled to another place does as "
         "well; partial: intensity and edges taken out; mean fluctuation where things move, or uncover background, over"
         " the mean where nothing does.",
+    ),
+    Kind(
+        "together",
+        "Together",
+        "What do neurons do together?",
+        (
+            Plate(
+                figures.principal,
+                "Principal contributions of each layer, in signed colour",
+                "The few independent pictures that a layer really paints: sums of its neurons’ maps by the leading "
+                "eigenvectors of their Gram matrix. Grey adds nothing, brighter adds, darker takes away; they carry "
+                "the energy, not the single maps.",
+            ),
+            Plate(
+                lambda panels, frames: figures.energy_held(panels),
+                "Share of each layer’s energy in its first principal contributions",
+                "A curve that rises early belongs to a layer of few independent pictures; the dot is where 95 % is "
+                "reached. Neurons that have nothing in common would make a late, even rise.",
+            ),
+        ),
+        shown,
+        told_together,
+        together_row,
+        "Effective dimension: (sum of eigenvalues)² over their sum of squares; that of maps with nothing in common; "
+        "eigenvectors that hold 95 % and 99.9 %; share of the heatmap that cancels; unique part: what is left of maps "
+        "after regression on all others, over the energy.",
     ),
     Kind(
         "embedding",

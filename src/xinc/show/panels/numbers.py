@@ -97,3 +97,16 @@ def layers_row(data: xr.Dataset) -> dict[str, Any]:
         "p": float(data["mixing_p"]),
         "around neurons of": story.listing(f"{name} {ratio:.2f}" for name, ratio in own.items()),
     }
+
+
+def together_row(data: xr.Dataset) -> dict[str, Any]:
+    """Effective dimensions, what cancels, and what is unique."""
+    return {
+        "neurons": data.sizes["neuron"],
+        "effective dimension": float(data["participation"]),
+        "with nothing in common": float(data["participation_apart"]),
+        "95 % of the energy": int(data["components_95"]),
+        "99.9 % of the energy": int(data["components_999"]),
+        "cancelled (%)": 100 * float(data["cancelled"]),
+        "unique part (%)": 100 * float(data["unique"].sum() / data["energy"].sum()),
+    }

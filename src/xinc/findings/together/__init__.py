@@ -1,0 +1,1 @@
+"""What neurons do together: dimensions, shared work and cancellation."""

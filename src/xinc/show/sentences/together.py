@@ -1,0 +1,36 @@
+"""Sentences on what neurons do together."""
+
+from __future__ import annotations
+
+from xinc.show.figures.sheet import Panels
+from xinc.show.sentences.findings import listing, numbers, percent, span
+
+
+def together(panels: Panels) -> list[str]:
+    """How many pictures a layer paints, how much of it cancels, and how much each neuron has to itself."""
+    effective = numbers(panels, lambda d: float(d["participation"]))
+    apart = numbers(panels, lambda d: float(d["participation_apart"]))
+    most = numbers(panels, lambda d: float(d["components_95"]))
+    sizes = numbers(panels, lambda d: float(d.sizes["neuron"]))
+    said = [
+        "A layer paints far fewer independent pictures than it has neurons: "
+        + listing(
+            f"{name} about {effective[name]:.0f} ({most[name]:.0f} hold 95 % of the energy of its "
+            f"{sizes[name]:,.0f} neurons; maps with nothing in common would make {apart[name]:.0f})"
+            for name in effective
+        )
+        + "."
+    ]
+    cancelled = numbers(panels, lambda d: float(d["cancelled"]))
+    own = numbers(panels, lambda d: float(d["unique"].sum() / d["energy"].sum()))
+    said.append(
+        f"Of a heatmap, neurons undo {span([100 * value for value in cancelled.values()], '.0f')} % in each other: "
+        "what stands there is not what the layer adds up to."
+    )
+    said.append(
+        f"What no others could make up for is {percent(min(own.values()))} of the energy"
+        + (f" in {min(own, key=own.__getitem__)}" if len(own) > 1 else "")
+        + (f" and {percent(max(own.values()))} in {max(own, key=own.__getitem__)}" if len(own) > 1 else "")
+        + "."
+    )
+    return said
