@@ -23,7 +23,7 @@ import torch
 import xinc
 from networks import published
 from xinc.findings.pruning.cutting import Part, prune
-from xinc.findings.pruning.joint import FRAMES, gram_of, removal
+from xinc.findings.pruning.joint import FRAMES, Moments, gram_of, removal
 from xinc.findings.pruning.prune import Pruning, order, scores
 from xinc.run import Run
 from xinc.workflow.job import DEMO_EPOCHS
@@ -70,9 +70,11 @@ def of_ffn(path: Path) -> dict[str, Any]:
     run = published(path)
     part = Part.of(run, "layer2")
     count = round(0.2 * part.count)
-    joint = removal(gram_of(run, part, None), [count])
+    joint, moments = removal(gram_of(run, part, None), [count]), Moments.of(run, part, None)
+    folded = moments.order(count)[:count]
     ranked = {by: prune(run, part, order(scores(run, Pruning("layer2"), by))[:count], {}) for by in SINGLE}
-    ranked["joint"] = prune(run, part, joint.order[:count], {}, joint.scales[count])
+    ranked["joint, scales alone"] = prune(run, part, joint.order[:count], {}, joint.scales[count])
+    ranked["joint"] = prune(run, part, folded, {}, weight=moments.folded(folded))
     with torch.no_grad():
         whole = run.model.render(0)
         errors = {by: float((one.model.render(0) - whole).double().square().mean()) for by, one in ranked.items()}

@@ -20,7 +20,8 @@ from foreign_models import specimen
 from tiny_runs import runs
 from xinc.canvas.joint import gram as module
 from xinc.errors import TraceError
-from xinc.findings.pruning.joint import removal
+from xinc.findings.pruning.cutting import Part
+from xinc.findings.pruning.joint import Moments, removal
 from xinc.findings.pruning.prune import Pruning, compare, pruned
 
 
@@ -260,3 +261,32 @@ def test_whole_channels_go_jointly_too() -> None:
     curves = compare(run, Pruning("block2", "inputs"), ("magnitude", "joint"), 0.4, shares=(0.4,))
     kept = {by: float(curves["psnr_unpruned"].sel(by=by, share=0.4).mean()) for by in curves["by"].values}
     assert kept["joint"] >= kept["magnitude"]
+
+
+def test_features_that_go_are_folded_into_the_others() -> None:
+    """A feature that is a sum of two others goes first, and costs nothing; folding is a least-squares fit."""
+    rng = np.random.default_rng(0)
+    z, weight = rng.normal(size=(50, 5)), rng.normal(size=(3, 5))
+    moments = Moments(z.T @ z, np.eye(3), weight)
+    stay = [0, 2, 3]
+    best = np.linalg.lstsq(z[:, stay], z @ weight.T, rcond=None)[0]
+    np.testing.assert_allclose(moments.folded([1, 4], 1e-9)[:, stay], best.T, atol=1e-5)
+    losses = [float(np.square(z @ (moments.folded([k]) - weight).T).sum()) for k in range(5)]
+    assert moments.order(1)[0] == np.argmin(losses)
+    cut = [float(np.square(z[:, k, None] * weight[:, k]).sum()) for k in range(5)]
+    assert (np.array(losses) <= np.array(cut)).all(), "folding is never worse than none"
+    z[:, 3] = 2 * z[:, 0] - z[:, 1]
+    moments = Moments(z.T @ z, np.eye(3), weight)
+    first = int(moments.order(1, 1e-9)[0])
+    assert first in (0, 1, 3)
+    np.testing.assert_allclose(z @ moments.folded([first], 1e-9).T, z @ weight.T, atol=1e-5)
+
+
+def test_moments_are_those_of_the_features_and_of_the_derivatives() -> None:
+    run = next(run for run in runs() if run.family == "ffn")
+    layer = run.canvas(0)["layer2"]._operation
+    moments = Moments.of(run, Part.of(run, "layer2"), None)
+    z = layer.input.double().numpy()
+    np.testing.assert_allclose(moments.features, z.T @ z, rtol=1e-4, atol=1e-6)
+    assert moments.slopes.shape == (layer.outputs, layer.outputs)
+    assert not run.model.get_submodule(layer.module)._forward_hooks

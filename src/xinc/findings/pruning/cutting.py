@@ -93,6 +93,11 @@ class Part:
         single = "neurons" if self.layer.kind == "linear" else "kernels"
         return {"neurons": single, "inputs": "input channels", "outputs": "output channels"}[self.unit]
 
+    @property
+    def folds(self) -> bool:
+        """Whether features that go can be folded into the weights of those that stay."""
+        return self.layer.kind == "linear"
+
     @cached_property
     def members(self) -> Indices:
         """The unit of each neuron, ``(K,)``."""
@@ -140,6 +145,11 @@ class Part:
             weight.mul_(each)
         else:
             weight[outputs, inputs] *= each[:, None, None]
+
+    @torch.no_grad()
+    def replace(self, model: nn.Module, weight: NDArray[np.float64]) -> None:
+        """Give the layer another weight, of the shape that it has, in place."""
+        model.get_parameter(self.parameter).copy_(torch.from_numpy(weight))
 
 
 def _is_plain(layer: LinearOperation, parameter: Tensor | None) -> bool:
@@ -201,6 +211,7 @@ def prune(
     units: Sequence[int] | Indices,
     described: Mapping[str, Any],
     scales: NDArray[np.float64] | None = None,
+    weight: NDArray[np.float64] | None = None,
 ) -> Run:
     """The run without some units of a layer; the given one stays as it is.
 
@@ -209,6 +220,7 @@ def prune(
         part: its layer.
         units: which go.
         scales: factors of all units ``(U,)`` that make up for what goes; None leaves the others as they are.
+        weight: another weight of the layer that makes up for what goes; None leaves it.
         described: how they were chosen; kept in the settings as ``pruned.<key>``. What an earlier pruning left there
             moves to ``pruned.earlier``.
 
@@ -216,6 +228,8 @@ def prune(
         A run without a folder.
     """
     model = copy.deepcopy(run.model)
+    if weight is not None:
+        part.replace(model, weight)
     if scales is not None:
         part.scale(model, scales)
     part.remove(model, units)

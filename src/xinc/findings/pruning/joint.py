@@ -5,6 +5,12 @@ To first order, scaling neuron ``k`` by ``s_k`` changes the picture by ``sum_k (
 one whose loss is least after all others are rescaled, ``s_k^2 / (A^-1)_kk`` with ``A = G + mu I``, and the others move
 by ``-A^-1_:k s_k / (A^-1)_kk`` (Optimal Brain Surgeon, Hassibi and Stork 1993; for groups of weights Singh and Alistarh
 2020, Frantar and Alistarh 2022). Nothing is trained.
+
+The features of a linear layer have more freedom than a scale each: a feature that goes is written as a sum of those
+that stay, ``z_i = sum_k c_k z_k`` by least squares over pixels and frames, and its weights are folded into theirs. With
+the features' moments ``C = sum z z'`` and the moments ``D`` of the picture's derivatives at the layer's outputs, the
+loss of feature ``i`` with the column of weights ``w_i`` is ``w_i' D w_i / (C^-1)_ii`` (Optimal Brain Surgeon on a
+Kronecker factored curvature, Martens and Grosse 2015).
 """
 
 from __future__ import annotations
@@ -13,7 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from xinc.findings.pruning.cutting import Indices, Part
 from xinc.run import Run
@@ -81,15 +89,100 @@ def removal(gram: Values, counts: Sequence[int], damping: float = DAMPING) -> Re
     return Removal(np.concatenate([np.array(order, np.int64), rest]), scales)
 
 
+def sampled(run: Run, frames: Sequence[int] | None) -> list[int]:
+    """The frames that are summed over: those given, or :data:`FRAMES` spread over the clip."""
+    spread = np.linspace(0, len(run.clip) - 1, min(FRAMES, len(run.clip))).round().astype(int)
+    return list(dict.fromkeys(spread.tolist())) if frames is None else list(frames)
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What features of a linear layer can do for each other.
+
+    Attributes:
+        features: ``C = sum z z'`` over pixels and frames ``(U, U)``.
+        slopes: ``D``, the same of the picture's derivatives at the layer's outputs ``(O, O)``, by random signs.
+        weight: of the layer ``(O, U)``.
+    """
+
+    features: Values
+    slopes: Values
+    weight: Values
+
+    @classmethod
+    def of(cls, run: Run, part: Part, frames: Sequence[int] | None, seed: int = 0) -> Moments:
+        """Those of a run's layer; one pass forwards and one backwards a frame."""
+        module = run.model.get_submodule(part.layer.module)
+        weight = part.weights(run.model).T.double().cpu().numpy()
+        features, slopes = np.zeros((weight.shape[1],) * 2), np.zeros((weight.shape[0],) * 2)
+        seen: list[Tensor] = []
+
+        def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            features[:] += _moments(inputs[0])
+            seen.append(output)
+
+        signs = torch.Generator().manual_seed(seed)
+        handle = module.register_forward_hook(keep)
+        try:
+            for t in sampled(run, frames):
+                seen.clear()
+                with torch.enable_grad():
+                    picture = run.model.render(t)
+                probe = torch.randint(0, 2, tuple(picture.shape), generator=signs).to(picture) * 2 - 1
+                for slope in torch.autograd.grad(picture, seen, probe):
+                    slopes += _moments(slope)
+        finally:
+            handle.remove()
+        return cls(features, slopes, weight)
+
+    def order(self, count: int, damping: float = DAMPING) -> Indices:
+        """All features, the first ``count`` in the order in which they go, the others by their loss then ``(U,)``."""
+        units = len(self.features)
+        inverse, weight = np.linalg.inv(_damped(self.features, damping)), self.weight.copy()
+        gone, order = np.zeros(units, bool), list[int]()
+        for number in range(count + 1):
+            loss = np.einsum("ou,ou->u", weight, self.slopes @ weight) / np.where(gone, 1, inverse.diagonal())
+            loss[gone] = np.inf
+            if number == count:
+                break
+            k = int(np.argmin(loss))
+            column = inverse[:, k] / inverse[k, k]
+            weight -= np.outer(weight[:, k], column)
+            inverse -= np.outer(column, column) * inverse[k, k]
+            gone[k] = True
+            weight[:, gone] = 0
+            order.append(k)
+        rest = np.flatnonzero(~gone)
+        return np.array([*order, *rest[np.argsort(loss[rest], kind="stable")]], np.int64)
+
+    def folded(self, gone: Sequence[int] | Indices, damping: float = DAMPING) -> Values:
+        """The weight without some features, their part folded into the others, ``(O, U)``; their columns are zero."""
+        away = np.asarray(gone, np.int64)
+        stay = np.setdiff1d(np.arange(len(self.features)), away)
+        weight = np.zeros_like(self.weight)
+        shared = np.linalg.solve(_damped(self.features, damping)[np.ix_(stay, stay)], self.features[np.ix_(stay, away)])
+        weight[:, stay] = self.weight[:, stay] + self.weight[:, away] @ shared.T
+        return weight
+
+
+def _moments(values: Tensor) -> Values:
+    flat = values.detach().flatten(0, -2).double()
+    return np.asarray((flat.T @ flat).cpu().numpy(), np.float64)
+
+
+def _damped(moments: Values, damping: float) -> Values:
+    mean = float(np.trace(moments)) / len(moments)
+    return moments + (damping * mean if mean > 0 else 1.0) * np.eye(len(moments))
+
+
 def gram_of(run: Run, part: Part, frames: Sequence[int] | None) -> Values:
     """The Gram matrix of a layer's units, ``(U, U)``, summed over frames: those given, or :data:`FRAMES` of the clip.
 
     Raises:
         TraceError: the layer has too many neurons for a Gram matrix.
     """
-    spread = np.linspace(0, len(run.clip) - 1, min(FRAMES, len(run.clip))).round().astype(int)
     total: Values | None = None
-    for t in frames if frames is not None else dict.fromkeys(spread.tolist()):
+    for t in sampled(run, frames):
         made = run.canvas(t, "exact")[part.name].gram().numpy()
         total = made if total is None else total + made
     assert total is not None  # a clip has a frame
