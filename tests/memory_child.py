@@ -24,7 +24,10 @@ import xinc.canvas.trace  # every module that holds a budget is loaded before bu
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 
 SIZE = (96, 128)
-BUDGETS = ("TABLE_VALUES", "HELD_VALUES", "CHUNK_VALUES", "BAND_VALUES")
+BUDGETS = (
+    *("TABLE_VALUES", "HELD_VALUES", "CHUNK_VALUES", "BAND_VALUES"),
+    *("COMB_VALUES", "PLANE_VALUES", "KEPT_VALUES"),
+)
 """Constants that say how many values may be held; here a 64th of them, so that small networks will do."""
 
 

@@ -8,6 +8,7 @@ and the linear operations before it become layers that are replayed (:class:`~xi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from xinc.canvas.network.activations import IDENTITY, Activation, recognise
 from xinc.canvas.network.linear_ops import LinearOperation, find_linear_operations, shuffle
-from xinc.canvas.network.operations import ELEMENTWISE, INDEXING, NOT_READ
+from xinc.canvas.network.operations import ELEMENTWISE, INDEXING, LINEAR, NOT_READ
 from xinc.canvas.network.output import Output, Picture, find_picture
 from xinc.canvas.network.plan import Plan, Rest
-from xinc.canvas.network.recording import Operation, Recording, Value, apply, check_repeats
+from xinc.canvas.network.recording import Operation, Recording, Value, apply, check_repeats, leaves
 from xinc.canvas.network.stems import stems_of, weights_of
 from xinc.errors import TraceError
 
@@ -50,6 +51,7 @@ def read_plan(recording: Recording, size: Sequence[int] | None = None, output: O
     """
     recording = recording.widened()
     picture = find_picture(recording, size, output)
+    _check_followed(recording)
     linear_ops = find_linear_operations(recording, picture.value)
     if not any(layer.positions > 1 for layer in linear_ops) and picture.size != (1, 1):
         raise TraceError(_no_layers(recording, picture))
@@ -76,6 +78,31 @@ def read_plan(recording: Recording, size: Sequence[int] | None = None, output: O
     return Plan(tuple(stages), picture.size, image, others, order, stems, weights)
 
 
+def _check_followed(recording: Recording) -> None:
+    """Whether what layers make stays in torch, where it can be followed.
+
+    Raises:
+        TraceError: values of a layer became an array or a list.
+    """
+    made = [result for step in recording.operations if step.name in LINEAR for result in step.results]
+    reached = recording.reached_from(made)
+    for given, name, module in recording.left:
+        value = given if isinstance(given, Value) else next(leaves(given, Value), None)
+        if value is None or value.index not in reached or not recording[value].is_floating_point():
+            continue
+        where = f"{name!r} in module {module!r}" if module else repr(name)
+        if name in ("numpy", "__array__", "tolist"):
+            raise TraceError(
+                f"values of a layer leave torch by {where} and cannot be followed; compute with torch alone"
+            )
+        if name in ("item", "__float__"):
+            warnings.warn(
+                f"a value of a layer leaves torch by {where}: what is made of it stays as it was, whatever neuron is "
+                "looked at",
+                stacklevel=4,
+            )
+
+
 def _no_layers(recording: Recording, picture: Picture) -> str:
     needed = recording.needed_for(picture.value)
     names = {o.name for o in recording.operations if any(result.index in needed for result in o.results)}
@@ -92,6 +119,11 @@ def _no_layers(recording: Recording, picture: Picture) -> str:
 def _check_read(recording: Recording, linear_ops: list[LinearOperation]) -> None:
     """Whether each operation's terms and bias sum to its output."""
     for layer in linear_ops:
+        if not recording[layer.result].isfinite().all():
+            raise TraceError(
+                f"operation {layer.node.where} makes values that are no numbers (NaN or infinite): its weights, or "
+                "what reaches it, hold some"
+            )
         if not _close(layer.recomputed(), recording[layer.result], recording.tolerance):
             raise TraceError(
                 f"operation {layer.node.where} is not the linear operation that it looks like: its terms do not "

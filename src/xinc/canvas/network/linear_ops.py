@@ -1,8 +1,8 @@
 """A network's linear operations: which are layers of the canvas, and what each of their neurons adds.
 
-A linear operation is a convolution, transposed or not, or a contraction of features with a weight however it was
-written (``linear``, ``matmul``, ``bmm``, ``addmm``, ``einsum``, a 1x1 ``conv1d``). It belongs to the canvas if its
-output has more than one position; others are stems and modulators.
+A linear operation is a convolution (transposed or not; ``conv3d`` of one frame by a flat kernel is one) or a
+contraction of features with a weight however it was written (``linear``, ``matmul``, ``bmm``, ``addmm``, ``einsum``, a
+1x1 ``conv1d``). It belongs to the canvas if its output has more than one position; others are stems and modulators.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from xinc.canvas.network.operations import ADDITIONS
 from xinc.canvas.network.recording import Operation, Recording, Value
 
 _CONVOLUTION_ARGUMENTS = {
+    "conv3d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
     "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
     "conv_transpose2d": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
 }
@@ -176,7 +177,8 @@ class LinearOperation:
                 total += self.values[:, i, None] * self.weight[:, i]
             return self.contraction.to_output(total[None])[0]
         outputs = self.pairs()[1].to(self.values.device).reshape(self.inputs, -1)
-        rows = self.bias_or_zero[:, None, None].expand(self.shape).reshape(-1, self.outputs, *self.shape[-2:]).clone()
+        rows = self.bias_or_zero.new_empty(self.shape).reshape(-1, self.outputs, *self.shape[-2:])
+        rows[:] = self.bias_or_zero[:, None, None]
         for i in range(self.inputs):
             first = i * outputs.shape[1]
             rows[:, outputs[i]] += self.planes(range(first, first + outputs.shape[1])).transpose(0, 1)
@@ -215,16 +217,38 @@ def bind(operation: Operation) -> dict[str, Any]:
 
 def find_linear_operations(recording: Recording, end: Value) -> list[LinearOperation]:
     """The linear operations on which ``end`` depends, in the order in which they ran, with unique names."""
+    makers: set[int] = set()
+    while True:
+        found, more = _pass(recording, end, makers)
+        if not more - makers:
+            return _uniquely_named(_without_weights(recording, found, end))
+        makers |= more
+
+
+def _pass(recording: Recording, end: Value, makers: set[int]) -> tuple[list[LinearOperation], set[int]]:
+    """One reading of all operations: those that are linear, and those found to make the weight of another.
+
+    Args:
+        recording: of the network.
+        end: the picture's tensor.
+        makers: indices of values that are known to be weights which the network computes from its parameters.
+    """
     needed = recording.needed_for(end)
     trained = {index for index, name in recording.names.items() if name in recording.parameters}
     fed = {value.index for value in recording.inputs}
     canvas: set[int] = set()
     found: list[LinearOperation] = []
+    more: set[int] = set()
     for operation in recording.operations:
         indices = {operand.index for operand in operation.operands}
         results = {result.index for result in operation.results}
-        if results & needed:
+        if results & needed and not results & makers:
             layer = _read(recording, operation, trained - canvas, fed)
+            if layer is None and indices & fed and indices & canvas - fed:
+                # A product with what looked like a layer's output but depends on parameters alone: a computed weight.
+                pure = _read(recording, operation, trained - fed, fed)
+                if pure is not None and pure.reads.index in fed and pure.weight_value.index in canvas - fed:
+                    more |= recording.needed_for(pure.weight_value) & canvas
             if layer is not None:
                 found.append(layer)
                 canvas |= results if layer.positions > 1 else set()
@@ -234,7 +258,7 @@ def find_linear_operations(recording: Recording, end: Value) -> list[LinearOpera
             trained |= results
         if indices & fed:
             fed |= results
-    return _uniquely_named(_without_weights(recording, found, end))
+    return found, more
 
 
 def _without_weights(recording: Recording, linear_ops: list[LinearOperation], end: Value) -> list[LinearOperation]:
@@ -254,10 +278,15 @@ def _read(recording: Recording, operation: Operation, weights: set[int], fed: se
     return None if read is None else _linear(recording, operation, *read)
 
 
-def _convolution(recording: Recording, operation: Operation) -> LinearOperation:
+def _convolution(recording: Recording, operation: Operation) -> LinearOperation | None:
     given = bind(operation)
     source, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias")
-    values, output = recording[source], operation.results[0]
+    values, output, kernel = recording[source], operation.results[0], recording[weight]
+    if operation.name == "conv3d":
+        if values.shape[-3] != 1 or kernel.shape[2] != 1 or recording[output].shape[-3] != 1:
+            return None  # it mixes frames
+        values, kernel = values.squeeze(-3), kernel[:, :, 0]
+        given = {k: v[1:] if isinstance(v, tuple | list) else v for k, v in given.items()}
     name, module = _names(recording, operation, weight)
     return LinearOperation(
         name=name,
@@ -268,7 +297,7 @@ def _convolution(recording: Recording, operation: Operation) -> LinearOperation:
         weight_value=weight,
         result=output,
         values=values.reshape(-1, *values.shape[-3:]),
-        weight=recording[weight],
+        weight=kernel,
         bias=None if bias is None else recording[bias],
         shape=tuple(recording[output].shape),
         call=given,

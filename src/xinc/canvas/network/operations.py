@@ -67,6 +67,14 @@ POOLING = _names("avg_pool2d adaptive_avg_pool2d")
 JOINING = _names("cat concat concatenate stack hstack vstack dstack")
 WRITING = _names("__setitem__ copy_ overwritten")
 MIXING = _names("matmul __matmul__ __rmatmul__ bmm mm baddbmm addmm einsum")
+LINEAR = MIXING | _names("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
+"""What multiplies values with weights, read as a layer or not."""
+RANDOM = _names(
+    "rand randn randint randperm normal bernoulli multinomial poisson rand_like randn_like randint_like uniform random "
+    "exponential geometric cauchy log_normal rrelu gumbel_softmax",
+    in_place=True,
+)
+"""What draws numbers."""
 WEIGHTINGS = _names("softmax softmin log_softmax gumbel_softmax argmax argmin")
 """What makes weights of which the paper's method keeps the recorded ones."""
 KEEPING = _names("grid_sample grid_sampler")

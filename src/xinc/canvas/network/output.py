@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,50 @@ def find_picture(recording: Recording, size: Sequence[int] | None = None, output
             f"none of the network's outputs (shapes {shapes}) is a picture; choose one with output=, and say its "
             "size=(height, width) where it returns pixels in a row"
         )
-    return max(enumerate(pictures), key=lambda p: (p[1].channels == 3, math.prod(p[1].size), p[0]))[1]
+    picture = max(pictures, key=lambda p: (p.channels == 3, math.prod(p.size)))  # of several alike, the first
+    alike = [p for p in pictures if (p.channels, p.size) == (picture.channels, picture.size)]
+    if len(alike) > 1:
+        _say_others(recording, [p.value for p in alike], output)
+    if not (recording[picture.value].is_floating_point() or recording[picture.value].is_complex()):
+        raise TraceError(
+            f"the output is {str(recording[picture.value].dtype).removeprefix('torch.')}: whole numbers have no "
+            "derivative and lose what neurons add; return the picture before it is rounded, or choose it with output="
+        )
+    return picture
+
+
+def _say_others(recording: Recording, alike: Sequence[Value], output: Output | None) -> None:
+    """Name the ways to several pictures of one size: a hint where nobody chose, a refusal where the choice is not one.
+
+    Raises:
+        TraceError: ``output`` leads to all of them.
+    """
+    ways = dict(_ways(recording.output))
+    named = [_said(ways[value]) for value in alike if value in ways]
+    if output is not None and len(named) == len(alike):
+        raise TraceError(f"output={output!r} leads to {len(named)} pictures; give one of {', '.join(named)}")
+    if output is None and len(named) == len(alike):
+        warnings.warn(
+            f"the network returns {len(named)} pictures of one size; the first, output={named[0]}, is traced; the "
+            f"others are {', '.join(named[1:])}",
+            stacklevel=5,
+        )
+
+
+def _ways(tree: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Value, tuple[Any, ...]]]:
+    """Every value of what a network returns, with the keys that lead to it."""
+    if isinstance(tree, Value):
+        yield tree, way
+    elif isinstance(tree, dict):
+        for key, part in tree.items():
+            yield from _ways(part, (*way, key))
+    elif isinstance(tree, tuple | list):
+        for i, part in enumerate(tree):
+            yield from _ways(part, (*way, i))
+
+
+def _said(way: tuple[Any, ...]) -> str:
+    return repr(way[0]) if len(way) == 1 else repr(way)
 
 
 def _picked(recording: Recording, output: Output | None) -> list[Value]:
@@ -126,6 +170,8 @@ def _picture(recording: Recording, value: Value, size: Size | None) -> Picture:
     shape = full
     while len(shape) > 2 and shape[0] == 1:
         shape = shape[1:]
+    if len(shape) > 3 and sum(axis > 1 for axis in shape) == 3:  # one frame of a clip
+        shape = tuple(axis for axis in shape if axis > 1)
     if len(shape) > 3:
         raise TraceError(
             f"the output has shape {full}: {shape[0]} pictures; trace one input at a time, or choose one with output="

@@ -19,7 +19,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from xinc.canvas.network.in_place import Overwritten, overwritten_by, without_overwriting
-from xinc.canvas.network.operations import LEAVES_TORCH, NOT_COMPUTED
+from xinc.canvas.network.operations import LEAVES_TORCH, NOT_COMPUTED, RANDOM
 from xinc.canvas.network.recording import Operation, Recording, Trained, Value, map_tree, tensors_in
 from xinc.errors import TraceError
 
@@ -77,6 +77,9 @@ class _Recorder(TorchFunctionMode):
         target = overwritten_by(func, name, args, keywords)
         if target is not None:
             self._overwritten.keep(target)
+        if name == "multi_head_attention_forward":
+            with _parts_seen(), self:  # its projections are layers
+                return func(*args, **keywords)
         versions = [(t, t._version) for t in tensors_in((args, keywords)) if not t.is_inference()]
         result = func(*args, **keywords)
         if any(t._version != version for t, version in versions if t is not target) and target is None:
@@ -95,6 +98,18 @@ class _Recorder(TorchFunctionMode):
             self._overwritten.happened(target, values[0])
         self.recording.operations.append(Operation(func, name, arguments, references, values, self._path(), mutates))
         return result
+
+
+@contextmanager
+def _parts_seen() -> Iterator[None]:
+    """Torch's attention runs as the operations that it is made of, instead of handing itself over as one."""
+    functions = vars(torch.nn.functional)
+    before = functions["has_torch_function"]
+    functions["has_torch_function"] = lambda *_: False
+    try:
+        yield
+    finally:
+        functions["has_torch_function"] = before
 
 
 def function_name(function: Callable[..., Any]) -> str:
@@ -230,7 +245,29 @@ def record(module: nn.Module, *inputs: Any, **keywords: Any) -> Recording:
                 "call the module with them yourself and pass what works"
             ) from error
         recorder.recording.output = recorder.references(output)
+        drawn = next((step for step in recorder.recording.operations if step.name in RANDOM), None)
+        if drawn is not None:
+            _check_same(output, module, inputs, keywords, drawn)
         return recorder.recording
+
+
+def _check_same(output: Any, module: nn.Module, inputs: Any, keywords: Any, drawn: Operation) -> None:
+    """Whether a network that draws numbers gives the same picture again.
+
+    Raises:
+        TraceError: It does not.
+    """
+    again = module(*inputs, **keywords)
+    for one, other in zip(tensors_in(output), tensors_in(again), strict=True):
+        if not torch.allclose(_real(one), _real(other), rtol=1e-4, atol=1e-5, equal_nan=True):
+            raise TraceError(
+                f"the network gives another picture each time: operation {drawn.where} draws numbers; switch random "
+                "operations off in eval mode"
+            )
+
+
+def _real(values: Tensor) -> Tensor:
+    return (torch.view_as_real(values) if values.is_complex() else values).double()
 
 
 def _first_line(error: Exception) -> str:

@@ -338,7 +338,8 @@ def check_repeats(recording: Recording, starts: Iterable[Value], end: Value) -> 
 
 
 def _same(first: Tensor, again: Tensor, tolerance: float) -> bool:
-    scale = float(first.abs().max()) if first.numel() and first.dtype != torch.bool else 1.0
+    numbers = first.dtype != torch.bool and first.numel() > 0
+    scale = float(first.abs().nan_to_num(0, 0, 0).max()) if numbers else 1.0
     return again.shape == first.shape and torch.allclose(
         again.to(first.dtype), first, rtol=0, atol=tolerance * scale, equal_nan=True
     )

@@ -23,6 +23,7 @@ from xinc.canvas.network.recording import Operation
 from xinc.canvas.paper.norms import frozen
 from xinc.canvas.paper.walk import Moved, Rule, State, Walk, combined
 from xinc.canvas.reductions.stream import DenseStream
+from xinc.errors import TraceError
 
 
 def rule_stream(rest: Rest, *, official: bool) -> DenseStream:
@@ -38,6 +39,9 @@ def rule_stream(rest: Rest, *, official: bool) -> DenseStream:
     Raises:
         TraceError: An operation on the way has no rule.
     """
+    if rest.operation.node.name == "conv3d":
+        name = "official" if official else "paper"
+        raise TraceError(f"method {name!r} has no rule for conv3d, which {rest.operation.name} is; use method='exact'")
     walk = Walk(rest, RULES, official)
     pixelwise = rest.operation.kind == "linear" and _sees_single_pixels(rest)
     if not pixelwise:

@@ -186,7 +186,7 @@ def _applied(
     recording: Recording, operation: Operation, order: tuple[int, ...], zero: tuple[int, ...], *values: Tensor
 ) -> tuple[Tensor, ...]:
     """The results of an operation on values in place of the operands in ``order``, and on zeros."""
-    given = dict(zip(order, values, strict=True))
+    given = {index: value.contiguous() for index, value in zip(order, values, strict=True)}  # it may be viewed
     given.update((index, torch.zeros_like(recording.tensors[index])) for index in zero)
     made = apply(operation, lambda value: given.get(value.index, recording.tensors[value.index]), {})
     return tuple(made[result.index] for result in operation.results)
