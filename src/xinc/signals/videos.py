@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +44,10 @@ class Video:
             return cls(path, float(rate) if rate else None, stream.frames or int(lasting))
 
     def frames(self) -> Iterator[Pixels]:
-        """Every frame, (H, W, 3): bytes, or float32 in [0, 1] for more than 8 bits; the display rotation is applied.
+        """Every frame, (H, W, 3): bytes, or float32 in [0, 1] for more than 8 bits; shown as players do.
 
-        A file that ends early gives the frames before that; frames that the decoder had to mend are kept. A warning
+        The file's display matrix is applied, mirrors too; transparency is composited on white; cover art is skipped. A
+        file that ends early gives the frames before that; frames that the decoder had to mend are kept. A warning
         after the last frame says either.
 
         Raises:
@@ -91,13 +92,39 @@ def _container(path: Path) -> InputContainer:
 
 
 def _stream(container: InputContainer, path: Path) -> VideoStream:
-    if not container.streams.video:
-        raise SignalError(f"{path} has no video stream")
-    return container.streams.video[0]
+    import av
+
+    attached = av.stream.Disposition.attached_pic
+    films = [stream for stream in container.streams.video if not stream.disposition & attached]
+    if not films:
+        cover = "; the picture in it is a cover" if container.streams.video else ""
+        raise SignalError(f"{path} has no video stream{cover}")
+    return films[0]
 
 
 def _rgb(frame: VideoFrame) -> Pixels:
     deep = any(component.bits > 8 for component in frame.format.components)
-    pixels: NDArray[np.generic] = frame.to_ndarray(format="rgb48le" if deep else "rgb24")
-    upright = np.rot90(pixels, round(frame.rotation / 90))
-    return np.divide(upright, 65535, dtype=np.float32) if deep else np.ascontiguousarray(upright, dtype=np.uint8)
+    clear = any(component.is_alpha for component in frame.format.components)
+    layout = ("rgba64le" if clear else "rgb48le") if deep else ("rgba" if clear else "rgb24")
+    pixels: NDArray[np.generic] = _upright(frame.to_ndarray(format=layout), frame)
+    top = 65535 if deep else 255
+    if clear:
+        alpha = pixels[..., 3:].astype(np.float32) / np.float32(top)
+        white = np.float32(top) * (1 - alpha)
+        pixels = np.rint(pixels[..., :3].astype(np.float32) * alpha + white).astype(pixels.dtype)
+    return np.divide(pixels, 65535, dtype=np.float32) if deep else np.ascontiguousarray(pixels, dtype=np.uint8)
+
+
+def _upright(pixels: NDArray[np.generic], frame: VideoFrame) -> NDArray[np.generic]:
+    """The stored picture as it is to be shown: x' = a x + c y, y' = b x + d y of FFmpeg's display matrix, by quarters.
+
+    A matrix (int32, 16.16 fixed point, rows ``a b u``, ``c d v``, ``x y w``) may mirror, which no angle says.
+    """
+    try:
+        data = cast("Mapping[str, bytes]", frame.side_data)["DISPLAYMATRIX"]
+    except KeyError:
+        return pixels
+    (a, b, _), (c, d, _), _ = np.frombuffer(bytes(data), np.int32).reshape(3, 3).tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
