@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from xinc.show.panels.replication import sentences
 from xinc.sweep.replication import replicate_sweep
 
 PSNR = "PSNR (dB)"
+FEWEST = 3
+"""Signals that a case needs: an interval over one or two of them says little of the spread between signals."""
 START, END = "<!-- study: made by benchmarks/study.py -->", "<!-- end of study -->"
 
 
@@ -55,10 +58,10 @@ def took(folder: Path) -> dict[str, Any]:
     return {"cells": count, **{k: round(v, 2) for k, v in seconds.items()}, "gigabytes": round(size / 1e9, 1)}
 
 
-def apart(folder: Path, by: str, method: str) -> list[dict[str, Any]]:
+def apart(folder: Path, by: str, method: str, left_out: Collection[str]) -> list[dict[str, Any]]:
     """How many cases hold, fail or are undecided in each group, by one definition."""
     found = replicate_sweep(str(folder), by=by, draws=300)
-    found = found[found["method"] == method]
+    found = found[(found["method"] == method) & ~found["claim"].isin(list(left_out))]
     rows = []
     for name, own in found.groupby("group", sort=True):
         counts = own["verdict"].value_counts()
@@ -92,16 +95,25 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, help="page whose part between the marks is made anew")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    table = replicate_sweep(str(asked.folder))
+    everything = replicate_sweep(str(asked.folder))
+    table = everything[everything["signals"] >= FEWEST]
+    few = everything[everything["signals"] < FEWEST].groupby("claim")["signals"].max().to_dict()
     statistics = pd.read_parquet(asked.folder / "results.parquet")
     known = cases(table)
     about = {"date": f"{date.today()}", **took(asked.folder)}
     listed = signals(asked.folder, statistics)
     exact = table[table["method"] == "exact"]["verdict"].value_counts().to_dict()
-    groups = {by: apart(asked.folder, by, "exact") for by in ("dataset", "category")}
+    groups = {by: apart(asked.folder, by, "exact", few) for by in ("dataset", "category")}
     print(json.dumps({**about, "exact": exact}))
     if asked.out:
-        kept = {**about, "signals": listed, "exact": exact, "groups": groups, "rows": records(table)}
+        kept = {
+            **about,
+            "signals": listed,
+            "exact": exact,
+            "too_few_signals": few,
+            "groups": groups,
+            "rows": records(table),
+        }
         asked.out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
     if asked.docs:
         images = asked.docs.parent / "images"
@@ -115,6 +127,7 @@ def main() -> None:
                 *sentences(known),
                 f"By `exact` alone, {exact.get('holds', 0)} of {sum(exact.values())} cases hold, "
                 f"{exact.get('fails', 0)} fail and {exact.get('undecided', 0)} are undecided.",
+                *([f"Left out, with fewer than {FEWEST} signals: {'; '.join(few)}."] if few else []),
                 "![Verdict on each claim by layer and definition](images/study-verdicts.png)",
                 "![Value and interval of each claim by layer and definition](images/study-forest.png)",
                 "## Signals",
