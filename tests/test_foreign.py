@@ -269,7 +269,7 @@ def test_combs_fold_what_maps_of_all_neurons_give(name: str, single: bool, monke
     plan, later = (_plan_of(network, scale) for scale in (1.0, 0.9))
     rests = (next(r for r in p.others if r.operation.name == LOCAL[name]) for p in (plan, later))
     stream, other = (ExactStream(rest) for rest in rests)
-    monkeypatch.setattr(ExactStream, "_combed", 10**6)  # whatever it saves
+    monkeypatch.setattr(ExactStream, "_comb_products", 10**6)  # whatever it saves
     every = range(stream.neurons)
     maps, earlier = (s.products.forward(s.rest.operation.terms(every).to(s.products.at)) for s in (stream, other))
     wanted = DenseStream(lambda some, w: maps.abs().sum(1)[list(some)], stream.neurons, stream.size)
@@ -293,7 +293,7 @@ def test_combs_fold_what_maps_of_all_neurons_give(name: str, single: bool, monke
         np.testing.assert_allclose(folded[key], value, rtol=2e-4, atol=2e-5 * max(1e-9, float(np.abs(value).max())))
     assert folded["counts"].sum() == right["counts"].sum() == stream.neurons * 96
     covered = np.zeros(stream.size, int)
-    for area, _ in stream.areas((5, 3)):
+    for area, _ in stream.areas():
         covered[area] += 1
     assert (covered == 1).all()
 

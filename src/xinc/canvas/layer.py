@@ -71,16 +71,7 @@ class Layer:
         """One row a neuron: layer, neuron, module, input, output (-1 for an MLP's input features)."""
         import pandas as pd
 
-        inputs, outputs = (part.numpy() for part in self._operation.pairs())
-        return pd.DataFrame(
-            {
-                "layer": self.name,
-                "neuron": np.arange(self.shape[0]),
-                "module": self.module,
-                "input": inputs,
-                "output": outputs,
-            }
-        )
+        return pd.DataFrame(self._operation.labels())[["layer", "neuron", "module", "input", "output"]]
 
     def maps(self, neurons: ArrayLike | Tensor, *, signed: bool = False) -> Maps | ColouredMaps:
         """Maps of some neurons.
@@ -337,7 +328,7 @@ class Layer:
             result: NDArray[np.float32] = self._stream.maps(range(first, end)).cpu().numpy()
             return result
 
-        array = da.map_blocks(  # type: ignore[no-untyped-call]
+        array = da.map_blocks(  # type: ignore[no-untyped-call]  # Dask has no types
             block, chunks=(sizes, (height,), (width,)), dtype=np.float32, meta=np.empty((0, 0, 0), np.float32)
         )
         table = self.neurons

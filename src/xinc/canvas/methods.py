@@ -63,13 +63,19 @@ class Definition:
     def stream(self, plan: Plan, layer: str) -> Stream:
         """The maps of the layer of a name; see :meth:`Method.stream`."""
         place = plan.place(layer)
-        if isinstance(place, Rest) and place.stem and not self.stems:
+        if not isinstance(place, Rest):
+            return self.chain(plan, place)
+        if place.stem and not self.stems:
             raise TraceError(
                 f"{layer} has no map by method {self.name!r}: it lies before or beside the blocks that the paper "
                 "traces, and sums of weights and mean filters give its neurons no places; trace it with 'exact' or "
                 "'ablation'"
             )
-        return self.elsewhere(place) if isinstance(place, Rest) else self.chain(plan, place)
+        if place.stem and not place.repeats:
+            raise TraceError(
+                f"what follows {layer} gives another picture when it is repeated; switch random operations off"
+            )
+        return self.elsewhere(place)
 
 
 Maps = Callable[[Plan, LinearOperation, Sequence[int]], Tensor]
@@ -153,6 +159,20 @@ METHODS: dict[str, Method] = {
     )
 }
 """The package's own definitions: section 3 of the text, the published code, first-order transport, the truth."""
+
+
+def named_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of methods, each once, in their order.
+
+    Raises:
+        TraceError: There is no such method, or none is named.
+    """
+    chosen = tuple(dict.fromkeys(names))
+    if not chosen:
+        raise TraceError(f"--method names no definition of the maps; choose from {', '.join(METHODS)}")
+    for name in chosen:
+        method_of(name)
+    return chosen
 
 
 DEFAULT = "exact"

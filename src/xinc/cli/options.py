@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xinc.errors import ModelError, SignalError, TraceError
+from xinc.errors import ModelError, SignalError
 from xinc.options.schema import SHOWN, Schema, parsed, shortened
 from xinc.options.tables import FIT, RECIPE, SIZE, SOURCE
 
@@ -148,14 +148,9 @@ def as_methods(text: str) -> tuple[str, ...]:
     Raises:
         TraceError: there is no such method, or none is named.
     """
-    from xinc.canvas.methods import METHODS, method_of
+    from xinc.canvas.methods import named_methods
 
-    names = tuple(dict.fromkeys(as_names(text) or ()))
-    if not names:
-        raise TraceError(f"--method names no definition of the maps; choose from {', '.join(METHODS)}")
-    for name in names:
-        method_of(name)
-    return names
+    return named_methods(as_names(text) or ())
 
 
 def as_options(pairs: list[str] | None) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def subjects(runs: Sequence[Run], method: str | None = None, *, embed: bool = Tr
         RunError: a run has no results of that method.
     """
     trees = [Results(run.path / FOLDER if run.path is not None else None).tree() for run in runs]
-    held = [methods_of(tree) for tree in trees]
+    held = [analysed_methods(tree) for tree in trees]
     chosen = method or next((name for name in LEADING if all(name in own for own in held)), DEFAULT)
     for run, own in zip(runs, held, strict=True):
         if chosen not in own:
@@ -160,7 +160,7 @@ def subjects(runs: Sequence[Run], method: str | None = None, *, embed: bool = Tr
     )
 
 
-def methods_of(tree: xr.DataTree) -> set[str]:
+def analysed_methods(tree: xr.DataTree) -> set[str]:
     """The definitions of the maps by which a run was analysed: the second parts of its groups' names."""
     parts = (node.path.strip("/").split("/") for node in tree.subtree)
     return {part[1] for part in parts if len(part) == 3 and part[0] in ANALYSES}
@@ -168,7 +168,7 @@ def methods_of(tree: xr.DataTree) -> set[str]:
 
 def other_methods(found: Sequence[Subject]) -> list[str]:
     """The definitions by which all subjects were analysed, but for the one that leads."""
-    held = [methods_of(subject.tree) for subject in found]
+    held = [analysed_methods(subject.tree) for subject in found]
     return [name for name in LEADING if name != found[0].method and all(name in own for own in held)]
 
 

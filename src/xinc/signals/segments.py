@@ -119,9 +119,9 @@ def _ade20k(value: int) -> Segment:
     return Segment(value, f"class {class_id}", "thing" if instance else "stuff", instance or -1)
 
 
-def _from_zero(void: int) -> Callable[[Values], Mapping[int, int]]:
+def _from_zero(values: Values) -> dict[int, int]:
     """Numbers that count from 0, where 0 means something: ids are one more."""
-    return lambda values: {value: value + 1 for value in values if value not in (void, 255)}
+    return {value: value + 1 for value in values if value != 255}
 
 
 def _train_id(value: int) -> int:
@@ -166,13 +166,10 @@ ENCODINGS: Mapping[str, Encoding] = {
         describe=_object,
         fits=lambda values: True,
     ),
-    "instances": Encoding(ids=_from_zero(255), describe=_instance),
-    "classes": Encoding(ids=_from_zero(255), describe=_class),
+    "instances": Encoding(ids=_from_zero, describe=_instance),
+    "classes": Encoding(ids=_from_zero, describe=_class),
     "sceneparsing": Encoding(ids=lambda values: {v: v for v in values if v != 255}, describe=_scene_class),
-    "camvid": Encoding(
-        ids=lambda values: {v: v + 1 for v in values if v < len(CAMVID)},
-        describe=_camvid,
-    ),
+    "camvid": Encoding(ids=lambda values: _from_zero(values & {*range(len(CAMVID))}), describe=_camvid),
     "ade20k": Encoding(ids=lambda values: {v: _ade20k_id(v) for v in values}, describe=_ade20k),
 }
 

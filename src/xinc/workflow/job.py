@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xinc.canvas.methods import DEFAULT, method_of
-from xinc.errors import FindingError, ModelError, SignalError, TraceError
+from xinc.canvas.methods import DEFAULT, named_methods
+from xinc.errors import FindingError, ModelError, SignalError
 from xinc.findings.analyses import Settings
 from xinc.models.families import family
 from xinc.models.fitting.fit import place_of
@@ -171,10 +171,7 @@ class Analysing:
 
     def __post_init__(self) -> None:
         _ = self.settings  # a wrong one is said before anything is fitted
-        if not self.methods:
-            raise TraceError("no method is given; name at least one, such as exact")
-        for method in self.methods:
-            method_of(method)
+        named_methods(self.methods)
 
     @property
     def settings(self) -> Settings:

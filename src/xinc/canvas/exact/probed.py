@@ -118,28 +118,21 @@ class Combs:
     Attributes:
         reach: geometry.
         backward: products.
-        period: pixels between a comb's rows, and its columns; those of ``reach``, or more.
     """
 
     reach: ProbedField
     backward: Backward
-    period: tuple[int, int]
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return self.period[0] * self.period[1]
 
     def tables(self) -> Iterator[tuple[Area, JacobianTable]]:
         """Pixels of the picture and the table of them; together they cover it, none twice."""
-        for oy in range(self.period[0]):
-            for ox in range(self.period[1]):
+        for oy in range(self.reach.y.period):
+            for ox in range(self.reach.x.period):
                 yield from self._comb(oy, ox)
 
     def _comb(self, oy: int, ox: int) -> Iterator[tuple[Area, JacobianTable]]:
         """The pixels ``oy, oy + period, ...`` of the columns ``ox, ox + period, ...``, some rows at a time."""
         reach, (height, width) = self.reach, (self.reach.y.pixels, self.reach.x.pixels)
-        y, x = torch.arange(oy, height, self.period[0]), torch.arange(ox, width, self.period[1])
+        y, x = torch.arange(oy, height, reach.y.period), torch.arange(ox, width, reach.x.period)
         at = reach.grid.layer.weight
         combs = torch.zeros(reach.colours, reach.colours, height, width, dtype=at.dtype, device=at.device)
         for c in range(reach.colours):
@@ -147,8 +140,9 @@ class Combs:
         arrived = _padded(reach.grid.of_output(self.backward(combs)), reach)
         layer = reach.grid.layer
         channels = max(arrived.shape[1], layer.inputs if layer.kind == "linear" else 0)
-        values = reach.colours * channels * reach.y.window * reach.x.window * len(x)
-        size = max(1, COMB_VALUES // values)
+        # A row of pixels takes so many numbers of the table, and of the terms of all neurons.
+        row = reach.colours * len(x) * max(channels * reach.y.window * reach.x.window, layer.neurons)
+        size = max(1, COMB_VALUES // row)
         columns, across = reach.x.places(x).to(at.device), reach.x.sees(x)
         for first in range(0, len(y), size):
             some = y[first : first + size]
@@ -157,7 +151,7 @@ class Combs:
             table = (seen * own.to(at.device)).permute(1, 2, 4, 0, 3, 5).contiguous()
             if layer.kind == "linear":
                 table = torch.tensordot(layer.weight.T.to(table.dtype), table, dims=([1], [0]))
-            area = slice(int(some[0]), int(some[-1]) + 1, self.period[0]), slice(ox, width, self.period[1])
+            area = slice(int(some[0]), int(some[-1]) + 1, reach.y.period), slice(ox, width, reach.x.period)
             yield area, JacobianTable(reach, table, some, x)
 
 
@@ -226,7 +220,7 @@ def sees_enough(rest: Rest, reach: ProbedField, forward: Callable[[Tensor], Tens
 
 def build_table(reach: ProbedField, backward: Backward) -> JacobianTable:
     """The table of the whole picture."""
-    combs = Combs(reach, backward, (reach.y.period, reach.x.period))
+    combs = Combs(reach, backward)
     whole: Tensor | None = None
     for (rows, columns), part in combs.tables():
         if whole is None:

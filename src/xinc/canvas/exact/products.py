@@ -151,7 +151,7 @@ def over(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """A function of one tensor on each of a batch: together, or one by one where an operation cannot be batched."""
     try:
         result: Tensor = vmap(function, randomness="same")(batch)
-    except NotImplementedError:
+    except NotImplementedError:  # no derivative at all, batched or not: the caller has another way
         raise
     except RuntimeError as error:
         if "vmap" not in str(error) and "batching" not in str(error):

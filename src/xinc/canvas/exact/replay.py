@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,7 +36,7 @@ QUICK_VALUES = 1 << 31
 
 
 @dataclass
-class ReplayStream:
+class ReplayStream(ABC):
     """Maps of a layer off the plain chain, a few neurons at a time.
 
     Attributes:
@@ -50,9 +51,9 @@ class ReplayStream:
         self.neurons, self.size = self.rest.operation.neurons, self.rest.picture.size
 
     @property
+    @abstractmethod
     def cost(self) -> str:
         """One line: what all maps of the layer take."""
-        raise NotImplementedError
 
     def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed contributions to each colour, ``(n, colours, h, w)``."""
@@ -76,8 +77,9 @@ class ReplayStream:
                 progress(len(chunk) / self.neurons)
         return folded
 
+    @abstractmethod
     def _coloured(self, neurons: Sequence[int], window: Window) -> Tensor:
-        raise NotImplementedError
+        """Signed contributions of a chunk of neurons, ``(n, colours, h, w)``."""
 
     def _prepare(self) -> None:
         """Say what all maps cost, from the time of one."""
@@ -152,7 +154,7 @@ class ExactStream(ReplayStream):
         """One line: what all maps of the layer take."""
         summary = self.reach.summary if self.reach is not None else "its places are no grid of the picture's"
         if self.combed:
-            return f"exact takes {self._combed:,} products with vectors, for all neurons together ({summary})"
+            return f"exact takes {self._comb_products:,} products with vectors, for all neurons together ({summary})"
         return f"exact takes {self.neurons:,} products with vectors, one a neuron ({summary})"
 
     @property
@@ -161,7 +163,7 @@ class ExactStream(ReplayStream):
         return not self.combed
 
     @property
-    def _combed(self) -> int:
+    def _comb_products(self) -> int:
         """Products that all combs take; 0 where they do not save any."""
         local = self.reach is not None and not self.products.at.is_complex()
         return self.reach.products if local and self.reach and self.reach.products <= self.neurons else 0
@@ -169,7 +171,7 @@ class ExactStream(ReplayStream):
     @cached_property
     def combed(self) -> bool:
         """Whether combs save products, and the probed window holds."""
-        if not self._combed or self.reach is None:
+        if not self._comb_products or self.reach is None:
             return False
         return sees_enough(self.rest, self.reach, self.products.forward, self.products.backward)
 
@@ -179,47 +181,49 @@ class ExactStream(ReplayStream):
             return None
         return build_table(self.reach, self.products.backward)
 
-    def areas(self, period: tuple[int, int] = (1, 1)) -> Iterator[tuple[Area, Iterator[tuple[range, Tensor]]]]:
+    def areas(self) -> Iterator[tuple[Area, Iterator[tuple[range, Tensor]]]]:
         """Parts of the picture with the signed terms of all neurons there, some neurons at a time.
-
-        Args:
-            period: at least so many pixels lie between two of a part, along y and x.
 
         Raises:
             TraceError: combs do not serve this layer.
         """
         if not self.combed or self.reach is None:
             raise TraceError(f"{self.rest.operation.name} takes a product a neuron: its maps do not come in parts")
-        periods = max(self.reach.y.period, period[0]), max(self.reach.x.period, period[1])
-        return iter(CombTerms(Combs(self.reach, self.products.backward, periods), self.neurons))
+        return iter(CombTerms(Combs(self.reach, self.products.backward), self.neurons))
 
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold all maps; says beforehand if that will take long."""
         before = same_kind(self, wanted.before)
-        if not self.combed or self._table is not None or (before is not None and not before.combed):
+        try:
+            if self.combed and self._table is None and (before is None or self._parted_as(before)):
+                return self._fold_areas(wanted, before, progress)
             return super().fold(wanted, progress)
+        finally:
+            for stream in (self, before):
+                if stream is not None:
+                    stream.products.forget()
+
+    def _parted_as(self, other: ExactStream) -> bool:
+        """Whether both frames' maps come in the same parts."""
+        if self.reach is None or other.reach is None or not other.combed:
+            return False
+        return (self.reach.y, self.reach.x) == (other.reach.y, other.reach.x)
+
+    def _fold_areas(self, wanted: Pass, before: ExactStream | None, progress: Callable[[float], None] | None) -> Folded:
+        """Fold the maps part by part of the picture."""
         self._prepare()
         folded = Folded.empty(self.neurons, self.size, wanted)
-        period, other = self._period, self._period if before is None else before._period
-        period = max(period[0], other[0]), max(period[1], other[1])
-        earlier = None if before is None else before.areas(period)
-        step = 1 / (period[0] * period[1])
-        for area, terms in self.areas(period):
-            held = None if earlier is None else HeldMaps.of(next(earlier)[1])
-            part = wanted.of_area(area, held)
-            collected = Folded.empty(self.neurons, area_size(area, self.size), part)
+        earlier = None if before is None else before.areas()
+        for area, terms in self.areas():
+            part = wanted.of_area(area, None if earlier is None else HeldMaps.of(next(earlier)[1]))
+            rows, columns = area_size(area, self.size)
+            collected = Folded.empty(self.neurons, (rows, columns), part)
             for some, values in terms:
                 dense_fold(values.abs().sum(1), some, part, collected)
             folded.put(area, wanted, collected)
             if progress is not None:
-                progress(step * min(1.0, len(range(*area[0].indices(self.size[0]))) / (self.size[0] / period[0])))
-        self.products.forget()
+                progress(rows * columns / (self.size[0] * self.size[1]))
         return folded
-
-    @property
-    def _period(self) -> tuple[int, int]:
-        assert self.reach is not None  # asked of combed layers only
-        return self.reach.y.period, self.reach.x.period
 
     def _seconds(self) -> float:
         """About how long all maps take, from one product."""
@@ -230,11 +234,11 @@ class ExactStream(ReplayStream):
         _, terms = next(self.areas())
         for _ in terms:
             pass
-        return (time.perf_counter() - started) * self._combed / self.rest.picture.channels
+        return (time.perf_counter() - started) * self._comb_products / self.rest.picture.channels
 
     def _coloured(self, neurons: Sequence[int], window: Window) -> Tensor:
         self._asked += len(neurons)
-        if self._asked > self._combed > 0 and self._table is not None:
+        if self._asked > self._comb_products > 0 and self._table is not None:
             return self._table.maps(neurons, window)
         terms = self.rest.operation.terms(neurons).to(self.products.at.dtype)
         images = self.products.forward(terms, more=self._asked >= SEVERAL)

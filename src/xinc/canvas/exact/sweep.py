@@ -6,58 +6,40 @@ between the layers and however many there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from xinc.canvas.exact.products import DIFFERENTIABLE
-from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.linear_ops import LinearOperation, shuffle
 from xinc.canvas.network.plan import Plan, Rest
-from xinc.canvas.network.recording import Operation, Value, apply
+from xinc.canvas.network.recording import Value, apply
 
 
+@dataclass(frozen=True, eq=False)
 class Sweep:
-    """All layers of a network that has some off the chain, or before it, with what is between them and the picture.
+    """All layers of a network, with what derivatives need between them and the picture.
 
-    Args:
-        plan: of the network.
-        rest: any of its layers off the chain or before it: it holds the recording.
+    Attributes:
+        layers: those before the canvas, then those of it in the order of the forward pass.
+        outputs: what each of them makes, of any shape with the values of ``layer.shape`` in order.
+        image: the picture ``(C, H, W)`` that is made of them.
     """
 
-    def __init__(self, plan: Plan, rest: Rest) -> None:
-        self.picture, self._recording = rest.picture, rest.recording
-        self.layers = [*(stem.operation for stem in plan.stems), *plan.layers]
-        starts = {layer.result.index for layer in self.layers}
-        operations = self._operations(starts)
-        made = {result.index for operation in operations for result in operation.results}
-        values = {index: self._recording.tensors[index].detach().clone().requires_grad_() for index in starts - made}
-        self._outputs = dict(values)
+    layers: Sequence[LinearOperation]
+    outputs: Sequence[Tensor]
+    image: Tensor
+
+    @classmethod
+    def of(cls, plan: Plan) -> Sweep:
+        """Replay a network once, its recording or its chain; layers before it that do not repeat are left out."""
+        stems = [rest for rest in plan.stems if rest.repeats]
+        rests = (*plan.others, *stems)
         with torch.inference_mode(False), torch.enable_grad():
-            for operation in operations:
-                results = apply(operation, partial(self._value, values), DIFFERENTIABLE)
-                for index, tensor in results.items():
-                    if index in starts and not tensor.requires_grad:
-                        tensor = tensor.detach().requires_grad_()
-                    values[index] = tensor
-                self._outputs.update((index, values[index]) for index in results.keys() & starts)
-            end = values.get(self.picture.value.index, self._recording[self.picture.value])
-            self.image = self.picture.images(end[None])[0]
-
-    def _value(self, values: dict[int, Tensor], value: Value) -> Tensor:
-        return values.get(value.index, self._recording.tensors[value.index])
-
-    def _operations(self, starts: set[int]) -> list[Operation]:
-        """Those between any layer's output and the picture, in order."""
-        needed = self._recording.needed_for(self.picture.value)
-        reached, found = set(starts), []
-        for operation in self._recording.operations:
-            results = {result.index for result in operation.results}
-            if results & needed and any(operand.index in reached for operand in operation.operands):
-                found.append(operation)
-                reached |= results
-        return found
+            return _recorded(plan, stems, rests[0]) if rests else _chain(plan)
 
     def pull(self, cotangent: Tensor) -> Iterator[tuple[LinearOperation, Tensor]]:
         """Each layer with ``<g, T_k>`` of its neurons, ``(K,)``.
@@ -65,7 +47,7 @@ class Sweep:
         Args:
             cotangent: ``g``, a picture ``(C, H, W)``.
         """
-        outputs = [self._outputs[layer.result.index] for layer in self.layers]
+        outputs = list(self.outputs)
         slopes = torch.autograd.grad(
             self.image, outputs, cotangent.to(self.image), retain_graph=True, allow_unused=True
         )
@@ -74,7 +56,40 @@ class Sweep:
             yield layer, layer.pull(known.reshape(1, *layer.shape))[0].detach()
 
 
-def sweep_of(plan: Plan) -> Sweep | None:
-    """The sweep of a plan; None for a plain chain with nothing before it."""
-    rests = (*plan.others, *plan.stems)
-    return Sweep(plan, rests[0]) if rests else None
+def _recorded(plan: Plan, stems: Sequence[Rest], held: Rest) -> Sweep:
+    """The sweep of a network with layers off the chain or before it; ``held`` is one of them, with the recording."""
+    recording, picture = held.recording, held.picture
+    layers = [*(stem.operation for stem in stems), *plan.layers]
+    starts = {layer.result.index for layer in layers}
+    values: dict[int, Tensor] = {}
+
+    def value_of(value: Value) -> Tensor:
+        """A value of the replay: what a layer makes is what is differentiated by."""
+        tensor = values.get(value.index)
+        if tensor is None:
+            tensor = recording[value]
+            if value.index in starts:
+                tensor = values[value.index] = tensor.detach().clone().requires_grad_()
+        return tensor
+
+    for operation in recording.between([layer.result for layer in layers], picture.value):
+        values.update(apply(operation, value_of, DIFFERENTIABLE))
+    outputs = [value_of(layer.result) for layer in layers]
+    return Sweep(layers, outputs, picture.images(value_of(picture.value)[None])[0])
+
+
+def _chain(plan: Plan) -> Sweep:
+    """The sweep of a plain chain, stage by stage: no recording of it is held."""
+    outputs: list[Tensor] = []
+    values = plan.stages[0].input.detach()
+    for stage in plan.stages:
+        weight, bias = stage.weight.detach(), None if stage.bias is None else stage.bias.detach()
+        if stage.kind == "linear":
+            output = F.linear(values, weight, bias)
+        else:
+            output = F.conv2d(values[None], weight, bias, padding=stage.padding)[0]
+        outputs.append(output if output.requires_grad else output.requires_grad_())
+        values = stage.activation(outputs[-1] if stage.kind == "linear" else shuffle(outputs[-1], stage.upscale))
+    return Sweep(
+        plan.stages, outputs, values.T.reshape(plan.output.shape) if plan.stages[-1].kind == "linear" else values
+    )

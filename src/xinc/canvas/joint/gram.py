@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xinc.canvas.exact.replay import ExactStream
+from xinc.canvas.joint.probes import PROBES, random_signs, standard_error
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.stream import Stream
 from xinc.errors import TraceError
@@ -24,9 +25,6 @@ HELD_VALUES = 1 << 25
 
 LARGEST = 8192
 """Neurons of a layer up to which its Gram matrix is made: 512 MB in float64."""
-
-PROBES = 64
-"""Random pictures where energies are estimated: their standard error is ``sqrt(2 / 64)``, 18 % of each."""
 
 
 @runtime_checkable
@@ -113,26 +111,26 @@ def energy(stream: Signed, weight: Tensor | None = None, seed: int = 0) -> Tenso
     """
     root = _root(weight, stream.size)
     if isinstance(stream, ExactStream) and stream.takes_a_product_each:
-        total = _probed(stream, root, seed)
-        total.error = (2 / PROBES) ** 0.5  # type: ignore[attr-defined]
-        return total
+        return _with_error(_probed(stream, root, seed), standard_error(PROBES))
     total = torch.zeros(stream.neurons, dtype=torch.float64)
     for area, terms in bands(stream):
         part = terms if root is None else terms * root[area].to(terms)
         total += part.flatten(1).square().sum(1, dtype=torch.float64).cpu()
-    total.error = 0.0  # type: ignore[attr-defined]
-    return total
+    return _with_error(total, 0.0)
+
+
+def _with_error(energies: Tensor, error: float) -> Tensor:
+    """Energies that carry their relative standard error: a tensor takes attributes that its type does not name."""
+    energies.error = error  # type: ignore[attr-defined]
+    return energies
 
 
 def _probed(stream: ExactStream, root: Tensor | None, seed: int) -> Tensor:
-    picture = stream.rest.picture
-    generator = torch.Generator().manual_seed(seed)
     total = torch.zeros(stream.neurons, dtype=torch.float64)
-    for _ in range(PROBES):
-        signs = torch.randint(0, 2, (1, picture.channels, *stream.size), generator=generator) * 2.0 - 1
-        probe = signs if root is None else signs * root
-        paired = stream.rest.operation.pull(stream.products.backward(probe.to(stream.products.at.real)))
-        total += paired[0].double().square().cpu()
+    like = torch.zeros(stream.rest.picture.channels).to(stream.products.at.real)
+    for signs in random_signs(stream.size, PROBES, seed, like):
+        probe = signs if root is None else signs * root.to(signs)
+        total += stream.rest.operation.pull(stream.products.backward(probe[None]))[0].double().square().cpu()
     return total / PROBES
 
 

@@ -7,14 +7,13 @@ differentiated. With the signs of a region alone it is the energy there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from xinc.canvas.exact.sweep import sweep_of
-from xinc.canvas.joint.attribution import effects
+from xinc.canvas.exact.sweep import Sweep
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan
 from xinc.errors import TraceError
@@ -48,27 +47,38 @@ def energies(
 
     if probes < 1:
         raise TraceError(f"{probes} probes estimate nothing; give at least 1")
-    parts = []
+    parts, sweep = [], Sweep.of(plan)
     for name, inside in (regions or {"picture": torch.ones(plan.size)}).items():
         if tuple(inside.shape) != plan.size:
             raise TraceError(f"region {name!r} has shape {tuple(inside.shape)}, the picture {plan.size}")
-        for layer, energy in _probed(plan, inside.to(plan.output), probes, seed):
-            inputs, outputs = (part.numpy() for part in layer.pairs())
-            known = {"layer": layer.name, "module": layer.module, "neuron": range(layer.neurons)}
-            sides = {"input": inputs, "output": outputs, "region": name}
-            parts.append(pd.DataFrame({**known, **sides, "energy": energy.numpy(), "error": (2 / probes) ** 0.5}))
+        for layer, energy in _probed(sweep, inside.to(plan.output), probes, seed):
+            known = {**layer.labels(), "region": name, "energy": energy.numpy(), "error": standard_error(probes)}
+            parts.append(pd.DataFrame(known))
     return pd.concat(parts, ignore_index=True)
 
 
-def _probed(plan: Plan, inside: Tensor, probes: int, seed: int) -> list[tuple[LinearOperation, Tensor]]:
+def _probed(sweep: Sweep, inside: Tensor, probes: int, seed: int) -> Iterator[tuple[LinearOperation, Tensor]]:
+    found = [torch.zeros(layer.neurons, dtype=torch.float64) for layer in sweep.layers]
+    for signs in random_signs(inside.shape, probes, seed, sweep.image):
+        for energy, (_, effect) in zip(found, sweep.pull(signs * inside), strict=True):
+            energy += effect.double().square().cpu() / probes
+    yield from zip(sweep.layers, found, strict=True)
+
+
+def random_signs(size: Sequence[int], count: int, seed: int, like: Tensor) -> Iterator[Tensor]:
+    """Pictures of 1 and -1 in equal numbers on average, the same for a seed on every machine.
+
+    Args:
+        size: ``(H, W)``.
+        count: how many.
+        seed: of all.
+        like: a picture ``(C, ...)`` of as many colours, with the device and type that they get.
+    """
     generator = torch.Generator().manual_seed(seed)
-    sweep = sweep_of(plan)
-    found: dict[str, tuple[LinearOperation, Tensor]] = {}
-    for _ in range(probes):
-        signs = torch.randint(0, 2, tuple(plan.output.shape), generator=generator).to(plan.output) * 2 - 1
-        probe = signs * inside
-        paired = sweep.pull(probe) if sweep else effects(plan, lambda y, probe=probe: (y * probe).sum())  # type: ignore[misc]
-        for layer, effect in paired:
-            square = effect.double().square().cpu() / probes
-            found[layer.name] = (layer, square + found[layer.name][1] if layer.name in found else square)
-    return list(found.values())
+    for _ in range(count):
+        yield torch.randint(0, 2, (len(like), *size), generator=generator).to(like) * 2 - 1
+
+
+def standard_error(probes: int) -> float:
+    """The relative standard error of an energy that is the mean of so many squares, at most."""
+    return float((2 / probes) ** 0.5)

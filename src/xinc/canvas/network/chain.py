@@ -84,6 +84,8 @@ def _check_followed(recording: Recording) -> None:
     Raises:
         TraceError: values of a layer became an array or a list.
     """
+    if not recording.left:
+        return
     made = [result for step in recording.operations if step.name in LINEAR for result in step.results]
     reached = recording.reached_from(made)
     for given, name, module in recording.left:
@@ -124,7 +126,7 @@ def _check_read(recording: Recording, linear_ops: list[LinearOperation]) -> None
                 f"operation {layer.node.where} makes values that are no numbers (NaN or infinite): its weights, or "
                 "what reaches it, hold some"
             )
-        if not _close(layer.recomputed(), recording[layer.result], recording.tolerance):
+        if not recording.agree(layer.recomputed(), recording[layer.result]):
             raise TraceError(
                 f"operation {layer.node.where} is not the linear operation that it looks like: its terms do not "
                 "sum to its output"
@@ -140,9 +142,9 @@ def _chain(recording: Recording, linear_ops: list[LinearOperation], picture: Pic
             break
         if not _plain(layer, picture):
             break
-        path = recording.between(layer.result, end)
+        path = recording.between([layer.result], end)
         on_chain += len(path) + (last is not None)
-        if len(recording.between(layer.result, picture.value)) != on_chain + _bias_steps(chain):
+        if len(recording.between([layer.result], picture.value)) != on_chain + _bias_steps(chain):
             break
         between = _between(recording, layer, path, end, picture if last is None else None)
         if between is None or not _holds(recording, layer, between, end, picture if last is None else None):
@@ -285,19 +287,15 @@ def _holds(recording: Recording, layer: LinearOperation, between: Between, end: 
     if layer.kind == "linear":
         rows = wanted.reshape(layer.positions, -1) if picture is None else picture.images(wanted[None])[0].flatten(1).T
         some = torch.linspace(0, layer.positions - 1, 64).long()
-        return _close(between.activation(made.reshape(layer.positions, -1)[some]), rows[some], recording.tolerance)
+        return recording.agree(between.activation(made.reshape(layer.positions, -1)[some]), rows[some])
     made = made.reshape(made.shape[-3:])
     image = picture.images(wanted[None])[0] if picture is not None else wanted.reshape(wanted.shape[-3:])
     rh = between.upscale[0]
     for y in {0, made.shape[1] // 2, made.shape[1] - 1}:
         row = between.activation(shuffle(made[:, y : y + 1], between.upscale))
-        if not _close(row, image[:, y * rh : (y + 1) * rh], recording.tolerance):
+        if not recording.agree(row, image[:, y * rh : (y + 1) * rh]):
             return False
     return True
-
-
-def _close(seen: Tensor, wanted: Tensor, tolerance: float) -> bool:
-    return bool((seen - wanted).abs().max() <= 10 * tolerance * max(float(wanted.abs().max()), 1e-6))
 
 
 def _after_encoder(recording: Recording, first: LinearOperation) -> bool:

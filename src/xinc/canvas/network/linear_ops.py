@@ -120,6 +120,12 @@ class LinearOperation:
         inputs = index // own
         return inputs, inputs // (self.inputs // self.groups) * own + index % own
 
+    def labels(self) -> dict[str, Any]:
+        """Columns of a table with a row a neuron: layer, module, neuron, input, output."""
+        inputs, outputs = (part.numpy() for part in self.pairs())
+        known = {"layer": self.name, "module": self.module, "neuron": range(self.neurons)}
+        return {**known, "input": inputs, "output": outputs}
+
     @property
     def kernels(self) -> Tensor:
         """The kernels of a convolution in the order of its neurons, ``(K, kh, kw)``."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from xinc.canvas.network.linear_ops import LinearOperation, shuffle
 from xinc.canvas.network.output import Picture
-from xinc.canvas.network.recording import Recording, Tail
+from xinc.canvas.network.recording import Recording, Tail, same
 from xinc.canvas.network.stems import Weight
 from xinc.errors import TraceError
 
@@ -33,6 +35,13 @@ class Rest:
     recording: Recording
     picture: Picture
     stem: bool = False
+
+    @cached_property
+    def repeats(self) -> bool:
+        """Whether a replay from the layer's own output gives the picture again: what draws numbers does not."""
+        with torch.no_grad():
+            again = self.tail()(self.output)
+        return same(self.recording[self.picture.value], again, self.recording.tolerance)
 
     @property
     def output(self) -> Tensor:

@@ -165,6 +165,8 @@ class Grid:
 def grid_of(rest: Rest) -> Grid | None:
     """The grid of a layer that divides the picture's; None where it has none (tokens in a row, a batch of planes)."""
     layer, (height, width) = rest.operation, rest.picture.size
+    if rest.stem and layer.positions == 1:
+        return None
     if layer.contraction is None:
         size = (layer.shape[-2], layer.shape[-1])
         return Grid(layer, size) if len(layer.values) == 1 and height % size[0] == width % size[1] == 0 else None

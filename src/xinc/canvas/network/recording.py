@@ -153,6 +153,10 @@ class Recording:
         """Relative difference that rounding explains when an operation is repeated."""
         return 3e-2 if self.rounded else 1e-4
 
+    def agree(self, seen: Tensor, wanted: Tensor) -> bool:
+        """Whether what a reading gives is what was recorded, but for rounding that adds up over an operation."""
+        return bool((seen - wanted).abs().max() <= 10 * self.tolerance * max(float(wanted.abs().max()), 1e-6))
+
     def add(self, tensor: Tensor) -> Value:
         """A new value."""
         self.tensors.append(tensor.detach())
@@ -181,15 +185,14 @@ class Recording:
                 needed.update(operand.index for operand in operation.operands)
         return needed
 
-    def between(self, start: Value, end: Value) -> tuple[Operation, ...]:
-        """The operations on the way from one value to another, in order; none where no way leads."""
-        reached, needed = self.reached_from([start]), self.needed_for(end)
+    def between(self, starts: Iterable[Value], end: Value) -> tuple[Operation, ...]:
+        """The operations on the way from some values to another, in order; none where no way leads."""
+        reached, needed = self.reached_from(starts), self.needed_for(end)
         return tuple(
             operation
             for operation in self.operations
             if any(operand.index in reached for operand in operation.operands)
             and any(result.index in needed for result in operation.results)
-            and start.index not in {result.index for result in operation.results}
         )
 
     def lean(self, starts: Sequence[Value], end: Value) -> Recording:
@@ -197,7 +200,7 @@ class Recording:
         reached = self.reached_from(starts) - {value.index for value in (*starts, end)}
         for start in starts:
             own = self.reached_from([start])
-            operations = self.between(start, end)
+            operations = self.between([start], end)
             reached -= {o.index for step in operations for o in step.operands} - own
         tensors = [
             torch.empty_like(tensor, device="meta") if index in reached else tensor
@@ -207,7 +210,7 @@ class Recording:
 
     def tail(self, start: Value, end: Value, substitutes: Substitutes | None = None) -> Tail:
         """What the network makes of ``start``, up to ``end``, as a function."""
-        return Tail(self, start, end, self.between(start, end), substitutes or {})
+        return Tail(self, start, end, self.between([start], end), substitutes or {})
 
     def widened(self, dtype: torch.dtype = torch.float32) -> Recording:
         """The recording with floating-point values of lower precision, and conversions to them, in ``dtype``.
@@ -324,20 +327,17 @@ def check_repeats(recording: Recording, starts: Iterable[Value], end: Value) -> 
     Raises:
         TraceError: One gives something else than it did: it is random, or depends on what was not recorded.
     """
-    reached, needed = recording.reached_from(starts), recording.needed_for(end)
-    for operation in recording.operations:
-        concerned = any(operand.index in reached for operand in operation.operands)
-        if not concerned or not any(result.index in needed for result in operation.results):
-            continue
+    for operation in recording.between(starts, end):
         for index, again in apply(operation, lambda value: recording[value], {}).items():
-            if not _same(recording.tensors[index], again, recording.tolerance):
+            if not same(recording.tensors[index], again, recording.tolerance):
                 raise TraceError(
                     f"operation {operation.where} gives another result when it is repeated; switch random operations "
                     "off in eval mode, and compute with torch alone"
                 )
 
 
-def _same(first: Tensor, again: Tensor, tolerance: float) -> bool:
+def same(first: Tensor, again: Tensor, tolerance: float) -> bool:
+    """Whether two tensors are alike but for rounding, relative to the first; what is no number must be so in both."""
     numbers = first.dtype != torch.bool and first.numel() > 0
     scale = float(first.abs().nan_to_num(0, 0, 0).max()) if numbers else 1.0
     return again.shape == first.shape and torch.allclose(

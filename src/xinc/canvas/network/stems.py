@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from xinc.canvas.network.contractions import Contraction
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.output import Picture
-from xinc.canvas.network.recording import Recording, Value, check_repeats
-from xinc.errors import TraceError
+from xinc.canvas.network.recording import Recording, Value
 
 EMBEDDING = "embedding"
 """Name of the layer whose neurons are the entries of the first grid."""
@@ -32,7 +32,7 @@ def stems_of(
     picture: Picture,
     taken: Iterable[str],
 ) -> list[LinearOperation]:
-    """The layers before and beside the canvas, in the order of the forward pass; none where they cannot be repeated.
+    """The layers before and beside the canvas, in the order of the forward pass.
 
     Args:
         recording: of the network.
@@ -47,30 +47,18 @@ def stems_of(
     skipped = [layer for layer in before if layer.positions == 1 or _leads_to(recording, layer, canvas[0])]
     beside = [layer for layer in linear_ops[len(before) :] if layer.positions == 1]
     stems = [as_features(layer) if layer.positions == 1 else layer for layer in (*skipped, *beside)]
-    stems = [layer for layer in stems if _read(recording, layer)]
+    stems = [layer for layer in stems if recording.agree(layer.recomputed(), recording[layer.result])]
     first = next((layer for layer in linear_ops if any(layer.result == stem.result for stem in stems)), canvas[0])
     embedding = _embedding(recording, first, picture)
-    stems = [*([embedding] if embedding else []), *stems]
+    stems = [embedding, *stems] if embedding else stems
     names = set(taken)
-    stems = [replace(layer, name=f"{layer.name}#stem") if layer.name in names else layer for layer in stems]
-    try:
-        check_repeats(recording, [layer.result for layer in stems], picture.value)
-    except TraceError:  # a chain is read without repeating what lies before it
-        return []
-    return stems
+    return [replace(layer, name=f"{layer.name}#stem") if layer.name in names else layer for layer in stems]
 
 
 def _leads_to(recording: Recording, layer: LinearOperation, first: LinearOperation) -> bool:
     """Whether a layer widens the very grid that the canvas begins with, as HNeRV's first convolution does."""
     same = layer.kind == "convolution" and layer.values.shape[-2:] == first.values.shape[-2:]
-    return same and bool(recording.between(layer.result, first.reads) or layer.result == first.reads)
-
-
-def _read(recording: Recording, layer: LinearOperation) -> bool:
-    """Whether its terms and bias sum to what was recorded."""
-    wanted = recording[layer.result]
-    off = (layer.recomputed() - wanted).abs().max()
-    return bool(off <= 10 * recording.tolerance * max(float(wanted.abs().max()), 1e-6))
+    return same and first.reads.index in recording.reached_from([layer.result])
 
 
 def as_features(layer: LinearOperation) -> LinearOperation:
@@ -78,11 +66,42 @@ def as_features(layer: LinearOperation) -> LinearOperation:
     plain = layer.kind == "convolution" and tuple(layer.weight.shape[2:]) == (1, 1) and layer.groups == 1
     if not plain or len(layer.values) != 1:
         return layer
-    batch = "p" if len(layer.shape) == 4 else ""
-    sizes = {"p": 1, "y": 1, "x": 1, "i": layer.inputs, "o": layer.outputs}
-    contraction = Contraction(f"{batch}iyx", "oi", f"{batch}oyx", tuple(sizes.items()))
+    letters = "poyx"[-len(layer.shape) :]
+    contraction = Contraction("i", "oi", letters, (("i", layer.inputs), *zip(letters, layer.shape, strict=True)))
     values, weight = layer.values.reshape(1, -1), layer.weight.reshape(layer.outputs, layer.inputs)
     return replace(layer, kind="linear", values=values, weight=weight, contraction=contraction, call={})
+
+
+@dataclass(frozen=True, eq=False)
+class Entries(LinearOperation):
+    """The entries of a grid as neurons: each adds itself, at its place. Its weight would be the identity; none is held.
+
+    Attributes are those of any linear layer; ``weight`` is empty.
+    """
+
+    @property
+    def outputs(self) -> int:
+        """As many as there are entries."""
+        return self.inputs
+
+    def recomputed(self) -> Tensor:
+        """The grid, ``(*shape)``."""
+        return self.values.reshape(self.shape)
+
+    def summed(self) -> Tensor:
+        """The same: no entry shares a place with another."""
+        return self.recomputed()
+
+    def terms(self, neurons: Sequence[int] | Tensor) -> Tensor:
+        """Each entry at its place, zeros elsewhere, ``(n, *shape)``."""
+        index = torch.as_tensor(neurons, device=self.values.device)
+        rows = self.values.new_zeros(len(index), self.inputs)
+        rows[torch.arange(len(index), device=index.device), index] = self.values[0, index]
+        return rows.reshape(len(index), *self.shape)
+
+    def pull(self, cotangents: Tensor) -> Tensor:
+        """Cotangent times entry, ``(m, *shape)`` to ``(m, K)``, real."""
+        return (cotangents.reshape(len(cotangents), -1).conj() * self.values).real
 
 
 def _embedding(recording: Recording, first: LinearOperation, picture: Picture) -> LinearOperation | None:
@@ -92,38 +111,19 @@ def _embedding(recording: Recording, first: LinearOperation, picture: Picture) -
     height, width = picture.size
     if first.kind != "convolution" or not 1 < places <= height * width // 4 or not 1 < values.numel() <= ENTRIES:
         return None
-    letters = "abcdefgh"[: values.ndim]
-    contraction = Contraction("pi", f"{letters}i", f"p{letters}", (("p", 1), *zip(letters, values.shape, strict=True)))
-    return replace(
-        first,
+    return Entries(
         name=EMBEDDING,
         module="",
         kind="linear",
+        node=first.node,
+        reads=first.reads,
+        weight_value=first.weight_value,
         result=first.reads,
         values=values.reshape(1, -1),
-        weight=torch.eye(values.numel(), dtype=values.dtype, device=values.device),
+        weight=values.new_empty(0),
         bias=None,
         shape=tuple(values.shape),
-        call={},
-        contraction=_Unbatched.of(contraction),
     )
-
-
-class _Unbatched(Contraction):
-    """A contraction whose single position is no axis of the output."""
-
-    @classmethod
-    def of(cls, contraction: Contraction) -> _Unbatched:
-        """The same letters."""
-        return cls(contraction.input, contraction.weight, contraction.output, contraction.sizes)
-
-    def to_rows(self, output: torch.Tensor) -> torch.Tensor:
-        """Outputs ``(n, *shape)`` as ``(n, 1, C_out)``."""
-        return output.reshape(len(output), 1, -1)
-
-    def to_output(self, rows: torch.Tensor) -> torch.Tensor:
-        """Rows ``(n, 1, C_out)`` as outputs ``(n, *shape)``."""
-        return rows.reshape(len(rows), *(size for _, size in self.sizes[1:]))
 
 
 @dataclass(frozen=True)
@@ -152,30 +152,28 @@ def weights_of(recording: Recording, layers: Sequence[LinearOperation], end: Val
         end: the picture's tensor.
     """
     owner: dict[str, str] = {}
-
-    def belongs(value: Value, layer: str) -> None:
-        for index in recording.needed_for(value) & recording.names.keys():
-            owner.setdefault(recording.names[index], layer)
-
     fed = {recording[value].untyped_storage().data_ptr() for value in recording.inputs}
+    given = [name for name, weight in recording.weights.items() if weight.place in fed]
     for layer in layers:
-        entries = layer.reads == layer.result
-        if not entries:
-            for operand in layer.node.operands:
-                if operand != layer.reads:
-                    belongs(operand, layer.name)
-            last = recording.producer(layer.result)
-            if last is not None and last is not layer.node:  # a bias that was added afterwards
-                for operand in last.operands:
-                    if operand not in layer.node.results:
-                        belongs(operand, layer.name)
-        if entries or layer.positions == 1:  # its neurons are what it reads
-            belongs_to_fed = {name: layer.name for name, weight in recording.weights.items() if weight.place in fed}
-            owner = {**belongs_to_fed, **owner}
-            if entries:
-                belongs(layer.reads, layer.name)
+        for value in _own_values(recording, layer):
+            for index in recording.needed_for(value) & recording.names.keys():
+                owner.setdefault(recording.names[index], layer.name)
+        if layer.positions == 1:  # its neurons are what it reads
+            for name in given:
+                owner.setdefault(name, layer.name)
     used = {recording.names[index] for index in recording.needed_for(end) & recording.names.keys()}
     return tuple(
         Weight(name, weight.values, owner.get(name), name in used or name in owner)
         for name, weight in recording.weights.items()
     )
+
+
+def _own_values(recording: Recording, layer: LinearOperation) -> list[Value]:
+    """What a layer multiplies and adds: its weight, its bias, also one that is added afterwards; or its entries."""
+    if isinstance(layer, Entries):
+        return [layer.reads]
+    values = [operand for operand in layer.node.operands if operand != layer.reads]
+    last = recording.producer(layer.result)
+    if last is not None and last is not layer.node:
+        values += [operand for operand in last.operands if operand not in layer.node.results]
+    return values

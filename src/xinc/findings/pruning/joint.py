@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xinc.canvas.joint.probes import random_signs
 from xinc.findings.pruning.cutting import Indices, Part
 from xinc.run import Run
 
@@ -121,14 +122,14 @@ class Moments:
             features[:] += _moments(inputs[0])
             seen.append(output)
 
-        signs = torch.Generator().manual_seed(seed)
+        chosen = sampled(run, frames)
+        signs = random_signs(run.clip.size, len(chosen), seed, torch.zeros(3).to(next(run.model.parameters())))
         handle = module.register_forward_hook(keep)
         try:
-            for t in sampled(run, frames):
+            for t, probe in zip(chosen, signs, strict=True):
                 seen.clear()
                 with torch.enable_grad():
                     picture = run.model.render(t)
-                probe = torch.randint(0, 2, tuple(picture.shape), generator=signs).to(picture) * 2 - 1
                 for slope in torch.autograd.grad(picture, seen, probe):
                     slopes += _moments(slope)
         finally:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from xinc.show import style
+from xinc.show.figures.curves import beside, looks
 from xinc.show.figures.maps import distinct
 from xinc.show.figures.sheet import Array, Panels, Strip, Tile, sheet, spoken
 
@@ -49,13 +50,11 @@ def energy_held(panels: Panels) -> Figure:
     """
     figure = style.new_figure(2.8)
     axes = figure.subplots()
-    named = [(f"{network} {spoken(name)}", data) for network, own in panels.items() for name, data in own.items()]
-    for (name, data), hue in zip(named, style.CATEGORICAL * len(named), strict=False):
-        axes.plot(data["rank"].values, data["held"].values, color=hue.light, label=name, linewidth=1.4)
-        known = float(data["components_95"])
-        axes.plot(known, 0.95, "o", color=hue.light, markersize=4)
+    for look, data in looks(panels):
+        axes.plot(data["rank"].values, data["held"].values, color=look.colour, linestyle=look.dash, label=look.title)
+        axes.plot(float(data["components_95"]), 0.95, "o", color=look.colour, markersize=4)
     axes.axhline(0.95, color=style.FAINT.light, linewidth=0.8)
     axes.set(xscale="log", ylim=(0, 1.02), xlabel="principal contributions", ylabel="share of the energy")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="upper left", fontsize=7)
+    beside(axes)
     return figure
