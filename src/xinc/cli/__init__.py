@@ -12,12 +12,25 @@ from xinc.cli.threads import let_threads_sleep
 let_threads_sleep(os.environ)
 
 from xinc.cli.app import app
-from xinc.cli.commands import job, steps, importing, verify, replicate, prune, attribute, sweep, inspect, datasets
+from xinc.cli.commands import (
+    job,
+    steps,
+    explore,
+    importing,
+    verify,
+    replicate,
+    prune,
+    attribute,
+    sweep,
+    inspect,
+    datasets,
+)
 
 __all__ = [
     "app",
     "attribute",
     "datasets",
+    "explore",
     "importing",
     "inspect",
     "job",

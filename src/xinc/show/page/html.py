@@ -223,14 +223,20 @@ class Page:
     store: Sequence[EmbeddedPicture] = field(default_factory=tuple)
 
 
+def themed(css: str) -> str:
+    """A page's styles behind those of all our pages, with the colours of both themes filled in."""
+    css = files("xinc.show.page").joinpath("theme.css").read_text("utf-8") + css
+    for theme in ("light", "dark"):
+        css = css.replace(theme.upper(), style.css_variables(theme))
+    return css
+
+
 def render(page: Page) -> str:
     """One HTML file that needs nothing but itself: styles, script, pictures and drawings are inside it."""
     from jinja2 import Environment, StrictUndefined
 
     folder = files("xinc.show.page")
-    css = folder.joinpath("report.css").read_text("utf-8")
-    for theme in ("light", "dark"):
-        css = css.replace(theme.upper(), style.css_variables(theme))
+    css = themed(folder.joinpath("report.css").read_text("utf-8"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False, lstrip_blocks=False)
     template = environment.from_string(folder.joinpath("report.html.j2").read_text("utf-8"))
     from markupsafe import Markup

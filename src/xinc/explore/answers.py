@@ -1,0 +1,322 @@
+"""Every question that the page asks, answered for any network, method and size by the package itself.
+
+Names and meanings are those of the page's own engine (``engine/worker.js``): one front end asks either.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xinc.canvas.layer import Layer
+from xinc.canvas.network.receptive_field import Window
+from xinc.canvas.trace import Canvas
+from xinc.errors import RunError, TraceError
+from xinc.explore.chain import Chain
+from xinc.explore.facts import Facts
+from xinc.explore.jobs import Watch
+from xinc.run import Run
+
+HELD_BYTES = 600_000_000
+"""What the kept canvases may take together: a frame's, its neighbours', another method's; one is kept however large."""
+COURSE = 24
+"""Frames of a clip at which a neuron's course is taken, at most."""
+LINE_VALUES = 2**25
+"""Values of a box's maps that are held at once."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is looked at.
+
+    Attributes:
+        run: key of the run.
+        frame: number.
+        layer: name.
+        method: definition of the maps.
+    """
+
+    run: str
+    frame: int
+    layer: str = ""
+    method: str = "exact"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Pixels of a frame: a box, or a region of a label map.
+
+    Attributes:
+        box: ``y0, x0, y1, x1``, ends excluded; the whole picture if not given.
+        grouping: ``"segments"`` or a grouping that the results keep; then ``region`` is the label.
+        region: see ``grouping``.
+    """
+
+    box: tuple[int, int, int, int] | None = None
+    grouping: str = ""
+    region: int = 0
+
+
+class Held(NamedTuple):
+    """A frame's canvas, the same network as a chain if it is one, and the bytes of its recorded values."""
+
+    canvas: Canvas
+    chain: Chain | None
+    bytes: int
+
+    @classmethod
+    def of(cls, canvas: Canvas) -> Held:
+        """The canvas with its chain; derivatives behind each layer take about as much as its values."""
+        values = sum(stage.input.numel() * stage.upscale[0] * stage.upscale[1] for stage in canvas.plan.stages)
+        return cls(canvas, Chain.of(canvas.plan), 12 * values)
+
+
+@dataclass(eq=False)
+class Answers:
+    """The live answers to the page's questions.
+
+    Attributes:
+        runs: by key.
+    """
+
+    runs: Mapping[str, Run]
+    _held: OrderedDict[tuple[str, int, str], Held] = field(default_factory=OrderedDict)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What is known of each run, see :meth:`xinc.explore.facts.Facts.describe`; ``key`` is its name here."""
+        return [{"key": key, **self._facts(View(key, 0)).describe(), "live": True} for key in self.runs]
+
+    def run(self, view: View) -> Run:
+        """The run that a view names.
+
+        Raises:
+            TraceError: there is none of that name.
+            RunError: its folder is gone.
+        """
+        if view.run not in self.runs:
+            raise TraceError(f"no run is called {view.run!r}; there are {', '.join(self.runs)}")
+        run = self.runs[view.run]
+        if run.path is not None and not (run.path / "config.json").exists():
+            raise RunError(f"{run.path} is gone; it was moved or deleted since the page was opened")
+        return run
+
+    def held(self, view: View) -> Held:
+        """The canvas of a view's frame and method; the last few are kept, :data:`HELD_BYTES` of them.
+
+        Raises:
+            TraceError: there is no such run or method.
+            ModelError: there is no such frame.
+        """
+        run, key = self.run(view), (view.run, view.frame, view.method)
+        if key not in self._held:
+            made = Held.of(run.canvas(view.frame, view.method))
+            while self._held and made.bytes + sum(held.bytes for held in self._held.values()) > HELD_BYTES:
+                self._held.popitem(last=False)
+            self._held[key] = made
+        self._held.move_to_end(key)
+        return self._held[key]
+
+    def canvas(self, view: View) -> Canvas:
+        """The canvas of a view's frame and method."""
+        return self.held(view).canvas
+
+    def layer(self, view: View) -> Layer:
+        """The view's layer."""
+        return self.canvas(view)[view.layer]
+
+    def chain(self, view: View) -> Chain:
+        """The view's network as a chain.
+
+        Raises:
+            TraceError: it is none.
+        """
+        chain = self.held(view).chain
+        if chain is None:
+            raise TraceError("this network is no plain chain of layers with three colours; look at maps one by one")
+        return chain
+
+    def picture(self, view: View) -> dict[str, Any]:
+        """``original`` and ``picture``, what the network makes, ``(3, H, W)`` each."""
+        return {"original": self.run(view).clip.frame(view.frame), "picture": self.canvas(view).plan.output}
+
+    def at(self, view: View, place: Place) -> dict[str, Any]:
+        """What every neuron adds to the mean colour of some pixels.
+
+        Returns:
+            ``terms (K, 3)`` with method ``exact``: signed; else ``sizes (K,)``, the mean of |C|. ``value (3,)``, the
+            picture's mean colour there; with ``exact`` ``bias (3,)``, what the layer's bias adds.
+        """
+        window, inside = self._inside(view, place)
+        picture = self.canvas(view).plan.output
+        cropped = picture[:, window.y0 : window.y1, window.x0 : window.x1]
+        weights = inside.to(picture.device) / inside.sum()
+        value = (cropped * weights).sum((1, 2))
+        if view.method == "exact":
+            chain = self.chain(view)
+            terms, bias = chain.pull(chain.position(view.layer), window, torch.eye(3)[:, :, None, None] * weights)
+            return {"terms": terms, "bias": bias, "value": value}
+        return {"sizes": self._sizes(self.layer(view), window, inside), "value": value}
+
+    def map(self, view: View, neuron: int, width: int = 0) -> dict[str, Any]:
+        """A neuron's ``map (3, h, w)``, signed, with ``exact``, else ``(1, h, w)``; averaged to ``width`` columns."""
+        held = self.held(view)
+        if view.method == "exact" and held.chain is not None:
+            self._checked(view, {view.layer: [neuron]})
+            return {"map": shrunk(held.chain.map(held.chain.position(view.layer), neuron), width)}
+        return {
+            "map": shrunk(
+                self.layer(view).maps([neuron], signed=view.method == "exact").reshape(-1, *held.canvas.size), width
+            )
+        }
+
+    def course(self, view: View, neuron: int, watch: Watch) -> dict[str, Any]:
+        """A neuron over time: ``frames (n,)`` and ``totals (n,)``, sum over pixels of |C| in each."""
+        count = len(self.run(view).clip)
+        frames = sorted({round(t) for t in np.linspace(0, count - 1, min(count, COURSE))})
+        totals = []
+        for frame in frames:
+            watch()
+            found = self.map(replace(view, frame=frame), neuron)["map"]
+            totals.append(float(found.abs().sum()))
+        return {"frames": np.array(frames), "totals": np.array(totals, np.float32)}
+
+    def kernel(self, view: View, neuron: int) -> dict[str, Any]:
+        """``kernel``: a neuron's own weights, ``(kh, kw)``, or a feature's outgoing ones ``(1, C_out)``."""
+        return {"kernel": self.chain(view).kernel(view.layer, neuron)}
+
+    def without(self, view: View, chosen: Mapping[str, Sequence[int]], only: bool = False) -> dict[str, Any]:
+        """The network run without some neurons, or without all others of their layers.
+
+        Returns:
+            ``picture (3, H, W)``, the truth; ``predicted (3, H, W)``, the picture minus their signed maps: first order.
+        """
+        chain = self._checked(view, chosen)
+        predicted = chain.plan.output.clone()
+        for layer, neurons in chosen.items():
+            position = chain.position(layer)
+            predicted += chain.push(position, chain.scales(position, neurons, only=only) - 1)
+        return {"picture": chain.without(chosen, only=only), "predicted": predicted}
+
+    def group(self, view: View, neurons: Sequence[int]) -> dict[str, Any]:
+        """``map (3, H, W)``: the sum of some neurons' signed maps."""
+        chain = self._checked(view, {view.layer: neurons})
+        position = chain.position(view.layer)
+        return {"map": chain.push(position, chain.scales(position, neurons, only=True))}
+
+    def gram(self, view: View, neuron: int) -> dict[str, Any]:
+        """``products (K,)``: inner products of a neuron's signed map with those of all neurons of its layer."""
+        chain = self._checked(view, {view.layer: [neuron]})
+        position = chain.position(view.layer)
+        one = chain.push(position, chain.scales(position, [neuron], only=True))
+        return {"products": chain.pull(position, _all_of(one), one[None])[0][:, 0]}
+
+    def heat(self, view: View, watch: Watch) -> dict[str, Any]:
+        """``heat (H, W)``: sum over neurons of |C|; ``totals (K,)``: sum over pixels."""
+        found = self.layer(view).reduce(heatmap=True, totals=True, progress=watch)
+        return {"heat": found.heatmap, "totals": found.totals, "step": 1}
+
+    def density(self, view: View, area: float, watch: Watch) -> dict[str, Any]:
+        """``share (H, W)``: of the neurons above the threshold of ``area``, and ``threshold`` (section 4.4)."""
+        found = self.layer(view).reduce(neurons_per_pixel=(area,), thresholds=(area,), progress=watch)
+        return {"share": found.neurons_per_pixel[area], "threshold": found.thresholds[area]}
+
+    def principal(self, view: View, count: int, watch: Watch) -> dict[str, Any]:
+        """The leading independent pictures of a layer's signed maps.
+
+        Subspace iteration on the operator ``u -> sum_k u_k T_k`` and its transpose; no map is held.
+
+        Returns:
+            ``pictures (count, 3, H, W)``, ``squares (count,)``: their energies, ``vectors (count, K)``.
+        """
+        chain = self.chain(view)
+        position = chain.position(view.layer)
+        generator = torch.Generator().manual_seed(1)
+        vectors = torch.randn(count + 2, chain.plan.stages[position].neurons, generator=generator)
+        rounds = 4
+        for number in range(rounds):
+            vectors = torch.linalg.qr(vectors.T)[0].T
+            pictures = torch.stack([_watched(watch, chain.push, position, vector) for vector in vectors])
+            if number < rounds - 1:
+                pulled = [_watched(watch, chain.pull, position, _all_of(one), one[None]) for one in pictures]
+                vectors = torch.stack([terms[:, 0] for terms, _ in pulled])
+        squares = pictures.square().sum((1, 2, 3))
+        order = squares.argsort(descending=True)[:count]
+        return {"pictures": pictures[order], "squares": squares[order], "vectors": vectors[order]}
+
+    def labels(self, view: View, grouping: str) -> dict[str, Any]:
+        """``labels (H, W)`` of a grouping at the frame, -1 for none, and ``names``; empty where there are none."""
+        found = self._facts(view).labels(grouping, view.frame)
+        return {"labels": found[0], "names": found[1]} if found else {"names": []}
+
+    def _facts(self, view: View) -> Facts:
+        return Facts(self.run(view), self.canvas(view))
+
+    def _inside(self, view: View, place: Place) -> tuple[Window, Tensor]:
+        """A window of the picture, and which of its pixels are meant, ``(h, w)`` of ones and zeros.
+
+        Raises:
+            TraceError: there are none.
+        """
+        height, width = self.canvas(view).size
+        if place.grouping:
+            found = self._facts(view).labels(place.grouping, view.frame)
+            inside = (
+                torch.from_numpy(found[0] == place.region) if found else torch.zeros(height, width, dtype=torch.bool)
+            )
+            rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
+            if not len(rows):
+                raise TraceError(f"frame {view.frame} has no region {place.region} of {place.grouping}")
+            window = Window(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+            return window, inside[window.y0 : window.y1, window.x0 : window.x1].float()
+        y0, x0, y1, x1 = place.box or (0, 0, height, width)
+        if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+            raise TraceError(f"box {y0},{x0},{y1},{x1} lies outside the picture of {height}×{width}, or is empty")
+        return Window(y0, y1, x0, x1), torch.ones(y1 - y0, x1 - x0)
+
+    def _sizes(self, layer: Layer, window: Window, inside: Tensor) -> Tensor:
+        """Mean of |C| over pixels of a window, ``(K,)``."""
+        if layer.shape[0] * window.pixels <= LINE_VALUES:
+            values = layer.line(slice(window.y0, window.y1), slice(window.x0, window.x1)).abs()
+            return (values * inside).sum((1, 2)) / inside.sum()
+        labels = np.full(layer.shape[1:], -1, dtype=np.int64)
+        labels[window.y0 : window.y1, window.x0 : window.x1][inside.numpy() > 0] = 0
+        sums = layer.region_sums(labels)
+        assert isinstance(sums, Tensor)
+        return sums[:, 0] / inside.sum()
+
+    def _checked(self, view: View, chosen: Mapping[str, Sequence[int]]) -> Chain:
+        """The chain, if it has all these neurons.
+
+        Raises:
+            TraceError: there is no such layer or neuron.
+        """
+        canvas = self.canvas(view)
+        for layer, neurons in chosen.items():
+            count = canvas[layer].shape[0]
+            wrong = [k for k in neurons if not 0 <= k < count]
+            if wrong:
+                raise TraceError(f"{layer} has no neuron {wrong[0]}; its neurons are 0 to {count - 1}")
+        return self.chain(view)
+
+
+def shrunk(values: Tensor, width: int) -> Tensor:
+    """``(C, H, W)`` averaged over square cells to at most ``width`` columns; as it is for 0."""
+    step = -(-values.shape[2] // width) if width else 1
+    if step == 1:
+        return values
+    return torch.nn.functional.avg_pool2d(values[None], step, ceil_mode=True, count_include_pad=False)[0]
+
+
+def _all_of(picture: Tensor) -> Window:
+    return Window.whole((int(picture.shape[1]), int(picture.shape[2])))
+
+
+def _watched(watch: Watch, function: Callable[..., Any], *arguments: Any) -> Any:
+    watch()
+    return function(*arguments)

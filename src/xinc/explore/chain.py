@@ -1,0 +1,218 @@
+"""Questions to a chain of layers, answered by running it: the network without neurons, sums of maps, pairings.
+
+The page's own engine (``engine/chain.js``) answers the same questions of the same networks; the tests compare the two.
+This is the one file that reads a plan's stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from xinc.canvas.exact.tail import derivative
+from xinc.canvas.network.linear_ops import shuffle
+from xinc.canvas.network.plan import Plan
+from xinc.canvas.network.receptive_field import Window, crop, windows_behind
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A plan whose layers all lie on its chain of stages.
+
+    Attributes:
+        plan: the network as it ran on one frame.
+    """
+
+    plan: Plan
+    _slopes: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, plan: Plan) -> Chain | None:
+        """The chain of a plan; None where a layer lies off it, or the picture has more or fewer than three colours."""
+        whole = bool(plan.stages) and len(plan.layers) == len(plan.stages) and len(plan.output) == 3
+        return cls(plan) if whole else None
+
+    def position(self, layer: str) -> int:
+        """A layer's place in the chain."""
+        return [stage.name for stage in self.plan.stages].index(layer)
+
+    @torch.no_grad()
+    def without(self, chosen: Mapping[str, Sequence[int]], *, only: bool = False) -> Tensor:
+        """The picture of the network without some neurons, biases kept, ``(3, H, W)``.
+
+        Args:
+            chosen: neurons by layer.
+            only: remove all others of those layers instead.
+        """
+        first = min((self.position(layer) for layer in chosen), default=len(self.plan.stages))
+        if first == len(self.plan.stages):
+            return self.plan.output
+        values = self._grid(first)
+        for position, stage in enumerate(self.plan.stages[first:], first):
+            weight = self._weight(position)
+            if stage.name in chosen:
+                weight = weight * self._per_weight(position, self.scales(position, chosen[stage.name], only=only))
+            values = stage.activation(self._apply(position, values, weight, stage.bias))
+        return values
+
+    def scales(self, position: int, neurons: Sequence[int], *, only: bool = False) -> Tensor:
+        """One for every neuron that stays and zero for the others, ``(K,)``."""
+        scale = torch.full((self.plan.stages[position].neurons,), 0.0 if only else 1.0, device=self.plan.output.device)
+        scale[list(neurons)] = 1.0 if only else 0.0
+        return scale
+
+    @torch.no_grad()
+    def push(self, position: int, scale: Tensor) -> Tensor:
+        """The sum over a layer's neurons of their signed maps times ``scale (K,)``, ``(3, H, W)``."""
+        weight = self._weight(position) * self._per_weight(position, scale)
+        change = self._apply(position, self._grid(position), weight, None)
+        change = change * self._slope(position)
+        for at in range(position + 1, len(self.plan.stages)):
+            change = self._apply(at, change, self._weight(at), None) * self._slope(at)
+        return change
+
+    @torch.no_grad()
+    def map(self, position: int, neuron: int) -> Tensor:
+        """A neuron's signed map, ``(3, H, W)``: the term of a kernel meets one channel of the next layer only."""
+        stage = self.plan.stages[position]
+        if stage.kind == "linear":
+            return self.push(position, self.scales(position, [neuron], only=True))
+        i, o = divmod(neuron, stage.outputs)
+        (rh, rw), weight = stage.upscale, stage.weight
+        plane = F.conv2d(stage.input[None, i : i + 1], weight[o : o + 1, i : i + 1], padding=stage.padding)[0]
+        channel, cell = divmod(o, rh * rw)
+        placed = plane.new_zeros(rh * rw, *plane.shape[1:])
+        placed[cell] = plane[0]
+        change = shuffle(placed, stage.upscale) * self._slope(position)[channel : channel + 1]
+        if position == len(self.plan.stages) - 1:
+            whole = torch.zeros_like(self.plan.output)
+            whole[channel] = change[0]
+            return whole
+        for at in range(position + 1, len(self.plan.stages)):
+            weight = self._weight(at)[:, channel : channel + 1] if at == position + 1 else self._weight(at)
+            change = self._apply(at, change, weight, None) * self._slope(at)
+        return change
+
+    def _slope(self, position: int) -> Tensor:
+        """Derivatives of a stage's activation at what reached it, ``(C, H, W)``."""
+        if position not in self._slopes:
+            stage = self.plan.stages[position]
+            made = self._apply(position, self._grid(position), self._weight(position), stage.bias)
+            self._slopes[position] = derivative(stage.activation, made)
+        return self._slopes[position]
+
+    def pull(self, position: int, window: Window, cotangents: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairings of pictures with the signed map of every neuron of a layer.
+
+        Only what the window sees of the layer is computed.
+
+        Args:
+            position: of the layer.
+            window: of the picture.
+            cotangents: ``(R, 3, h, w)`` over the window.
+
+        Returns:
+            ``(K, R)``: sum over pixels and colours of cotangent times map; ``(R,)``: the same of what the layer's bias
+            adds.
+        """
+        stage = self.plan.stages[position]
+        weight = self._weight(position).detach().requires_grad_()
+        bias = stage.bias_or_zero.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            values, have = self._grid(position), Window.whole(self._size(position))
+            for at, (coarse, fine) in enumerate(self._seen(position, window), position):
+                later = self.plan.stages[at]
+                held = crop(values, have, coarse.widened(self._padding(at)))
+                terms = F.conv2d(
+                    held[None],
+                    weight if at == position else self._weight(at),
+                    bias if at == position else later.bias,
+                )[0]
+                rh, rw = later.upscale
+                made = Window(coarse.y0 * rh, coarse.y1 * rh, coarse.x0 * rw, coarse.x1 * rw)
+                values, have = later.activation(crop(shuffle(terms, later.upscale), made, fine)), fine
+            pairs = [torch.autograd.grad((values * one).sum(), (weight, bias), retain_graph=True) for one in cotangents]
+        terms = torch.stack([self._by_neuron(position, gradient * weight.detach()) for gradient, _ in pairs], 1)
+        return terms, torch.stack([(gradient * bias.detach()).sum() for _, gradient in pairs])
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The stages as the page's engine wants them, without weights."""
+        rows = []
+        for position, stage in enumerate(self.plan.stages):
+            height, width = self._size(position)
+            rows.append(
+                {
+                    "name": stage.name,
+                    "kind": stage.kind,
+                    "cin": stage.inputs,
+                    "cout": stage.outputs,
+                    "kh": int(self._weight(position).shape[2]),
+                    "kw": int(self._weight(position).shape[3]),
+                    "ph": self._padding(position)[0],
+                    "pw": self._padding(position)[1],
+                    "rh": stage.upscale[0],
+                    "rw": stage.upscale[1],
+                    "h": height,
+                    "w": width,
+                    "activation": stage.activation.name,
+                    "parameters": list(stage.activation.parameters),
+                }
+            )
+        return rows
+
+    def kernel(self, layer: str, neuron: int) -> Tensor:
+        """A neuron's own weights: its kernel ``(kh, kw)``, or a feature's outgoing weights ``(1, C_out)``."""
+        position = self.position(layer)
+        stage, weight = self.plan.stages[position], self._weight(position)
+        if stage.kind == "linear":
+            return weight[:, neuron, 0, 0][None]
+        return weight[neuron % stage.outputs, neuron // stage.outputs]
+
+    def _size(self, position: int) -> tuple[int, int]:
+        """Grid of a stage's convolution; a pixel-wise stage's is the picture's."""
+        stage = self.plan.stages[position]
+        if stage.kind == "linear":
+            return self.plan.size
+        return int(stage.input.shape[1]), int(stage.input.shape[2])
+
+    def _padding(self, position: int) -> tuple[int, int]:
+        stage = self.plan.stages[position]
+        return (0, 0) if stage.kind == "linear" else stage.padding
+
+    def _grid(self, position: int) -> Tensor:
+        """What reached a stage as ``(C, h, w)``."""
+        stage = self.plan.stages[position]
+        return stage.input.T.reshape(-1, *self.plan.size) if stage.kind == "linear" else stage.input
+
+    def _weight(self, position: int) -> Tensor:
+        """A stage's weight as that of a convolution."""
+        stage = self.plan.stages[position]
+        return stage.weight[:, :, None, None] if stage.kind == "linear" else stage.weight
+
+    def _apply(self, position: int, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """A stage's linear operation and shuffle."""
+        made = F.conv2d(values[None], weight, bias, padding=self._padding(position))[0]
+        return shuffle(made, self.plan.stages[position].upscale)
+
+    def _seen(self, position: int, window: Window) -> list[tuple[Window, Window]]:
+        if self.plan.pixelwise:
+            return [(window, window)] * (len(self.plan.stages) - position)
+        return windows_behind(self.plan, position, window)
+
+    def _per_weight(self, position: int, scale: Tensor) -> Tensor:
+        """``(K,)`` laid out over a stage's weight."""
+        stage = self.plan.stages[position]
+        if stage.kind == "linear":
+            return scale[None, :, None, None]
+        return scale.reshape(stage.inputs, stage.outputs).T[:, :, None, None]
+
+    def _by_neuron(self, position: int, shares: Tensor) -> Tensor:
+        """Sums over each neuron's weights, ``(K,)``."""
+        if self.plan.stages[position].kind == "linear":
+            return shares.sum((0, 2, 3))
+        return shares.sum((2, 3)).T.reshape(-1)

@@ -1,0 +1,157 @@
+"""What the page says of a run before anything is asked: its network, layers, regions, and what its results know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xinc.canvas.methods import METHODS
+from xinc.canvas.trace import Canvas
+from xinc.findings.fidelity.compare import FINDING as FIDELITY
+from xinc.findings.fidelity.compare import Fidelity
+from xinc.findings.fidelity.trust import conclusion, rows
+from xinc.findings.results import FOLDER, Results
+from xinc.findings.section4.regions import instances, segment_names
+from xinc.run import Run
+from xinc.show.subjects import FAMILIES, signal_name
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run's description for the page.
+
+    Attributes:
+        run: the run.
+        canvas: of its first frame, by any method.
+    """
+
+    run: Run
+    canvas: Canvas
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but pictures, ready for JSON."""
+        run, clip = self.run, self.run.clip
+        psnr = run.settings.get("psnr") or (run.epochs[-1].psnr if run.epochs else None)
+        return {
+            "title": f"{FAMILIES.get(run.family, run.family)} of {signal_name(clip.source)}",
+            "folder": str(run.path) if run.path is not None else "",
+            "family": run.family,
+            "parameters": run.parameters,
+            "psnr": psnr,
+            "size": list(clip.size),
+            "frames": len(clip),
+            "names": list(clip.names),
+            "fps": clip.fps,
+            "layers": self.layers(),
+            "methods": list(METHODS),
+            "segments": list(segment_names(clip.segments)) if clip.segments is not None else [],
+            "annotated": self.annotated(),
+            "groupings": self.groupings(),
+            "trust": self.trust(),
+            "positions": self.layouts(),
+        }
+
+    def annotated(self) -> list[int]:
+        """Frames whose segments somebody drew."""
+        return list(self.run.clip.segments.frames) if self.run.clip.segments is not None else []
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Name, module, number and kind of neurons of each layer, in the order of the forward pass."""
+        return [
+            {
+                "name": layer.name,
+                "module": layer.module,
+                "kind": layer.kind,
+                "neurons": layer.neurons,
+                "outputs": 1 if layer.kind == "linear" else layer.neurons // _inputs(layer),
+            }
+            for layer in self.canvas.plan.layers
+        ]
+
+    def groupings(self) -> list[dict[str, Any]]:
+        """Label maps that the results keep: which grouping, of which frames, and each layer's scores by method."""
+        regions = self._group("regions")
+        if regions is None:
+            return []
+        found = []
+        for name in regions["grouping"].values.tolist():
+            frames = [
+                int(t) for t in regions["frame"].values if (regions["labels"].sel(frame=t, grouping=name) >= 0).any()
+            ]
+            found.append({"name": str(name), "frames": frames, "scores": self._scores(str(name))})
+        return found
+
+    def labels(self, grouping: str, frame: int) -> tuple[NDArray[np.int32], list[str]] | None:
+        """A frame's label map ``(H, W)``, -1 for none, and the regions' names; None where there is none."""
+        segments = self.run.clip.segments
+        if grouping == "segments":
+            if segments is None or frame not in segments.labels:
+                return None
+            regions = instances(segments, frame)
+            return regions.labels.astype(np.int32), list(regions.names)
+        kept = self._group("regions")
+        if kept is None or grouping not in kept["grouping"].values or frame not in kept["frame"].values:
+            return None
+        labels = kept["labels"].sel(frame=frame, grouping=grouping).values.astype(np.int32)
+        return labels, [f"{grouping} {n}" for n in range(int(labels.max()) + 1)]
+
+    def trust(self) -> dict[str, Any]:
+        """What ``xinc verify`` measured: the table, and the sentences that it comes to."""
+        tree = {
+            name: data for name in self.canvas.layers if (data := self._group(f"{FIDELITY.name}/{name}")) is not None
+        }
+        if not tree:
+            return {"rows": [], "says": []}
+        held = Fidelity(tree)
+        return {"rows": rows(held), "says": conclusion(held)}
+
+    def layouts(self) -> list[dict[str, Any]]:
+        """Neurons in two dimensions as the results keep them, all layers together before single ones."""
+        found = []
+        for method in METHODS:
+            for group in (f"embedding_layers/{method}", *(f"embedding/{method}/{name}" for name in self.canvas.layers)):
+                data = self._group(group)
+                if data is not None and "position" in data:
+                    found.append(_layout(group, method, data))
+        return sorted(found, key=lambda one: (one["method"] != "exact", len(one["layers"]) < 2))
+
+    def _scores(self, grouping: str) -> list[dict[str, Any]]:
+        """Median over neurons of the grouping finding's score, by method and layer."""
+        found = []
+        for method in METHODS:
+            for name in self.canvas.layers:
+                data = self._group(f"grouping/{method}/{name}")
+                if data is None or "score" not in data or grouping not in data["grouping"].values:
+                    continue
+                values = data["score"].sel(grouping=grouping).values
+                if np.isfinite(values).any():
+                    found.append({"method": method, "layer": name, "score": float(np.nanmedian(values))})
+        return found
+
+    def _group(self, name: str) -> Any:
+        results = Results(self.run.path / FOLDER) if self.run.path is not None else None
+        return None if results is None else results.get(name)
+
+
+def _inputs(layer: Any) -> int:
+    return int(layer.pairs()[0].max()) + 1
+
+
+def _layout(group: str, method: str, data: Any) -> dict[str, Any]:
+    first = data.isel(frame=0)
+    position = first["position"].values.astype(np.float32)
+    layers: Mapping[str, int] = {name: n for n, name in enumerate(dict.fromkeys(first["layer"].values.tolist()))}
+    return {
+        "group": group,
+        "method": method,
+        "frame": int(data["frame"].values[0]),
+        "layers": list(layers),
+        "layer": [layers[name] for name in first["layer"].values.tolist()],
+        "index": first["index"].values.astype(int).tolist(),
+        "x": [round(float(value), 4) for value in position[:, 0]],
+        "y": [round(float(value), 4) for value in position[:, 1]],
+    }

@@ -1,0 +1,283 @@
+"""The local server behind ``xinc explore RUN``: the page, and its questions with live answers.
+
+It listens on 127.0.0.1 only. Whoever asks must know the token in the page's address, name this host, and come from this
+page: a foreign page in the same browser can do none of the three. Every question is
+``GET /api/NAME?run=...&frame=...``; answers are blocks of :mod:`xinc.explore.wire`, errors JSON ``{"error": ...}``
+with status 400 (what was asked cannot be), 403 (who asks may not) or 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from xinc.errors import RunError, XincError
+from xinc.explore.answers import Answers, Place, View
+from xinc.explore.html import live_page
+from xinc.explore.jobs import Watch, Worker
+from xinc.explore.wire import pack
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+HOST = "127.0.0.1"
+PORT = 8642
+NAMES = ("127.0.0.1", "localhost")
+"""How the page may call this machine."""
+
+Asked = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of the API.
+
+    Attributes:
+        answer: from the live answers, the parameters of the address, and a watch.
+        parameters: beside ``run``, ``frame``, ``layer`` and ``method``, for people.
+        long: whether it takes long: quick ones go before it, and it stops when nobody waits.
+    """
+
+    answer: Callable[[Answers, Asked, Watch], Mapping[str, Any]]
+    parameters: str = ""
+    long: bool = False
+
+
+def view_of(asked: Asked) -> View:
+    """The view that an address names.
+
+    Raises:
+        ValueError: its frame is no number.
+    """
+    return View(asked["run"], int(asked.get("frame", 0)), asked.get("layer", ""), asked.get("method", "exact"))
+
+
+def place_of(asked: Asked) -> Place:
+    """The pixels that an address names, by ``box=y0,x0,y1,x1`` or ``grouping=NAME&region=N``.
+
+    Raises:
+        ValueError: these are no numbers.
+    """
+    box = tuple(int(n) for n in asked["box"].split(",")) if asked.get("box") else None
+    if box is not None and len(box) != 4:
+        raise ValueError(f"box={asked['box']} is not y0,x0,y1,x1")
+    return Place(box, asked.get("grouping", ""), int(asked.get("region", 0)))
+
+
+def chosen_of(text: str) -> dict[str, list[int]]:
+    """``"block3:1,2;head:5"`` as neurons by layer.
+
+    Raises:
+        ValueError: it is not written so.
+    """
+    found: dict[str, list[int]] = {}
+    for part in filter(None, text.split(";")):
+        layer, _, numbers = part.partition(":")
+        found[layer] = [int(n) for n in numbers.split(",") if n]
+    return found
+
+
+QUESTIONS: Mapping[str, Question] = {
+    "runs": Question(lambda answers, asked, watch: {"runs": answers.describe()}),
+    "picture": Question(lambda answers, asked, watch: answers.picture(view_of(asked))),
+    "at": Question(
+        lambda answers, asked, watch: answers.at(view_of(asked), place_of(asked)),
+        "box=y0,x0,y1,x1, or grouping=NAME and region=NUMBER",
+    ),
+    "map": Question(
+        lambda answers, asked, watch: answers.map(view_of(asked), int(asked["neuron"]), int(asked.get("width", 0))),
+        "neuron=NUMBER; width=COLUMNS to have it averaged",
+    ),
+    "kernel": Question(
+        lambda answers, asked, watch: answers.kernel(view_of(asked), int(asked["neuron"])), "neuron=NUMBER"
+    ),
+    "without": Question(
+        lambda answers, asked, watch: answers.without(
+            view_of(asked), chosen_of(asked.get("chosen", "")), asked.get("only") == "1"
+        ),
+        "chosen=LAYER:N,N;LAYER:N; only=1 for all but these",
+    ),
+    "group": Question(
+        lambda answers, asked, watch: answers.group(view_of(asked), [int(n) for n in asked["neurons"].split(",")]),
+        "neurons=N,N,...",
+    ),
+    "gram": Question(lambda answers, asked, watch: answers.gram(view_of(asked), int(asked["neuron"])), "neuron=NUMBER"),
+    "labels": Question(
+        lambda answers, asked, watch: answers.labels(view_of(asked), asked["grouping"]), "grouping=NAME"
+    ),
+    "course": Question(
+        lambda answers, asked, watch: answers.course(view_of(asked), int(asked["neuron"]), watch),
+        "neuron=NUMBER",
+        long=True,
+    ),
+    "heat": Question(lambda answers, asked, watch: answers.heat(view_of(asked), watch), long=True),
+    "density": Question(
+        lambda answers, asked, watch: answers.density(view_of(asked), float(asked["area"]), watch),
+        "area=SHARE between 0 and 1",
+        long=True,
+    ),
+    "principal": Question(
+        lambda answers, asked, watch: answers.principal(view_of(asked), min(12, int(asked["count"])), watch),
+        "count=NUMBER, 12 at most",
+        long=True,
+    ),
+}
+"""Every question by its name in the address; :mod:`xinc.explore.answers` says what is in the answers."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Who may come in.
+
+    Attributes:
+        port: that the server listens on.
+        token: that the page's address carries.
+    """
+
+    port: int
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+
+    def refusal(self, request: Request) -> str | None:
+        """Why a request is not answered; None if it is."""
+        hosts = {f"{name}:{self.port}" for name in NAMES}
+        if request.headers.get("host") not in hosts:
+            return "this server answers to its own address only"
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in {f"http://{host}" for host in hosts}:
+            return "another page asks; only this server's own page may"
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return "another page asks; only this server's own page may"
+        given = request.headers.get("x-xinc-token") or request.query_params.get("token", "")
+        if not secrets.compare_digest(given.encode(), self.token.encode()):
+            return "the address lacks the right token; open the address that xinc explore printed"
+        return None
+
+    @property
+    def address(self) -> str:
+        """Where the page is."""
+        return f"http://{HOST}:{self.port}/?token={self.token}"
+
+
+def application(answers: Answers, door: Door) -> Starlette:
+    """The ASGI application.
+
+    Args:
+        answers: to the page's questions.
+        door: who may ask.
+    """
+    from contextlib import asynccontextmanager
+
+    from starlette.applications import Starlette
+    from starlette.responses import HTMLResponse, JSONResponse, Response
+    from starlette.routing import Route
+
+    worker = Worker()
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> Any:
+        yield
+        worker.stop()
+
+    async def page(request: Request) -> Response:
+        refused = door.refusal(request)
+        if refused:
+            return HTMLResponse(f"<!doctype html><title>xinc</title><p>{refused}.", 403, HEADERS)
+        return HTMLResponse(live_page(door.token), headers=HEADERS)
+
+    async def answer(request: Request) -> Response:
+        if refused := door.refusal(request):
+            return JSONResponse({"error": refused}, 403, HEADERS)
+        question = QUESTIONS.get(request.path_params["name"])
+        if question is None:
+            return JSONResponse({"error": f"no such question; there are {', '.join(QUESTIONS)}"}, 400, HEADERS)
+        asked = dict(request.query_params)
+
+        def work(watch: Watch) -> bytes:
+            return pack(question.answer(answers, asked, watch))
+
+        try:
+            block = await _while_connected(request, worker.ask(work, long=question.long))
+        except (XincError, IndexError, ValueError) as fault:
+            return JSONResponse({"error": _line(fault)}, 400, HEADERS)
+        except KeyError as fault:
+            return JSONResponse({"error": f"the address lacks {fault.args[0]}="}, 400, HEADERS)
+        except FileNotFoundError as fault:
+            return JSONResponse({"error": f"{fault.filename} is gone; was the run moved or deleted?"}, 400, HEADERS)
+        except Exception as fault:
+            return JSONResponse({"error": f"{type(fault).__name__}: {_line(fault)}"}, 500, HEADERS)
+        if block is None:
+            return Response(status_code=499)
+        return Response(block, media_type="application/octet-stream", headers=HEADERS)
+
+    return Starlette(routes=[Route("/", page), Route("/api/{name}", answer)], lifespan=lifespan)
+
+
+HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+
+
+def _line(fault: Exception) -> str:
+    return (str(fault).splitlines() or [type(fault).__name__])[0]
+
+
+async def _while_connected(request: Request, answer: Any) -> bytes | None:
+    """The answer; None, and the work is given up, where the browser went away before."""
+    work = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_disconnected(request))
+    done, _ = await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+    gone.cancel()
+    if work in done:
+        result: bytes = work.result()
+        return result
+    work.cancel()
+    return None
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def bind(port: int | None) -> socket.socket:
+    """A socket on this machine: at ``port``, or, where None, at the usual one or the next that is free.
+
+    Raises:
+        RunError: the port is taken.
+    """
+    tried = [port] if port is not None else [*range(PORT, PORT + 20), 0]
+    for number in tried:
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, number))
+        except OSError:
+            listening.close()
+            continue
+        return listening
+    raise RunError(f"port {port} is in use; choose another with --port, or leave it out")
+
+
+def serve(answers: Answers, port: int | None = None, ready: Callable[[str], None] = print) -> None:
+    """Serve until interrupted.
+
+    Args:
+        answers: to the page's questions.
+        port: None for the usual one, or the next that is free.
+        ready: called with the page's address when it can be opened.
+
+    Raises:
+        RunError: the port is taken.
+    """
+    import uvicorn
+
+    listening = bind(port)
+    door = Door(listening.getsockname()[1])
+    server = uvicorn.Server(uvicorn.Config(application(answers, door), log_level="warning", lifespan="on"))
+    listening.listen()
+    ready(door.address)
+    server.run(sockets=[listening])
