@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,16 +88,21 @@ class Answers:
 
     runs: Mapping[str, Run]
     _held: OrderedDict[tuple[str, int, str], Held] = field(default_factory=OrderedDict)
+    _described: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _holding: Lock = field(default_factory=Lock)
 
     def describe(self) -> list[dict[str, Any]]:
         """What is known of each run, see :meth:`xinc.explore.facts.Facts.describe`; ``key`` is its name here."""
-        return [{"key": key, **self._facts(View(key, 0)).describe(), "live": True} for key in self.runs]
+        for key in self.runs:
+            if key not in self._described:
+                self._described[key] = {"key": key, **self._facts(View(key, 0)).describe(), "live": True}
+        return list(self._described.values())
 
     def run(self, view: View) -> Run:
         """The run that a view names.
 
         Raises:
-            TraceError: there is none of that name.
+            TraceError: there is none of that name, or it has no such frame.
             RunError: its folder is gone.
         """
         if view.run not in self.runs:
@@ -104,6 +110,8 @@ class Answers:
         run = self.runs[view.run]
         if run.path is not None and not (run.path / "config.json").exists():
             raise RunError(f"{run.path} is gone; it was moved or deleted since the page was opened")
+        if not 0 <= view.frame < len(run.clip):
+            raise TraceError(f"there is no frame {view.frame}; the clip has frames 0 to {len(run.clip) - 1}")
         return run
 
     def held(self, view: View) -> Held:
@@ -114,11 +122,15 @@ class Answers:
             ModelError: there is no such frame.
         """
         run, key = self.run(view), (view.run, view.frame, view.method)
+        with self._holding:
+            return self._kept(run, key)
+
+    def _kept(self, run: Run, key: tuple[str, int, str]) -> Held:
         if key not in self._held:
-            made = Held.of(run.canvas(view.frame, view.method))
-            while self._held and made.bytes + sum(held.bytes for held in self._held.values()) > HELD_BYTES:
-                self._held.popitem(last=False)
-            self._held[key] = made
+            like = max((held.bytes for (name, *_), held in self._held.items() if name == key[0]), default=0)
+            while self._held and like + sum(held.bytes for held in self._held.values()) > HELD_BYTES:
+                self._held.popitem(last=False)  # before the next is made: two large ones never lie side by side
+            self._held[key] = Held.of(run.canvas(*key[1:]))
         self._held.move_to_end(key)
         return self._held[key]
 
@@ -237,8 +249,8 @@ class Answers:
         chain = self.chain(view)
         position = chain.position(view.layer)
         generator = torch.Generator().manual_seed(1)
-        vectors = torch.randn(count + 2, chain.plan.stages[position].neurons, generator=generator)
-        rounds = 4
+        vectors = torch.randn(count + 4, chain.plan.stages[position].neurons, generator=generator)
+        rounds = 6
         for number in range(rounds):
             vectors = torch.linalg.qr(vectors.T)[0].T
             pictures = torch.stack([_watched(watch, chain.push, position, vector) for vector in vectors])

@@ -109,7 +109,7 @@ class Chain:
     def pull(self, position: int, window: Window, cotangents: Tensor) -> tuple[Tensor, Tensor]:
         """Pairings of pictures with the signed map of every neuron of a layer.
 
-        Only what the window sees of the layer is computed.
+        Only what the window sees of the layer is computed; the whole picture goes by the derivatives that are kept.
 
         Args:
             position: of the layer.
@@ -120,6 +120,8 @@ class Chain:
             ``(K, R)``: sum over pixels and colours of cotangent times map; ``(R,)``: the same of what the layer's bias
             adds.
         """
+        if window.shape == self.plan.size:
+            return self._pull_whole(position, cotangents)
         stage = self.plan.stages[position]
         weight = self._weight(position).detach().requires_grad_()
         bias = stage.bias_or_zero.detach().clone().requires_grad_()
@@ -139,6 +141,21 @@ class Chain:
             pairs = [torch.autograd.grad((values * one).sum(), (weight, bias), retain_graph=True) for one in cotangents]
         terms = torch.stack([self._by_neuron(position, gradient * weight.detach()) for gradient, _ in pairs], 1)
         return terms, torch.stack([(gradient * bias.detach()).sum() for _, gradient in pairs])
+
+    @torch.no_grad()
+    def _pull_whole(self, position: int, cotangents: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`pull`, over the whole picture; nothing is recorded on the way."""
+        change = cotangents
+        for at in range(len(self.plan.stages) - 1, position - 1, -1):
+            (rh, rw), (height, width) = self.plan.stages[at].upscale, self._size(at)
+            change = (change * self._slope(at)).reshape(len(change), -1, height, rh, width, rw)
+            change = change.permute(0, 1, 3, 5, 2, 4).reshape(len(change), -1, height, width)
+            if at > position:
+                change = F.conv_transpose2d(change, self._weight(at), padding=self._padding(at))
+        weight, values = self._weight(position), self._grid(position)[None]
+        shares = [_by_weight(values, weight, one[None], self._padding(position)) * weight for one in change]
+        bias = change.sum((2, 3)) @ self.plan.stages[position].bias_or_zero
+        return torch.stack([self._by_neuron(position, share) for share in shares], 1), bias
 
     def describe(self) -> list[dict[str, Any]]:
         """The stages as the page's engine wants them, without weights."""
@@ -216,3 +233,12 @@ class Chain:
         if self.plan.stages[position].kind == "linear":
             return shares.sum((0, 2, 3))
         return shares.sum((2, 3)).T.reshape(-1)
+
+
+def _by_weight(values: Tensor, weight: Tensor, change: Tensor, padding: tuple[int, int]) -> Tensor:
+    """The derivative of ``<change, convolution of values>`` by the weight."""
+    wanted = (False, True, False)
+    sizes: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+        change, values, weight, None, (1, 1), padding, (1, 1), False, (0, 0), 1, wanted
+    )
+    return sizes[1]

@@ -1,8 +1,7 @@
-"""One thread that works for the page: quick questions go before long ones, and what nobody waits for any more stops.
+"""Two threads that work for the page: one for quick questions, one for long ones, which stop when nobody waits.
 
-Torch and the compiled kernels use all processors for one question, so more threads would only share them; and forward
-derivatives are process-wide state. A long question calls :meth:`Watch.__call__` between its parts: there it ends if it
-was given up, and lets quick ones go first.
+Torch and the compiled kernels use all processors for one question, so more threads would only share them. A long
+question calls :meth:`Watch.__call__` between its parts: there it ends if it was given up.
 """
 
 from __future__ import annotations
@@ -26,11 +25,9 @@ class Watch:
 
     Attributes:
         given_up: set when nobody waits any more.
-        make_way: answers the quick questions that wait.
     """
 
     given_up: threading.Event = field(default_factory=threading.Event)
-    make_way: Callable[[], None] = lambda: None
 
     def __call__(self, *_: Any) -> None:
         """Go on, or not.
@@ -38,7 +35,6 @@ class Watch:
         Raises:
             GivenUp: nobody waits for the answer.
         """
-        self.make_way()
         if self.given_up.is_set():
             raise GivenUp
 
@@ -46,7 +42,7 @@ class Watch:
 @dataclass(eq=False)
 class _Job:
     work: Callable[[Watch], Any]
-    watch: Watch
+    watch: Watch = field(default_factory=Watch)
     future: Future[Any] = field(default_factory=Future)
 
     def run(self) -> None:
@@ -58,23 +54,20 @@ class _Job:
             self.future.set_exception(fault)
 
 
-class Worker:
-    """The thread. Both kinds of questions are answered newest first: an older one is the less likely to be wanted."""
+class Lane:
+    """A thread with its questions, answered newest first: an older one is the less likely to be wanted."""
 
-    def __init__(self) -> None:
-        self._quick: deque[_Job] = deque()
-        self._long: deque[_Job] = deque()
+    def __init__(self, name: str) -> None:
+        self._waiting: deque[_Job] = deque()
         self._some = threading.Condition()
         self._stopped = False
-        self._thread = threading.Thread(target=self._work, name="xinc-explore", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
-    async def ask(self, work: Callable[[Watch], Any], *, long: bool = False) -> Any:
-        """The answer of ``work``; when the caller is cancelled, work that has not begun never does, and long work
-        stops at its next part."""  # noqa: D205, D209
-        job = _Job(work, Watch(make_way=self._answer_quick) if long else Watch())
+    async def ask(self, work: Callable[[Watch], Any]) -> Any:
+        """The answer of ``work``; when the caller is cancelled, what has not begun never does, and a watch stops."""
+        job = _Job(work)
         with self._some:
-            (self._long if long else self._quick).append(job)
+            self._waiting.append(job)
             self._some.notify()
         try:
             return await asyncio.wrap_future(job.future)
@@ -84,27 +77,20 @@ class Worker:
             raise
 
     def stop(self) -> None:
-        """End the thread when its question is answered."""
+        """End the thread when its question is answered, or given up."""
         with self._some:
             self._stopped = True
-            for job in (*self._quick, *self._long):
+            for job in self._waiting:
+                job.watch.given_up.set()
                 job.future.cancel()
             self._some.notify()
 
     def _work(self) -> None:
         while True:
             with self._some:
-                while not (self._quick or self._long or self._stopped):
+                while not (self._waiting or self._stopped):
                     self._some.wait()
                 if self._stopped:
                     return
-                job = (self._quick or self._long).pop()
-            job.run()
-
-    def _answer_quick(self) -> None:
-        while True:
-            with self._some:
-                if not self._quick:
-                    return
-                job = self._quick.pop()
+                job = self._waiting.pop()
             job.run()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from xinc.errors import RunError, XincError
 from xinc.explore.answers import Answers, Place, View
 from xinc.explore.html import live_page
-from xinc.explore.jobs import Watch, Worker
+from xinc.explore.jobs import Lane, Watch
 from xinc.explore.wire import pack
 
 if TYPE_CHECKING:
@@ -41,12 +41,25 @@ class Question:
     Attributes:
         answer: from the live answers, the parameters of the address, and a watch.
         parameters: beside ``run``, ``frame``, ``layer`` and ``method``, for people.
-        long: whether it takes long: quick ones go before it, and it stops when nobody waits.
+        long: whether it takes long: it waits for none but its like, and stops when nobody waits.
     """
 
     answer: Callable[[Answers, Asked, Watch], Mapping[str, Any]]
     parameters: str = ""
     long: bool = False
+
+
+def number(asked: Asked, name: str, otherwise: int | None = None) -> int:
+    """A whole number of an address.
+
+    Raises:
+        ValueError: it is none.
+        KeyError: it is not given, and nothing stands for it.
+    """
+    text = asked[name] if otherwise is None else asked.get(name, str(otherwise))
+    if not text.lstrip("-").isdecimal():
+        raise ValueError(f"{name}={text} is no whole number")
+    return int(text)
 
 
 def view_of(asked: Asked) -> View:
@@ -55,7 +68,7 @@ def view_of(asked: Asked) -> View:
     Raises:
         ValueError: its frame is no number.
     """
-    return View(asked["run"], int(asked.get("frame", 0)), asked.get("layer", ""), asked.get("method", "exact"))
+    return View(asked["run"], number(asked, "frame", 0), asked.get("layer", ""), asked.get("method", "exact"))
 
 
 def place_of(asked: Asked) -> Place:
@@ -67,7 +80,7 @@ def place_of(asked: Asked) -> Place:
     box = tuple(int(n) for n in asked["box"].split(",")) if asked.get("box") else None
     if box is not None and len(box) != 4:
         raise ValueError(f"box={asked['box']} is not y0,x0,y1,x1")
-    return Place(box, asked.get("grouping", ""), int(asked.get("region", 0)))
+    return Place(box, asked.get("grouping", ""), number(asked, "region", 0))
 
 
 def chosen_of(text: str) -> dict[str, list[int]]:
@@ -91,11 +104,11 @@ QUESTIONS: Mapping[str, Question] = {
         "box=y0,x0,y1,x1, or grouping=NAME and region=NUMBER",
     ),
     "map": Question(
-        lambda answers, asked, watch: answers.map(view_of(asked), int(asked["neuron"]), int(asked.get("width", 0))),
+        lambda answers, asked, watch: answers.map(view_of(asked), number(asked, "neuron"), number(asked, "width", 0)),
         "neuron=NUMBER; width=COLUMNS to have it averaged",
     ),
     "kernel": Question(
-        lambda answers, asked, watch: answers.kernel(view_of(asked), int(asked["neuron"])), "neuron=NUMBER"
+        lambda answers, asked, watch: answers.kernel(view_of(asked), number(asked, "neuron")), "neuron=NUMBER"
     ),
     "without": Question(
         lambda answers, asked, watch: answers.without(
@@ -107,12 +120,14 @@ QUESTIONS: Mapping[str, Question] = {
         lambda answers, asked, watch: answers.group(view_of(asked), [int(n) for n in asked["neurons"].split(",")]),
         "neurons=N,N,...",
     ),
-    "gram": Question(lambda answers, asked, watch: answers.gram(view_of(asked), int(asked["neuron"])), "neuron=NUMBER"),
+    "gram": Question(
+        lambda answers, asked, watch: answers.gram(view_of(asked), number(asked, "neuron")), "neuron=NUMBER"
+    ),
     "labels": Question(
         lambda answers, asked, watch: answers.labels(view_of(asked), asked["grouping"]), "grouping=NAME"
     ),
     "course": Question(
-        lambda answers, asked, watch: answers.course(view_of(asked), int(asked["neuron"]), watch),
+        lambda answers, asked, watch: answers.course(view_of(asked), number(asked, "neuron"), watch),
         "neuron=NUMBER",
         long=True,
     ),
@@ -123,7 +138,7 @@ QUESTIONS: Mapping[str, Question] = {
         long=True,
     ),
     "principal": Question(
-        lambda answers, asked, watch: answers.principal(view_of(asked), min(12, int(asked["count"])), watch),
+        lambda answers, asked, watch: answers.principal(view_of(asked), min(12, number(asked, "count")), watch),
         "count=NUMBER, 12 at most",
         long=True,
     ),
@@ -177,17 +192,20 @@ def application(answers: Answers, door: Door) -> Starlette:
     from starlette.responses import HTMLResponse, JSONResponse, Response
     from starlette.routing import Route
 
-    worker = Worker()
+    lanes = {long: Lane(f"xinc-explore-{'long' if long else 'quick'}") for long in (False, True)}
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> Any:
         yield
-        worker.stop()
+        for lane in lanes.values():
+            lane.stop()
 
     async def page(request: Request) -> Response:
         refused = door.refusal(request)
         if refused:
-            return HTMLResponse(f"<!doctype html><title>xinc</title><p>{refused}.", 403, HEADERS)
+            return HTMLResponse(
+                f'<!doctype html><title>xinc</title><link rel="icon" href="data:,"><p>{refused}.', 403, HEADERS
+            )
         return HTMLResponse(live_page(door.token), headers=HEADERS)
 
     async def answer(request: Request) -> Response:
@@ -202,7 +220,7 @@ def application(answers: Answers, door: Door) -> Starlette:
             return pack(question.answer(answers, asked, watch))
 
         try:
-            block = await _while_connected(request, worker.ask(work, long=question.long))
+            block = await _while_connected(request, lanes[question.long].ask(work))
         except (XincError, IndexError, ValueError) as fault:
             return JSONResponse({"error": _line(fault)}, 400, HEADERS)
         except KeyError as fault:
@@ -275,6 +293,7 @@ def serve(answers: Answers, port: int | None = None, ready: Callable[[str], None
     """
     import uvicorn
 
+    answers.describe()  # what every page asks first is known before anyone is told to open one
     listening = bind(port)
     door = Door(listening.getsockname()[1])
     server = uvicorn.Server(uvicorn.Config(application(answers, door), log_level="warning", lifespan="on"))

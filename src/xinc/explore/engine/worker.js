@@ -96,9 +96,9 @@ const QUESTIONS = {
   *principal(chain, { t, layer, count }) {
     const s = chain.position(layer), stage = chain.stages[s], whole = { y0: 0, y1: chain.H, x0: 0, x1: chain.W };
     const random = generator(1);
-    let vectors = Array.from({ length: count + 2 }, () => Float32Array.from({ length: stage.neurons }, random));
+    let vectors = Array.from({ length: count + 4 }, () => Float32Array.from({ length: stage.neurons }, random));
     let pictures = [], squares = [];
-    const rounds = 4;
+    const rounds = 6;
     for (let round = 0; round < rounds; round++) {
       vectors = orthonormal(vectors);
       pictures = [];

@@ -164,8 +164,15 @@ async function neuronPanel(app, body, signal) {
     make("div", { class: "row" }, app.offButton(how.layer, k, off, true),
       make("button", { type: "button", text: "Only this one", onclick: () => app.switchOff({ [how.layer]: [k] }, 1) }), numberField(app, how)),
     course, make("h3", { text: "Neighbours" }), neighbours);
-  const order = app.order(how).then((found) => { rank.lastChild.textContent = found ? `${written(found.indexOf(k) + 1)} of ${written(found.length)}` : "–"; }, () => { rank.lastChild.textContent = "–"; });
-  await Promise.allSettled([near(app, how, k, neighbours, signal), over(app, how, k, course, signal), order]);
+  const ranked = () => {
+    rank.lastChild.textContent = "…";
+    return app.order(how).then((found) => { rank.lastChild.textContent = `${written(found.indexOf(k) + 1)} of ${written(found.length)}`; }, () => { rank.lastChild.textContent = "–"; });
+  };
+  const cheap = app.layerOf(how).neurons * height * width < 2 ** 28;
+  if (!cheap) rank.lastChild.replaceChildren(make("button", { type: "button", text: "Rank it", title: "Goes through all neurons of the layer, which takes a while", onclick: ranked }));
+  if (!cheap && how.run.frames > 1) fill(course, make("button", { type: "button", text: "Follow it over time", onclick: () => { fill(course, waiting()); over(app, how, k, course, signal); } }));
+  await Promise.allSettled([near(app, how, k, neighbours, signal), cheap ? over(app, how, k, course, signal) : null]);
+  if (cheap && !signal.aborted) await ranked();
 }
 
 // The regions that it is strongest in, by mean |C|.

@@ -1,0 +1,296 @@
+"""The page's questions, answered by the package: the numbers that the canvas gives, and to nobody who may not ask."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import xinc
+from tiny_runs import runs
+from xinc.cli import app
+from xinc.errors import RunError, TraceError
+from xinc.explore.answers import Answers, Place, View, shrunk
+from xinc.explore.html import export
+from xinc.explore.jobs import GivenUp, Watch
+from xinc.explore.server import Door, application, bind
+from xinc.explore.wire import pack, unpack
+from xinc.run import Run
+
+LAYERS = [("nerv", "block1"), ("nerv", "block2"), ("nerv", "head"), ("ffn", "layer1"), ("ffn", "layer3")]
+BOX = Place((5, 7, 9, 20))
+
+
+def by_family(name: str) -> Run:
+    return next(run for run in runs() if run.family == name)
+
+
+@pytest.fixture(scope="module")
+def answers() -> Answers:
+    return Answers({run.family: run for run in runs()})
+
+
+@pytest.fixture(params=LAYERS, ids=lambda pair: "-".join(pair))
+def view(request: pytest.FixtureRequest) -> View:
+    family, layer = request.param
+    return View(family, 2 if family == "nerv" else 0, layer)
+
+
+def test_a_place_is_the_mean_of_the_maps_there(answers: Answers, view: View) -> None:
+    layer = answers.layer(view)
+    maps = layer.maps(range(layer.shape[0]), signed=True)
+    found = answers.at(view, BOX)
+    torch.testing.assert_close(found["terms"], maps[:, :, 5:9, 7:20].mean((2, 3)), atol=1e-6, rtol=1e-4)
+    picture = answers.canvas(view).output
+    torch.testing.assert_close(found["value"], picture[:, 5:9, 7:20].mean((1, 2)))
+    whole = answers.at(view, Place())
+    torch.testing.assert_close(whole["terms"], maps.mean((2, 3)), atol=1e-6, rtol=1e-4)
+
+
+def test_a_pixel_by_any_method_is_what_the_layer_says(answers: Answers) -> None:
+    for method in ("paper", "ablation"):
+        view = View("nerv", 1, "block2", method)
+        found = answers.at(view, Place((3, 4, 4, 5)))
+        torch.testing.assert_close(found["sizes"], answers.layer(view).at(3, 4).abs(), atol=1e-6, rtol=1e-4)
+
+
+def test_an_object_is_the_mean_over_its_pixels(answers: Answers) -> None:
+    view = View("nerv", 0, "block2")
+    labels = answers.labels(view, "segments")
+    region = labels["names"].index("floor")
+    inside = torch.from_numpy(labels["labels"] == region)
+    maps = answers.layer(view).maps(range(answers.layer(view).shape[0]), signed=True)
+    found = answers.at(view, Place(grouping="segments", region=region))
+    torch.testing.assert_close(found["terms"], maps[..., inside].mean(2), atol=1e-6, rtol=1e-4)
+    by_paper = answers.at(View("nerv", 0, "block2", "paper"), Place(grouping="segments", region=region))["sizes"]
+    paper = by_family("nerv").canvas(0, "paper")["block2"]
+    torch.testing.assert_close(by_paper, paper.line(slice(0, 32), slice(0, 64))[..., inside].abs().mean(1))
+
+
+def test_bias_terms_and_the_rest_add_up_in_the_last_layer(answers: Answers) -> None:
+    view = View("nerv", 1, "head")  # nothing bends behind a linear output: terms and bias are all there is
+    found = answers.at(view, Place((8, 8, 9, 9)))
+    activation = answers.canvas(view).plan.stages[-1].activation.name
+    if activation == "identity":
+        torch.testing.assert_close(found["terms"].sum(0) + found["bias"], found["value"])
+    else:
+        assert found["bias"].shape == (3,)
+
+
+def test_maps_sums_and_products_are_those_of_the_canvas(answers: Answers, view: View) -> None:
+    layer = answers.layer(view)
+    count = layer.shape[0]
+    maps = layer.maps(range(count), signed=True)
+    torch.testing.assert_close(answers.map(view, 3)["map"], maps[3], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(answers.map(view, 3, 16)["map"], shrunk(maps[3], 16), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(answers.group(view, [0, 2, 5])["map"], maps[[0, 2, 5]].sum(0), atol=1e-6, rtol=1e-4)
+    products = (maps * maps[3]).sum((1, 2, 3))
+    torch.testing.assert_close(answers.gram(view, 3)["products"], products, atol=1e-6, rtol=1e-3)
+
+
+def test_without_neurons_the_network_is_run(answers: Answers, view: View) -> None:
+    canvas, layer = answers.canvas(view), answers.layer(view)
+    gone = [1, 4]
+    found = answers.without(view, {view.layer: gone})
+    predicted = canvas.output - layer.maps(gone, signed=True).sum(0)
+    torch.testing.assert_close(found["predicted"], predicted, atol=1e-6, rtol=1e-4)
+    one = answers.without(view, {view.layer: [4]})["picture"]
+    ablated = answers.layer(View(view.run, view.frame, view.layer, "ablation")).maps([4])[0]
+    torch.testing.assert_close((canvas.output - one).abs().sum(0), ablated, atol=1e-6, rtol=1e-3)
+
+
+def test_only_some_neurons_is_without_all_others(answers: Answers, view: View) -> None:
+    count = answers.layer(view).shape[0]
+    kept = answers.without(view, {view.layer: [0, 1]}, only=True)["picture"]
+    others = answers.without(view, {view.layer: list(range(2, count))})["picture"]
+    torch.testing.assert_close(kept, others)
+
+
+def test_principal_pictures_are_those_of_the_gram_matrix(answers: Answers) -> None:
+    view = View("nerv", 0, "head")
+    found = answers.principal(view, 2, Watch())
+    values = torch.linalg.eigvalsh(answers.layer(view).gram()).flip(0)
+    torch.testing.assert_close(found["squares"].double(), values[:2], rtol=0.02, atol=1e-9)
+
+
+def test_a_neurons_course_is_its_totals(answers: Answers) -> None:
+    found = answers.course(View("nerv", 0, "block2"), 5, Watch())
+    totals = [by_family("nerv").canvas(t, "exact")["block2"].totals()[5] for t in range(3)]
+    assert found["frames"].tolist() == [0, 1, 2]
+    torch.testing.assert_close(torch.from_numpy(found["totals"]), torch.stack(totals), rtol=1e-3, atol=1e-6)
+
+
+def test_what_is_not_there_is_named(answers: Answers) -> None:
+    view = View("nerv", 0, "block2")
+    with pytest.raises(TraceError, match="no run is called 'x'"):
+        answers.canvas(View("x", 0))
+    with pytest.raises(TraceError, match="has no neuron 9999"):
+        answers.map(view, 9999)
+    with pytest.raises(TraceError, match="lies outside the picture"):
+        answers.at(view, Place((0, 0, 99, 5)))
+    with pytest.raises(TraceError, match="no region 77"):
+        answers.at(view, Place(grouping="segments", region=77))
+
+
+def test_what_nobody_waits_for_stops(answers: Answers) -> None:
+    watch = Watch()
+    watch.given_up.set()
+    with pytest.raises(GivenUp):
+        answers.principal(View("nerv", 0, "block2"), 2, watch)
+
+
+def test_few_canvases_are_kept(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xinc.explore.answers.HELD_BYTES", 1)
+    own = Answers({"nerv": by_family("nerv")})
+    for frame in range(3):
+        own.canvas(View("nerv", frame))
+        assert len(own._held) == 1
+
+
+def test_blocks_come_back_as_they_went() -> None:
+    block = pack({"a": torch.arange(6).reshape(2, 3), "b": torch.rand(4).half(), "n": float("nan"), "s": ["x", 1]})
+    found = unpack(block)
+    assert found["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert found["b"].dtype == "float16"
+    assert (found["n"], found["s"]) == (None, ["x", 1])
+
+
+# ---- the server
+
+
+@pytest.fixture(scope="module")
+def door(answers: Answers) -> Iterator[Door]:
+    import uvicorn
+
+    listening = bind(None)
+    found = Door(listening.getsockname()[1], "right")
+    server = uvicorn.Server(uvicorn.Config(application(answers, found), log_level="error"))
+    listening.listen()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    yield found
+    server.should_exit = True
+    thread.join(10)
+
+
+def ask(door: Door, path: str, **headers: str) -> tuple[int, bytes]:
+    request = urllib.request.Request(f"http://127.0.0.1:{door.port}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read()
+
+
+TOKEN = {"X-Xinc-Token": "right"}
+
+
+def test_the_server_answers_in_blocks(door: Door, answers: Answers) -> None:
+    status, block = ask(door, "/api/at?run=nerv&frame=1&layer=block2&box=3,4,4,5", **TOKEN)
+    expected = answers.at(View("nerv", 1, "block2"), Place((3, 4, 4, 5)))
+    assert status == 200
+    assert unpack(block)["terms"].tolist() == expected["terms"].tolist()
+    status, page = ask(door, "/?token=right")
+    assert status == 200
+    assert b"Point at" in page or b"point at" in page
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/runs", {}),
+        ("/api/runs", {"X-Xinc-Token": "wrong"}),
+        ("/?token=wrong", {}),
+        ("/", {}),
+        ("/api/runs", {**TOKEN, "Host": "evil.example"}),
+        ("/api/runs", {**TOKEN, "Host": "evil.example:8642"}),
+        ("/api/runs", {**TOKEN, "Origin": "https://evil.example"}),
+        ("/api/runs", {**TOKEN, "Origin": "null"}),
+        ("/api/runs", {**TOKEN, "Sec-Fetch-Site": "cross-site"}),
+    ],
+)
+def test_nobody_else_may_ask(door: Door, path: str, headers: dict[str, str]) -> None:
+    status, answer = ask(door, path, **headers)
+    assert status == 403
+    assert b"toy" not in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/api/nothing", "no such question"),
+        ("/api/map?run=nerv&layer=block2", "lacks neuron="),
+        ("/api/map?run=nerv&layer=block2&neuron=x", "neuron=x is no whole number"),
+        ("/api/map?run=nerv&layer=block2&neuron=99999", "has no neuron"),
+        ("/api/map?run=nerv&layer=block9&neuron=1", "block9"),
+        ("/api/picture?run=nerv&frame=77", "77"),
+        ("/api/picture?run=nerv&frame=0&method=magic", "magic"),
+        ("/api/at?run=nerv&layer=block2&box=1,2", "y0,x0,y1,x1"),
+    ],
+)
+def test_what_cannot_be_answered_is_said_in_a_line(door: Door, path: str, says: str) -> None:
+    status, answer = ask(door, path, **TOKEN)
+    assert status == 400
+    assert says in json.loads(answer)["error"]
+
+
+def test_a_run_that_was_deleted_is_named(tmp_path: Path) -> None:
+    shutil.copytree(by_family("ffn").path or "", tmp_path / "ffn")
+    own = Answers({"ffn": xinc.load(tmp_path / "ffn")})
+    own.picture(View("ffn", 0))
+    shutil.rmtree(tmp_path / "ffn")
+    with pytest.raises(RunError, match="is gone"):
+        own.picture(View("ffn", 0))
+    assert not (tmp_path / "ffn").exists()
+
+
+def test_a_port_in_use_is_said() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(RunError, match="is in use"):
+            bind(taken.getsockname()[1])
+
+
+# ---- the command
+
+
+def test_the_command_writes_a_page_and_refuses_what_is_no_run(tmp_path: Path) -> None:
+    folder = by_family("ffn").path
+    out = tmp_path / "page.html"
+    done = CliRunner().invoke(app, ["explore", str(folder), "--export", str(out)])
+    assert done.exit_code == 0, done.output
+    assert out.stat().st_size > 50_000
+    assert "connect-src &#x27;none&#x27;" in out.read_text() or "connect-src 'none'" in out.read_text()
+    for arguments, says in [
+        ([str(tmp_path / "nothing"), "--export", str(out)], "no run"),
+        ([str(folder), "--export", str(tmp_path)], "is a folder"),
+        ([str(folder), "--port", "99999999"], "port"),
+    ]:
+        refused = CliRunner().invoke(app, ["explore", *arguments])
+        assert refused.exit_code == 2, refused.output
+        assert says in refused.output
+
+
+def test_a_corrupt_run_is_refused_by_its_file(tmp_path: Path) -> None:
+    shutil.copytree(by_family("ffn").path or "", tmp_path / "ffn")
+    (tmp_path / "ffn" / "config.json").write_text("{")
+    refused = CliRunner().invoke(app, ["explore", str(tmp_path / "ffn"), "--no-browser"])
+    assert refused.exit_code == 2
+    assert "config.json" in refused.output
+
+
+def test_too_many_frames_for_a_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xinc.explore.html.LARGEST", 10)
+    with pytest.raises(RunError, match="too many for one file"):
+        export({"nerv": by_family("nerv")}, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()

@@ -1,0 +1,475 @@
+"""The page where one points at a pixel, in a real browser: its numbers, and everything that people do there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import xinc
+from tiny_runs import folder, runs
+from xinc.explore.answers import Answers, Place, View
+from xinc.explore.html import export
+from xinc.explore.network import halved
+from xinc.explore.server import Door, application, bind
+from xinc.findings.results import FOLDER, Results
+from xinc.run import Run
+
+READY = "html[data-ready]"
+DRAWN = ".stage:not(.busy) figcaption span"
+
+
+@pytest.fixture(scope="module")
+def explored() -> dict[str, Run]:
+    """The tiny runs with a layout of their neurons, which would take UMAP some seconds."""
+    found: dict[str, Run] = {}
+    for run in runs():
+        path = folder() / "explored" / run.family
+        shutil.copytree(run.path or "", path, dirs_exist_ok=True)
+        canvas = run.canvas(0)
+        layer = np.concatenate([[name] * canvas[name].shape[0] for name in canvas])
+        index = np.concatenate([np.arange(canvas[name].shape[0]) for name in canvas])
+        turn = np.linspace(0, 6.28, len(index))
+        position = np.stack([np.cos(turn), np.sin(turn)], 1)
+        data = xr.Dataset(
+            {"position": (("frame", "neuron", "axis"), position[None])},
+            {
+                "frame": [0],
+                "layer": (("frame", "neuron"), layer.astype(object)[None]),
+                "index": (("frame", "neuron"), index[None]),
+            },
+            {"finding": "embedding_layers"},
+        )
+        Results(path / FOLDER).put("embedding_layers/exact", data)
+        found[run.family] = xinc.load(path)
+    return found
+
+
+@dataclass
+class Opened:
+    """A page, and what it complained of."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+
+    def settled(self) -> Any:
+        self.page.wait_for_selector(READY)
+        self.page.wait_for_selector(DRAWN)
+        return self.page
+
+    def closed(self) -> None:
+        self.page.context.close()
+        assert self.complaints == []
+
+
+def opened(browser: Any, address: str, width: int = 1280, toured: bool = True, **options: Any) -> Opened:
+    context = browser.new_context(viewport={"width": width, "height": 844 if width < 500 else 900}, **options)
+    page = context.new_page()
+    found = Opened(page)
+    page.on("console", lambda message: found.complaints.append(message.text))
+    page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    local = ("file:", "data:", "blob:", "http://127.0.0.1:")
+    page.on("request", lambda r: None if r.url.startswith(local) else found.complaints.append(r.url))
+    if toured:
+        page.add_init_script("try { localStorage.setItem('xinc-toured', 'yes'); } catch {}")
+    page.goto(address)
+    return found
+
+
+@pytest.fixture(scope="module")
+def file(explored: dict[str, Run]) -> str:
+    return export(explored, folder() / "explored" / "page.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def served(explored: dict[str, Run]) -> Iterator[str]:
+    import uvicorn
+
+    answers = Answers(explored)
+    answers.describe()
+    listening = bind(None)
+    door = Door(listening.getsockname()[1])
+    server = uvicorn.Server(uvicorn.Config(application(answers, door), log_level="error"))
+    listening.listen()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    yield door.address
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(params=["file", "served"])
+def address(request: pytest.FixtureRequest) -> str:
+    found: str = request.getfixturevalue(request.param)
+    return found
+
+
+def values(page: Any, question: str, how: dict[str, Any], *names: str) -> list[Any]:
+    """Arrays of an answer that the page's source gives."""
+    script = """async ([question, how, names]) => {
+      const run = xinc.runs.find((one) => one.key === how.run);
+      const answer = await xinc.source.ask(question, { ...how, run });
+      return names.map((name) => Array.from(answer[name]));
+    }"""
+    found: list[Any] = page.evaluate(script, [question, how, list(names)])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("family", "layer"),
+    [("nerv", "block1"), ("nerv", "block2"), ("nerv", "head"), ("ffn", "layer1"), ("ffn", "layer2")],
+)
+def test_the_network_in_the_page_gives_the_numbers_of_python(
+    browser: Any, file: str, explored: dict[str, Run], family: str, layer: str
+) -> None:
+    answers = Answers({family: halved(explored[family])})
+    frame = 2 if family == "nerv" else 0
+    view, how = View(family, frame, layer), {"run": family, "t": frame, "layer": layer, "method": "exact"}
+    page = opened(browser, file)
+    page.settled()
+
+    def close(found: list[float], expected: Any) -> None:
+        wanted = torch.as_tensor(expected).flatten()
+        scale = float(wanted.abs().max()) + 1e-9
+        assert float((torch.tensor(found) - wanted).abs().max()) < 1e-3 * scale
+
+    at = answers.at(view, Place((5, 7, 9, 20)))
+    terms, bias, value = values(page.page, "at", {**how, "place": {"box": "5,7,9,20"}}, "terms", "bias", "value")
+    close(terms, at["terms"])
+    close(bias, at["bias"])
+    close(value, at["value"])
+    (picture,) = values(page.page, "picture", how, "picture")
+    close(picture, answers.picture(view)["picture"])
+    (original,) = values(page.page, "picture", how, "original")
+    assert np.abs(np.array(original) - answers.picture(view)["original"].flatten().numpy()).max() <= 0.5 / 255 + 1e-6
+    (own,) = values(page.page, "map", {**how, "neuron": 3}, "map")
+    close(own, answers.map(view, 3)["map"])
+    (group,) = values(page.page, "group", {**how, "neurons": [0, 2, 5]}, "map")
+    close(group, answers.group(view, [0, 2, 5])["map"])
+    (products,) = values(page.page, "gram", {**how, "neuron": 3}, "products")
+    close(products, answers.gram(view, 3)["products"])
+    (kernel,) = values(page.page, "kernel", {**how, "neuron": 3}, "kernel")
+    close(kernel, answers.kernel(view, 3)["kernel"])
+    without = values(page.page, "without", {**how, "chosen": {layer: [1, 4]}, "only": 0}, "picture", "predicted")
+    expected = answers.without(view, {layer: [1, 4]})
+    close(without[0], expected["picture"])
+    close(without[1], expected["predicted"])
+    (totals,) = values(page.page, "heat", {**how, "finest": 1}, "totals")
+    close(totals, answers.layer(view).totals())
+    page.closed()
+
+
+def test_fast_and_plain_convolutions_agree(browser: Any, file: str) -> None:
+    page = opened(browser, file)
+    page.settled()
+    script = page.page.evaluate("document.getElementById('engine').textContent")
+    check = """(script) => new Promise((done) => {
+      const test = `onmessage = () => {
+        const stage = { cin: 5, cout: 6, kh: 3, kw: 5, ph: 1, pw: 2, h: 9, w: 21 };
+        const random = (n) => Float32Array.from({ length: n }, (_, k) => Math.sin(17 * k + 3));
+        const x = random(5 * 9 * 21), weight = random(6 * 5 * 15), bias = random(6);
+        const fast = convolve(stage, x, weight, bias), plain = convolvePlainly(stage, x, weight, bias);
+        postMessage([convolve === convolvePlainly, Math.max(...fast.map((value, n) => Math.abs(value - plain[n])))]);
+      };`;
+      const worker = new Worker(URL.createObjectURL(new Blob([script + test], { type: "text/javascript" })));
+      worker.onmessage = ({ data }) => done(data);
+      worker.postMessage(0);
+    })"""
+    same, gap = page.page.evaluate(check, script)
+    assert not same, "the fast convolution was not compiled"
+    assert gap < 1e-4
+    page.closed()
+
+
+def text(page: Any, selector: str = "#body") -> str:
+    found: str = page.inner_text(selector)
+    return found
+
+
+def state(page: Any, key: str) -> Any:
+    return page.evaluate("(key) => xinc.state.get(key)", key)
+
+
+def clicked(page: Any, y: float, x: float) -> None:
+    """Click the picture at a share of its height and width."""
+    box = page.locator(".frame canvas").first.bounding_box()
+    page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def test_a_click_lists_who_paints_the_pixel(browser: Any, address: str, explored: dict[str, Run]) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&t=1")
+    page = found.settled()
+    clicked(page, 0.5, 0.25)
+    page.wait_for_selector(".ranked li")
+    assert state(page, "place") == "16,16"
+    first = int(text(page, ".ranked .name >> nth=0").split()[0])
+    sizes = halved(explored["nerv"]).canvas(1)["block2"].at(16, 16)
+    assert sizes[first] >= 0.999 * sizes.max()
+    assert "what stands here" in text(page)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#body .empty")
+    found.closed()
+
+
+def test_hovering_lists_and_leaving_forgets(browser: Any, file: str) -> None:
+    found = opened(browser, file + "#run=nerv&layer=block2")
+    page = found.settled()
+    box = page.locator(".frame canvas").first.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.4 * box["height"])
+    page.wait_for_selector(".ranked li")
+    page.mouse.move(box["x"] - 5, box["y"] - 5)
+    page.wait_for_selector("#body .empty")
+    assert state(page, "place") == ""
+    found.closed()
+
+
+def test_a_box_and_an_object(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2")
+    page = found.settled()
+    box = page.locator(".frame canvas").first.bounding_box()
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.75 * box["height"], steps=4)
+    page.mouse.up()
+    page.wait_for_selector(".ranked li")
+    assert state(page, "place") == "8,16,25,33"
+    page.click("#tools label:has-text('an object')")
+    clicked(page, 0.95, 0.95)
+    page.wait_for_selector("h2:has-text('floor')")
+    assert state(page, "place").startswith("segments:")
+    page.click(".chips button >> nth=0")
+    found.closed()
+
+
+def test_a_neuron_its_like_and_the_next(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&place=10,10")
+    page = found.settled()
+    page.click(".ranked .name >> nth=0")
+    page.wait_for_selector("#body dd:has-text(' of ')")
+    first = state(page, "k")
+    assert state(page, "view") == "neuron"
+    assert "Neighbours" in text(page)
+    page.wait_for_selector("#body .chart")
+    page.click("[aria-label='Next neuron by rank']")
+    page.wait_for_function("(first) => xinc.state.get('k') !== first", arg=first)
+    page.click("[aria-label='Previous neuron by rank']")
+    page.wait_for_function("(first) => xinc.state.get('k') === first", arg=first)
+    page.fill("#number", "2")
+    page.click("#body form button")
+    page.wait_for_selector("h2:has-text('neuron 2:')")
+    page.click("label:has-text('absolute')")
+    assert state(page, "size") == 1
+    found.closed()
+
+
+def test_switching_off_undoing_and_taking_along(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&place=10,10")
+    page = found.settled()
+    page.wait_for_selector(".ranked li")
+    page.click("button:has-text('Switch these')")
+    page.wait_for_selector("#body .sentence")
+    off = state(page, "off")
+    assert off.startswith("block2:")
+    assert len(off.split(",")) == 12
+    assert state(page, "view") == "without"
+    assert "dB" in text(page, ".stage figcaption")
+    page.click("text=all but these")
+    page.wait_for_selector("h2:has-text('Only 12')")
+    page.click("#undo")
+    page.wait_for_selector("#body .empty")
+    assert (state(page, "off"), state(page, "view")) == ("", "network")
+    page.evaluate("xinc.switchOff({ block2: [3, 5] })")
+    page.wait_for_selector("text=2 neurons switched off")
+    with page.expect_download() as download:
+        page.click("button:has-text('Save as JSON')")
+    assert json.loads(Path(download.value.path()).read_text()) == {"block2": [3, 5]}
+    page.click(".chips button >> nth=0")
+    page.wait_for_selector("text=1 neuron switched off")
+    page.click("button:has-text('Switch all on')")
+    page.wait_for_selector("#body .empty")
+    found.closed()
+
+
+def test_a_layer_its_density_and_its_principal_pictures(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&tab=layer")
+    page = found.settled()
+    page.click("button:has-text('Show its heatmap')")
+    page.wait_for_selector("figcaption:has-text('every pixel'), figcaption:has-text('one pixel in')")
+    page.fill("#area", "0.5")
+    page.dispatch_event("#area", "change")
+    page.wait_for_selector("figcaption:has-text('50')")
+    assert state(page, "view") == "density"
+    page.click("#principal")
+    page.wait_for_selector("#body .tiles button")
+    page.click("#body .tiles button >> nth=1")
+    page.wait_for_selector("figcaption:has-text('principal contribution 2')")
+    found.closed()
+
+
+def test_a_line_round_neurons_shows_what_they_paint(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&tab=cloud")
+    page = found.settled()
+    box = page.wait_for_selector(".cloud").bounding_box()
+    corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98), (0.02, 0.3)]
+    for n, (x, y) in enumerate(corners):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=3)
+        if n == 0:
+            page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector("figcaption:has-text('together')")
+    group = state(page, "group")
+    assert group.startswith("block2:")
+    assert len(group.split(",")) > 10
+    page.click("label:has-text('total')")
+    page.wait_for_selector("text=bright: much")
+    page.click("button:has-text('Switch them off')")
+    page.wait_for_selector("#body .sentence")
+    found.closed()
+
+
+def test_a_link_opens_the_same_view(browser: Any, address: str) -> None:
+    view = "#run=nerv&t=2&layer=block1&tab=off&view=lost&place=4,5,9,12&off=block1:1,2;head:3&k=7"
+    found = opened(browser, address + view)
+    page = found.settled()
+    page.wait_for_selector("text=3 neurons switched off")
+    before = page.evaluate("xinc.state.values")
+    page.evaluate("location.reload()")
+    page.wait_for_selector("text=3 neurons switched off")
+    assert page.evaluate("xinc.state.values") == before
+    assert before["t"] == 2
+    lines = page.evaluate("xinc.lines()")
+    assert 'canvas["block1"]' in lines
+    assert "[1, 2]" in lines
+    found.closed()
+
+
+def test_an_address_that_fits_nothing_is_made_to_fit(browser: Any, file: str) -> None:
+    found = opened(browser, file + "#run=gone&t=99&layer=block77&view=magic&tab=magic&k=9999&off=block77:1&place=x")
+    page = found.settled()
+    assert state(page, "run") == "nerv"
+    assert (state(page, "t"), state(page, "tab"), state(page, "off")) == (0, "place", "")
+    found.closed()
+
+
+def test_frames_play_and_slide(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv")
+    page = found.settled()
+    page.fill("#frame", "2")
+    page.wait_for_function("() => xinc.state.get('t') === 2")
+    page.click("#play")
+    page.wait_for_function("() => xinc.state.get('t') !== 2")
+    page.click("#play")
+    page.keyboard.press(",")
+    found.closed()
+
+
+def test_two_pictures_side_by_side(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&view=neuron&k=3&b=layer:block1")
+    page = found.settled()
+    page.wait_for_selector(".stage >> nth=1")
+    page.wait_for_selector(".stage:not(.busy) >> nth=1")
+    assert "block1" in text(page, ".stage:nth-child(2) figcaption")
+    page.select_option("select[aria-label='Beside it']", "run:ffn")
+    page.wait_for_selector(".stage:not(.busy) >> nth=1")
+    found.closed()
+
+
+def test_the_keyboard_is_enough(browser: Any, file: str) -> None:
+    found = opened(browser, file + "#run=nerv&layer=block2")
+    page = found.settled()
+    page.focus(".frame canvas")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector(".ranked li")
+    assert state(page, "place") == "17,33"
+    page.focus(".ranked .name >> nth=0")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h2:has-text('kernel')")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("o")
+    page.wait_for_selector("[role=tab]:has-text('Switched off · 1')")
+    page.keyboard.press("u")
+    page.wait_for_function("() => xinc.state.get('off') === ''")
+    page.focus("#tab-neuron")
+    page.keyboard.press("ArrowRight")
+    assert state(page, "tab") == "off"
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("6")
+    assert state(page, "tab") == "trust"
+    found.closed()
+
+
+def test_the_tour_stands_first_and_only_once(browser: Any, served: str) -> None:
+    found = opened(browser, served, toured=False)
+    page = found.settled()
+    page.wait_for_selector("dialog[open]")
+    for _ in range(4):
+        page.click("dialog button:has-text('Next')")
+    page.click("dialog button:has-text('Start')")
+    page.reload()
+    page.wait_for_selector(DRAWN)
+    assert page.locator("dialog").count() == 0
+    found.closed()
+
+
+def test_two_pages_at_once(browser: Any, served: str) -> None:
+    first = opened(browser, served + "#run=nerv&layer=block2&place=5,5")
+    second = opened(browser, served + "#run=ffn&layer=layer2&place=9,9&tab=place")
+    for one, layer in ((first, "block2"), (second, "layer2")):
+        one.settled().wait_for_selector(f"#body .sentence:has-text('{layer}')")
+    first.closed()
+    second.closed()
+
+
+def test_a_server_that_is_gone_is_said(browser: Any, served: str) -> None:
+    found = opened(browser, served + "#run=nerv&layer=block2")
+    page = found.settled()
+    page.route("**/api/**", lambda route: route.abort())
+    clicked(page, 0.5, 0.5)
+    page.wait_for_selector(".failed:has-text('does not answer')")
+    page.unroute("**/api/**")
+    page.click("button:has-text('Try again')")
+    page.wait_for_selector(".ranked li")
+    found.complaints.clear()  # the browser tells of the request that was cut off
+    found.closed()
+
+
+def test_a_wrong_token_opens_nothing(browser: Any, served: str) -> None:
+    found = opened(browser, served.split("token=")[0] + "token=wrong")
+    assert "lacks the right token" in found.page.inner_text("body")
+    found.complaints.clear()  # a refusal is an error in the console
+    found.closed()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 820, 390])
+def test_nothing_overflows_at_any_width(browser: Any, file: str, width: int, scheme: str, tmp_path: Path) -> None:
+    found = opened(browser, file + "#run=nerv&layer=block2&place=16,30", width, color_scheme=scheme)
+    page = found.settled()
+    page.wait_for_selector(".ranked li canvas")
+    for tab in ("place", "neuron", "off", "layer", "cloud", "trust"):
+        page.evaluate("(tab) => xinc.state.set({ tab, k: 3, off: 'block2:1,2' })", tab)
+        page.wait_for_selector(f"#body[data-tab='{tab}']")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=tmp_path / f"{tab}.png", full_page=True)
+    found.closed()
+
+
+def test_a_finger_points_too(browser: Any, file: str) -> None:
+    found = opened(browser, file + "#run=nerv&layer=block2", 390, has_touch=True, is_mobile=True)
+    page = found.settled()
+    page.locator(".frame canvas").first.tap(position={"x": 100, "y": 60})
+    page.wait_for_selector(".ranked li")
+    assert state(page, "place") != ""
+    page.locator(".ranked .name").first.tap()
+    page.wait_for_selector("h2:has-text('kernel')")
+    found.closed()
