@@ -19,7 +19,7 @@ import xinc
 from tiny_runs import runs
 from xinc.cli import app
 from xinc.errors import RunError, TraceError
-from xinc.explore.answers import Answers, Place, View, shrunk
+from xinc.explore.answers import Answers, Spot, Viewpoint, shrunk
 from xinc.explore.html import export
 from xinc.explore.jobs import GivenUp, Watch
 from xinc.explore.server import Door, application, bind
@@ -27,7 +27,7 @@ from xinc.explore.wire import pack, unpack
 from xinc.run import Run
 
 LAYERS = [("nerv", "block1"), ("nerv", "block2"), ("nerv", "head"), ("ffn", "layer1"), ("ffn", "layer3")]
-BOX = Place((5, 7, 9, 20))
+BOX = Spot((5, 7, 9, 20))
 
 
 def by_family(name: str) -> Run:
@@ -40,45 +40,45 @@ def answers() -> Answers:
 
 
 @pytest.fixture(params=LAYERS, ids=lambda pair: "-".join(pair))
-def view(request: pytest.FixtureRequest) -> View:
+def view(request: pytest.FixtureRequest) -> Viewpoint:
     family, layer = request.param
-    return View(family, 2 if family == "nerv" else 0, layer)
+    return Viewpoint(family, 2 if family == "nerv" else 0, layer)
 
 
-def test_a_place_is_the_mean_of_the_maps_there(answers: Answers, view: View) -> None:
+def test_a_place_is_the_mean_of_the_maps_there(answers: Answers, view: Viewpoint) -> None:
     layer = answers.layer(view)
     maps = layer.maps(range(layer.shape[0]), signed=True)
     found = answers.at(view, BOX)
     torch.testing.assert_close(found["terms"], maps[:, :, 5:9, 7:20].mean((2, 3)), atol=1e-6, rtol=1e-4)
     picture = answers.canvas(view).output
     torch.testing.assert_close(found["value"], picture[:, 5:9, 7:20].mean((1, 2)))
-    whole = answers.at(view, Place())
+    whole = answers.at(view, Spot())
     torch.testing.assert_close(whole["terms"], maps.mean((2, 3)), atol=1e-6, rtol=1e-4)
 
 
 def test_a_pixel_by_any_method_is_what_the_layer_says(answers: Answers) -> None:
     for method in ("paper", "ablation"):
-        view = View("nerv", 1, "block2", method)
-        found = answers.at(view, Place((3, 4, 4, 5)))
+        view = Viewpoint("nerv", 1, "block2", method)
+        found = answers.at(view, Spot((3, 4, 4, 5)))
         torch.testing.assert_close(found["sizes"], answers.layer(view).at(3, 4).abs(), atol=1e-6, rtol=1e-4)
 
 
 def test_an_object_is_the_mean_over_its_pixels(answers: Answers) -> None:
-    view = View("nerv", 0, "block2")
+    view = Viewpoint("nerv", 0, "block2")
     labels = answers.labels(view, "segments")
     region = labels["names"].index("floor")
     inside = torch.from_numpy(labels["labels"] == region)
     maps = answers.layer(view).maps(range(answers.layer(view).shape[0]), signed=True)
-    found = answers.at(view, Place(grouping="segments", region=region))
+    found = answers.at(view, Spot(grouping="segments", region=region))
     torch.testing.assert_close(found["terms"], maps[..., inside].mean(2), atol=1e-6, rtol=1e-4)
-    by_paper = answers.at(View("nerv", 0, "block2", "paper"), Place(grouping="segments", region=region))["sizes"]
+    by_paper = answers.at(Viewpoint("nerv", 0, "block2", "paper"), Spot(grouping="segments", region=region))["sizes"]
     paper = by_family("nerv").canvas(0, "paper")["block2"]
     torch.testing.assert_close(by_paper, paper.line(slice(0, 32), slice(0, 64))[..., inside].abs().mean(1))
 
 
 def test_bias_terms_and_the_rest_add_up_in_the_last_layer(answers: Answers) -> None:
-    view = View("nerv", 1, "head")  # nothing bends behind a linear output: terms and bias are all there is
-    found = answers.at(view, Place((8, 8, 9, 9)))
+    view = Viewpoint("nerv", 1, "head")  # nothing bends behind a linear output: terms and bias are all there is
+    found = answers.at(view, Spot((8, 8, 9, 9)))
     activation = answers.canvas(view).plan.stages[-1].activation.name
     if activation == "identity":
         torch.testing.assert_close(found["terms"].sum(0) + found["bias"], found["value"])
@@ -86,7 +86,7 @@ def test_bias_terms_and_the_rest_add_up_in_the_last_layer(answers: Answers) -> N
         assert found["bias"].shape == (3,)
 
 
-def test_maps_sums_and_products_are_those_of_the_canvas(answers: Answers, view: View) -> None:
+def test_maps_sums_and_products_are_those_of_the_canvas(answers: Answers, view: Viewpoint) -> None:
     layer = answers.layer(view)
     count = layer.shape[0]
     maps = layer.maps(range(count), signed=True)
@@ -97,18 +97,18 @@ def test_maps_sums_and_products_are_those_of_the_canvas(answers: Answers, view: 
     torch.testing.assert_close(answers.gram(view, 3)["products"], products, atol=1e-6, rtol=1e-3)
 
 
-def test_without_neurons_the_network_is_run(answers: Answers, view: View) -> None:
+def test_without_neurons_the_network_is_run(answers: Answers, view: Viewpoint) -> None:
     canvas, layer = answers.canvas(view), answers.layer(view)
     gone = [1, 4]
     found = answers.without(view, {view.layer: gone})
     predicted = canvas.output - layer.maps(gone, signed=True).sum(0)
     torch.testing.assert_close(found["predicted"], predicted, atol=1e-6, rtol=1e-4)
     one = answers.without(view, {view.layer: [4]})["picture"]
-    ablated = answers.layer(View(view.run, view.frame, view.layer, "ablation")).maps([4])[0]
+    ablated = answers.layer(Viewpoint(view.run, view.frame, view.layer, "ablation")).maps([4])[0]
     torch.testing.assert_close((canvas.output - one).abs().sum(0), ablated, atol=1e-6, rtol=1e-3)
 
 
-def test_only_some_neurons_is_without_all_others(answers: Answers, view: View) -> None:
+def test_only_some_neurons_is_without_all_others(answers: Answers, view: Viewpoint) -> None:
     count = answers.layer(view).shape[0]
     kept = answers.without(view, {view.layer: [0, 1]}, only=True)["picture"]
     others = answers.without(view, {view.layer: list(range(2, count))})["picture"]
@@ -116,43 +116,43 @@ def test_only_some_neurons_is_without_all_others(answers: Answers, view: View) -
 
 
 def test_principal_pictures_are_those_of_the_gram_matrix(answers: Answers) -> None:
-    view = View("nerv", 0, "head")
+    view = Viewpoint("nerv", 0, "head")
     found = answers.principal(view, 2, Watch())
     values = torch.linalg.eigvalsh(answers.layer(view).gram()).flip(0)
     torch.testing.assert_close(found["squares"].double(), values[:2], rtol=0.02, atol=1e-9)
 
 
 def test_a_neurons_course_is_its_totals(answers: Answers) -> None:
-    found = answers.course(View("nerv", 0, "block2"), 5, Watch())
+    found = answers.course(Viewpoint("nerv", 0, "block2"), 5, Watch())
     totals = [by_family("nerv").canvas(t, "exact")["block2"].totals()[5] for t in range(3)]
     assert found["frames"].tolist() == [0, 1, 2]
     torch.testing.assert_close(torch.from_numpy(found["totals"]), torch.stack(totals), rtol=1e-3, atol=1e-6)
 
 
 def test_what_is_not_there_is_named(answers: Answers) -> None:
-    view = View("nerv", 0, "block2")
+    view = Viewpoint("nerv", 0, "block2")
     with pytest.raises(TraceError, match="no run is called 'x'"):
-        answers.canvas(View("x", 0))
+        answers.canvas(Viewpoint("x", 0))
     with pytest.raises(TraceError, match="has no neuron 9999"):
         answers.map(view, 9999)
     with pytest.raises(TraceError, match="lies outside the picture"):
-        answers.at(view, Place((0, 0, 99, 5)))
+        answers.at(view, Spot((0, 0, 99, 5)))
     with pytest.raises(TraceError, match="no region 77"):
-        answers.at(view, Place(grouping="segments", region=77))
+        answers.at(view, Spot(grouping="segments", region=77))
 
 
 def test_what_nobody_waits_for_stops(answers: Answers) -> None:
     watch = Watch()
     watch.given_up.set()
     with pytest.raises(GivenUp):
-        answers.principal(View("nerv", 0, "block2"), 2, watch)
+        answers.principal(Viewpoint("nerv", 0, "block2"), 2, watch)
 
 
 def test_few_canvases_are_kept(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xinc.explore.answers.HELD_BYTES", 1)
     own = Answers({"nerv": by_family("nerv")})
     for frame in range(3):
-        own.canvas(View("nerv", frame))
+        own.canvas(Viewpoint("nerv", frame))
         assert len(own._held) == 1
 
 
@@ -196,7 +196,7 @@ TOKEN = {"X-Xinc-Token": "right"}
 
 def test_the_server_answers_in_blocks(door: Door, answers: Answers) -> None:
     status, block = ask(door, "/api/at?run=nerv&frame=1&layer=block2&box=3,4,4,5", **TOKEN)
-    expected = answers.at(View("nerv", 1, "block2"), Place((3, 4, 4, 5)))
+    expected = answers.at(Viewpoint("nerv", 1, "block2"), Spot((3, 4, 4, 5)))
     assert status == 200
     assert unpack(block)["terms"].tolist() == expected["terms"].tolist()
     status, page = ask(door, "/?token=right")
@@ -246,10 +246,10 @@ def test_what_cannot_be_answered_is_said_in_a_line(door: Door, path: str, says: 
 def test_a_run_that_was_deleted_is_named(tmp_path: Path) -> None:
     shutil.copytree(by_family("ffn").path or "", tmp_path / "ffn")
     own = Answers({"ffn": xinc.load(tmp_path / "ffn")})
-    own.picture(View("ffn", 0))
+    own.picture(Viewpoint("ffn", 0))
     shutil.rmtree(tmp_path / "ffn")
     with pytest.raises(RunError, match="is gone"):
-        own.picture(View("ffn", 0))
+        own.picture(Viewpoint("ffn", 0))
     assert not (tmp_path / "ffn").exists()
 
 

@@ -17,7 +17,7 @@ import xarray as xr
 
 import xinc
 from tiny_runs import folder, runs
-from xinc.explore.answers import Answers, Place, View
+from xinc.explore.answers import Answers, Spot, Viewpoint
 from xinc.explore.html import export
 from xinc.explore.network import halved
 from xinc.explore.server import Door, application, bind
@@ -133,7 +133,7 @@ def test_the_network_in_the_page_gives_the_numbers_of_python(
 ) -> None:
     answers = Answers({family: halved(explored[family])})
     frame = 2 if family == "nerv" else 0
-    view, how = View(family, frame, layer), {"run": family, "t": frame, "layer": layer, "method": "exact"}
+    view, how = Viewpoint(family, frame, layer), {"run": family, "t": frame, "layer": layer, "method": "exact"}
     page = opened(browser, file)
     page.settled()
 
@@ -142,7 +142,7 @@ def test_the_network_in_the_page_gives_the_numbers_of_python(
         scale = float(wanted.abs().max()) + 1e-9
         assert float((torch.tensor(found) - wanted).abs().max()) < 1e-3 * scale
 
-    at = answers.at(view, Place((5, 7, 9, 20)))
+    at = answers.at(view, Spot((5, 7, 9, 20)))
     terms, bias, value = values(page.page, "at", {**how, "place": {"box": "5,7,9,20"}}, "terms", "bias", "value")
     close(terms, at["terms"])
     close(bias, at["bias"])

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from xinc.below import below
 from xinc.errors import ModelError, RunError, SignalError
 from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
 from xinc.models.families import configure, family
@@ -37,6 +38,7 @@ from xinc.signals.clip import Clip
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from xinc.canvas.methods import Method
     from xinc.canvas.reductions.store import Store
@@ -151,6 +153,36 @@ class Run:
         chosen = range(len(self.clip)) if frames is None else frames
         errors = [(self.render(i) - self.clip.frame(i).to(self.model.device)).double().square().mean() for i in chosen]
         return decibels(torch.stack(errors)).cpu()
+
+    def explore(self, *, server: bool = False, port: int | None = None) -> Any:
+        """The page where one points at a pixel, inline in a notebook; ``.save(path)`` writes it as one file.
+
+        Args:
+            server: whether a server in this process answers (any method, all digits, larger clips; ``.close()`` ends
+                it), not the network in the page itself.
+            port: of the server; None for the usual one, or the next that is free.
+
+        Raises:
+            RunError: the page cannot run this network, its frames are too many, or the port is taken.
+        """
+        return below("explore.notebook", "explore_run")(self, server=server, port=port)
+
+    def plot(self, figure: str, *, method: str | None = None) -> Figure:
+        """A figure of the report, fit for a paper: ``run.plot("grouping").savefig("grouping.pdf")``.
+
+        Args:
+            figure: ``"grouping"``, ``"intensity"``, ``"gallery"``, ... ; a wrong name lists those that the run has.
+            method: definition of the maps; the report's where None.
+
+        Raises:
+            RunError: the run was not analysed, or has no such figure.
+        """
+        found: Figure = below("show.plots", "plot_run")(self, figure, method)
+        return found
+
+    def _repr_html_(self) -> str:
+        text: str = below("show.notebook", "of_run")(self)
+        return text
 
     def save(self, folder: str | Path) -> Path:
         """Write the run; what tracing and analysing added to the folder stays. Returns the folder."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from xinc.below import below
 from xinc.canvas.joint.gram import energy, gram, mixtures, signed, summed
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.receptive_field import Window
@@ -35,6 +36,7 @@ from xinc.notation import (
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+    from matplotlib.figure import Figure
 
 Labels = Mapping[str, ArrayLike] | ArrayLike
 
@@ -299,6 +301,15 @@ class Layer:
         if (previous.name, previous.method, previous.shape) != (self.name, self.method, self.shape):
             raise TraceError(f"{self!r} cannot be compared with {previous!r}; trace the same layer of another frame")
         return previous._stream
+
+    def plot(self, neurons: ArrayLike | Tensor | None = None) -> Figure:
+        """Maps as a Matplotlib figure: of some neurons, of the strongest where None, with the layer's heatmap."""
+        found: Figure = below("show.plots", "plot_layer")(self, None if neurons is None else self._indices(neurons))
+        return found
+
+    def _repr_html_(self) -> str:
+        text: str = below("show.notebook", "of_layer")(self)
+        return text
 
     def chunks(self) -> list[list[int]]:
         """All neurons in chunks whose maps take 64 MB at most (one map at least).

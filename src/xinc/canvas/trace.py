@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from xinc.below import below
 from xinc.canvas.joint.attribution import Scalar, attribute
 from xinc.canvas.joint.probes import PROBES, energies
 from xinc.canvas.layer import Layer
@@ -21,6 +22,7 @@ from xinc.notation import Image
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 Stores = Callable[[str, str], Store | None]
 """Where the reductions of a layer are kept, by the names of the method and the layer."""
@@ -112,6 +114,23 @@ class Canvas:
             TraceError: There is no probe, or a region is no plane of the picture.
         """
         return energies(self.plan, regions, probes, seed)
+
+    def explore(self) -> Any:
+        """The page where one points at a pixel, inline in a notebook; ``.save(path)`` writes it as one file.
+
+        Raises:
+            TraceError: the network is no plain chain of layers that a page can run.
+        """
+        return below("explore.notebook", "explore_canvas")(self)
+
+    def plot(self) -> Figure:
+        """The picture, and the heatmap of each layer, as a Matplotlib figure."""
+        found: Figure = below("show.plots", "plot_canvas")(self)
+        return found
+
+    def _repr_html_(self) -> str:
+        text: str = below("show.notebook", "of_canvas")(self)
+        return text
 
     def residual(self, name: str) -> Tensor:
         """What a layer's neurons and its bias, added up, leave of the traced values behind it; no method is involved.

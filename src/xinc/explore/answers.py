@@ -19,7 +19,7 @@ from xinc.canvas.layer import Layer
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.trace import Canvas
 from xinc.errors import RunError, TraceError
-from xinc.explore.chain import Chain
+from xinc.explore.chain import RunnableChain
 from xinc.explore.facts import Facts
 from xinc.explore.jobs import Watch
 from xinc.run import Run
@@ -33,7 +33,7 @@ LINE_VALUES = 2**25
 
 
 @dataclass(frozen=True)
-class View:
+class Viewpoint:
     """What is looked at.
 
     Attributes:
@@ -50,7 +50,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Place:
+class Spot:
     """Pixels of a frame: a box, or a region of a label map.
 
     Attributes:
@@ -68,14 +68,14 @@ class Held(NamedTuple):
     """A frame's canvas, the same network as a chain if it is one, and the bytes of its recorded values."""
 
     canvas: Canvas
-    chain: Chain | None
+    chain: RunnableChain | None
     bytes: int
 
     @classmethod
     def of(cls, canvas: Canvas) -> Held:
         """The canvas with its chain; derivatives behind each layer take about as much as its values."""
         values = sum(stage.input.numel() * stage.upscale[0] * stage.upscale[1] for stage in canvas.plan.stages)
-        return cls(canvas, Chain.of(canvas.plan), 12 * values)
+        return cls(canvas, RunnableChain.of(canvas.plan), 12 * values)
 
 
 @dataclass(eq=False)
@@ -95,10 +95,10 @@ class Answers:
         """What is known of each run, see :meth:`xinc.explore.facts.Facts.describe`; ``key`` is its name here."""
         for key in self.runs:
             if key not in self._described:
-                self._described[key] = {"key": key, **self._facts(View(key, 0)).describe(), "live": True}
+                self._described[key] = {"key": key, **self._facts(Viewpoint(key, 0)).describe(), "live": True}
         return list(self._described.values())
 
-    def run(self, view: View) -> Run:
+    def run(self, view: Viewpoint) -> Run:
         """The run that a view names.
 
         Raises:
@@ -114,7 +114,7 @@ class Answers:
             raise TraceError(f"there is no frame {view.frame}; the clip has frames 0 to {len(run.clip) - 1}")
         return run
 
-    def held(self, view: View) -> Held:
+    def held(self, view: Viewpoint) -> Held:
         """The canvas of a view's frame and method; the last few are kept, :data:`HELD_BYTES` of them.
 
         Raises:
@@ -134,15 +134,15 @@ class Answers:
         self._held.move_to_end(key)
         return self._held[key]
 
-    def canvas(self, view: View) -> Canvas:
+    def canvas(self, view: Viewpoint) -> Canvas:
         """The canvas of a view's frame and method."""
         return self.held(view).canvas
 
-    def layer(self, view: View) -> Layer:
+    def layer(self, view: Viewpoint) -> Layer:
         """The view's layer."""
         return self.canvas(view)[view.layer]
 
-    def chain(self, view: View) -> Chain:
+    def chain(self, view: Viewpoint) -> RunnableChain:
         """The view's network as a chain.
 
         Raises:
@@ -153,11 +153,11 @@ class Answers:
             raise TraceError("this network is no plain chain of layers with three colours; look at maps one by one")
         return chain
 
-    def picture(self, view: View) -> dict[str, Any]:
+    def picture(self, view: Viewpoint) -> dict[str, Any]:
         """``original`` and ``picture``, what the network makes, ``(3, H, W)`` each."""
         return {"original": self.run(view).clip.frame(view.frame), "picture": self.canvas(view).plan.output}
 
-    def at(self, view: View, place: Place) -> dict[str, Any]:
+    def at(self, view: Viewpoint, place: Spot) -> dict[str, Any]:
         """What every neuron adds to the mean colour of some pixels.
 
         Returns:
@@ -175,7 +175,7 @@ class Answers:
             return {"terms": terms, "bias": bias, "value": value}
         return {"sizes": self._sizes(self.layer(view), window, inside), "value": value}
 
-    def map(self, view: View, neuron: int, width: int = 0) -> dict[str, Any]:
+    def map(self, view: Viewpoint, neuron: int, width: int = 0) -> dict[str, Any]:
         """A neuron's ``map (3, h, w)``, signed, with ``exact``, else ``(1, h, w)``; averaged to ``width`` columns."""
         held = self.held(view)
         if view.method == "exact" and held.chain is not None:
@@ -187,7 +187,7 @@ class Answers:
             )
         }
 
-    def course(self, view: View, neuron: int, watch: Watch) -> dict[str, Any]:
+    def course(self, view: Viewpoint, neuron: int, watch: Watch) -> dict[str, Any]:
         """A neuron over time: ``frames (n,)`` and ``totals (n,)``, sum over pixels of |C| in each."""
         count = len(self.run(view).clip)
         frames = sorted({round(t) for t in np.linspace(0, count - 1, min(count, COURSE))})
@@ -198,11 +198,11 @@ class Answers:
             totals.append(float(found.abs().sum()))
         return {"frames": np.array(frames), "totals": np.array(totals, np.float32)}
 
-    def kernel(self, view: View, neuron: int) -> dict[str, Any]:
+    def kernel(self, view: Viewpoint, neuron: int) -> dict[str, Any]:
         """``kernel``: a neuron's own weights, ``(kh, kw)``, or a feature's outgoing ones ``(1, C_out)``."""
         return {"kernel": self.chain(view).kernel(view.layer, neuron)}
 
-    def without(self, view: View, chosen: Mapping[str, Sequence[int]], only: bool = False) -> dict[str, Any]:
+    def without(self, view: Viewpoint, chosen: Mapping[str, Sequence[int]], only: bool = False) -> dict[str, Any]:
         """The network run without some neurons, or without all others of their layers.
 
         Returns:
@@ -215,30 +215,30 @@ class Answers:
             predicted += chain.push(position, chain.scales(position, neurons, only=only) - 1)
         return {"picture": chain.without(chosen, only=only), "predicted": predicted}
 
-    def group(self, view: View, neurons: Sequence[int]) -> dict[str, Any]:
+    def group(self, view: Viewpoint, neurons: Sequence[int]) -> dict[str, Any]:
         """``map (3, H, W)``: the sum of some neurons' signed maps."""
         chain = self._checked(view, {view.layer: neurons})
         position = chain.position(view.layer)
         return {"map": chain.push(position, chain.scales(position, neurons, only=True))}
 
-    def gram(self, view: View, neuron: int) -> dict[str, Any]:
+    def gram(self, view: Viewpoint, neuron: int) -> dict[str, Any]:
         """``products (K,)``: inner products of a neuron's signed map with those of all neurons of its layer."""
         chain = self._checked(view, {view.layer: [neuron]})
         position = chain.position(view.layer)
         one = chain.push(position, chain.scales(position, [neuron], only=True))
         return {"products": chain.pull(position, _all_of(one), one[None])[0][:, 0]}
 
-    def heat(self, view: View, watch: Watch) -> dict[str, Any]:
+    def heat(self, view: Viewpoint, watch: Watch) -> dict[str, Any]:
         """``heat (H, W)``: sum over neurons of |C|; ``totals (K,)``: sum over pixels."""
         found = self.layer(view).reduce(heatmap=True, totals=True, progress=watch)
         return {"heat": found.heatmap, "totals": found.totals, "step": 1}
 
-    def density(self, view: View, area: float, watch: Watch) -> dict[str, Any]:
+    def density(self, view: Viewpoint, area: float, watch: Watch) -> dict[str, Any]:
         """``share (H, W)``: of the neurons above the threshold of ``area``, and ``threshold`` (section 4.4)."""
         found = self.layer(view).reduce(neurons_per_pixel=(area,), thresholds=(area,), progress=watch)
         return {"share": found.neurons_per_pixel[area], "threshold": found.thresholds[area]}
 
-    def principal(self, view: View, count: int, watch: Watch) -> dict[str, Any]:
+    def principal(self, view: Viewpoint, count: int, watch: Watch) -> dict[str, Any]:
         """The leading independent pictures of a layer's signed maps.
 
         Subspace iteration on the operator ``u -> sum_k u_k T_k`` and its transpose; no map is held.
@@ -261,15 +261,15 @@ class Answers:
         order = squares.argsort(descending=True)[:count]
         return {"pictures": pictures[order], "squares": squares[order], "vectors": vectors[order]}
 
-    def labels(self, view: View, grouping: str) -> dict[str, Any]:
+    def labels(self, view: Viewpoint, grouping: str) -> dict[str, Any]:
         """``labels (H, W)`` of a grouping at the frame, -1 for none, and ``names``; empty where there are none."""
         found = self._facts(view).labels(grouping, view.frame)
         return {"labels": found[0], "names": found[1]} if found else {"names": []}
 
-    def _facts(self, view: View) -> Facts:
+    def _facts(self, view: Viewpoint) -> Facts:
         return Facts(self.run(view), self.canvas(view))
 
-    def _inside(self, view: View, place: Place) -> tuple[Window, Tensor]:
+    def _inside(self, view: Viewpoint, place: Spot) -> tuple[Window, Tensor]:
         """A window of the picture, and which of its pixels are meant, ``(h, w)`` of ones and zeros.
 
         Raises:
@@ -302,7 +302,7 @@ class Answers:
         assert isinstance(sums, Tensor)
         return sums[:, 0] / inside.sum()
 
-    def _checked(self, view: View, chosen: Mapping[str, Sequence[int]]) -> Chain:
+    def _checked(self, view: Viewpoint, chosen: Mapping[str, Sequence[int]]) -> RunnableChain:
         """The chain, if it has all these neurons.
 
         Raises:

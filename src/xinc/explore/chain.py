@@ -21,7 +21,7 @@ from xinc.canvas.network.receptive_field import Window, crop, windows_behind
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class RunnableChain:
     """A plan whose layers all lie on its chain of stages.
 
     Attributes:
@@ -32,7 +32,7 @@ class Chain:
     _slopes: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, plan: Plan) -> Chain | None:
+    def of(cls, plan: Plan) -> RunnableChain | None:
         """The chain of a plan; None where a layer lies off it, or the picture has more or fewer than three colours."""
         whole = bool(plan.stages) and len(plan.layers) == len(plan.stages) and len(plan.output) == 3
         return cls(plan) if whole else None
@@ -52,7 +52,7 @@ class Chain:
         first = min((self.position(layer) for layer in chosen), default=len(self.plan.stages))
         if first == len(self.plan.stages):
             return self.plan.output
-        values = self._grid(first)
+        values = self.grid(first)
         for position, stage in enumerate(self.plan.stages[first:], first):
             weight = self._weight(position)
             if stage.name in chosen:
@@ -70,7 +70,7 @@ class Chain:
     def push(self, position: int, scale: Tensor) -> Tensor:
         """The sum over a layer's neurons of their signed maps times ``scale (K,)``, ``(3, H, W)``."""
         weight = self._weight(position) * self._per_weight(position, scale)
-        change = self._apply(position, self._grid(position), weight, None)
+        change = self._apply(position, self.grid(position), weight, None)
         change = change * self._slope(position)
         for at in range(position + 1, len(self.plan.stages)):
             change = self._apply(at, change, self._weight(at), None) * self._slope(at)
@@ -102,7 +102,7 @@ class Chain:
         """Derivatives of a stage's activation at what reached it, ``(C, H, W)``."""
         if position not in self._slopes:
             stage = self.plan.stages[position]
-            made = self._apply(position, self._grid(position), self._weight(position), stage.bias)
+            made = self._apply(position, self.grid(position), self._weight(position), stage.bias)
             self._slopes[position] = derivative(stage.activation, made)
         return self._slopes[position]
 
@@ -126,7 +126,7 @@ class Chain:
         weight = self._weight(position).detach().requires_grad_()
         bias = stage.bias_or_zero.detach().clone().requires_grad_()
         with torch.enable_grad():
-            values, have = self._grid(position), Window.whole(self._size(position))
+            values, have = self.grid(position), Window.whole(self._size(position))
             for at, (coarse, fine) in enumerate(self._seen(position, window), position):
                 later = self.plan.stages[at]
                 held = crop(values, have, coarse.widened(self._padding(at)))
@@ -152,7 +152,7 @@ class Chain:
             change = change.permute(0, 1, 3, 5, 2, 4).reshape(len(change), -1, height, width)
             if at > position:
                 change = F.conv_transpose2d(change, self._weight(at), padding=self._padding(at))
-        weight, values = self._weight(position), self._grid(position)[None]
+        weight, values = self._weight(position), self.grid(position)[None]
         shares = [_by_weight(values, weight, one[None], self._padding(position)) * weight for one in change]
         bias = change.sum((2, 3)) @ self.plan.stages[position].bias_or_zero
         return torch.stack([self._by_neuron(position, share) for share in shares], 1), bias
@@ -201,7 +201,7 @@ class Chain:
         stage = self.plan.stages[position]
         return (0, 0) if stage.kind == "linear" else stage.padding
 
-    def _grid(self, position: int) -> Tensor:
+    def grid(self, position: int) -> Tensor:
         """What reached a stage as ``(C, h, w)``."""
         stage = self.plan.stages[position]
         return stage.input.T.reshape(-1, *self.plan.size) if stage.kind == "linear" else stage.input

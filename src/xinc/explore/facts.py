@@ -46,7 +46,7 @@ class Facts:
             "frames": len(clip),
             "names": list(clip.names),
             "fps": clip.fps,
-            "layers": self.layers(),
+            "layers": layer_rows(self.canvas),
             "methods": list(METHODS),
             "segments": list(segment_names(clip.segments)) if clip.segments is not None else [],
             "annotated": self.annotated(),
@@ -58,19 +58,6 @@ class Facts:
     def annotated(self) -> list[int]:
         """Frames whose segments somebody drew."""
         return list(self.run.clip.segments.frames) if self.run.clip.segments is not None else []
-
-    def layers(self) -> list[dict[str, Any]]:
-        """Name, module, number and kind of neurons of each layer, in the order of the forward pass."""
-        return [
-            {
-                "name": layer.name,
-                "module": layer.module,
-                "kind": layer.kind,
-                "neurons": layer.neurons,
-                "outputs": 1 if layer.kind == "linear" else layer.neurons // _inputs(layer),
-            }
-            for layer in self.canvas.plan.layers
-        ]
 
     def groupings(self) -> list[dict[str, Any]]:
         """Label maps that the results keep: which grouping, of which frames, and each layer's scores by method."""
@@ -137,8 +124,18 @@ class Facts:
         return None if results is None else results.get(name)
 
 
-def _inputs(layer: Any) -> int:
-    return int(layer.pairs()[0].max()) + 1
+def layer_rows(canvas: Canvas) -> list[dict[str, Any]]:
+    """Name, module, number and kind of neurons of each layer of a canvas, in the order of the forward pass."""
+    return [
+        {
+            "name": layer.name,
+            "module": layer.module,
+            "kind": layer.kind,
+            "neurons": layer.neurons,
+            "outputs": 1 if layer.kind == "linear" else layer.neurons // (int(layer.pairs()[0].max()) + 1),
+        }
+        for layer in canvas.plan.layers
+    ]
 
 
 def _layout(group: str, method: str, data: Any) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from xinc.errors import RunError
-from xinc.explore.facts import Facts
+from xinc.canvas.trace import Canvas
+from xinc.errors import RunError, TraceError
+from xinc.explore.facts import Facts, layer_rows
 from xinc.explore.network import Network, halved, pictures
 from xinc.explore.wire import pack
 from xinc.run import Run
@@ -27,6 +28,7 @@ ENGINE = ("activations.js", "convolution.js", "chain.js", "worker.js")
 """The network that runs in the page, a worker's script."""
 NONE = 65_535
 """A pixel in no region, in the file's label maps."""
+NO_CHAIN = "a page cannot run this network, which is no plain chain of layers with functions that it knows"
 LARGEST = 200_000_000
 """Bytes of frames that a file page may hold; a browser opens no more with ease."""
 
@@ -51,16 +53,58 @@ def file_page(runs: Mapping[str, Run]) -> str:
     Raises:
         RunError: a network is no plain chain of layers that the page can run, or its frames are too many.
     """
-    values: dict[str, Any] = {"runs": []}
-    for key, run in runs.items():
-        described, arrays = _described(key, run)
-        values["runs"].append(described)
+    return _held({key: _run(key, run) for key, run in runs.items()})
+
+
+def canvas_page(canvas: Canvas) -> str:
+    """The page of anybody's network as it ran once; its own picture stands where a run has its signal.
+
+    Raises:
+        TraceError: the network is no plain chain of layers that the page can run, or what it reads is too large.
+    """
+    network = Network.of_plan(canvas.plan)
+    if network is None:
+        raise TraceError(f"{NO_CHAIN}; canvas.plot() draws any network")
+    if sum(array.nbytes for array in network.arrays.values()) > LARGEST:
+        raise TraceError("what reaches the first layer is too large for a page; trace a smaller picture")
+    height, width = canvas.size
+    described: dict[str, Any] = {
+        "title": f"A network of {height}×{width} pixels",
+        "folder": "",
+        "family": "",
+        "parameters": None,
+        "psnr": None,
+        "size": [height, width],
+        "frames": 1,
+        "names": ["0"],
+        "fps": None,
+        "layers": layer_rows(canvas),
+        "methods": ["exact"],
+        "segments": [],
+        "annotated": [],
+        "groupings": [],
+        "trust": {"rows": [], "says": []},
+        "positions": [],
+        "reference": False,
+    }
+    return _held({"network": ({**described, **_running("network", network)}, network.arrays)})
+
+
+Described = tuple[dict[str, Any], dict[str, Any]]
+"""What the page is told of a run, and its arrays by name."""
+
+
+def _held(found: Mapping[str, Described]) -> str:
+    values: dict[str, Any] = {"runs": [described for described, _ in found.values()]}
+    for key, (_, arrays) in found.items():
         values |= {f"{key}/{name}": array for name, array in arrays.items()}
     data = base64.b64encode(pack(values)).decode()
-    held = (
-        f'<script type="text/plain" id="engine">{_engine()}</script><script type="text/plain" id="data">{data}</script>'
-    )
-    return _page("connect-src 'none'", "", held)
+    engine = f'<script type="text/plain" id="engine">{_engine()}</script>'
+    return _page("connect-src 'none'", "", f'{engine}<script type="text/plain" id="data">{data}</script>')
+
+
+def _running(key: str, network: Network) -> dict[str, Any]:
+    return {"key": key, "live": False, "stages": network.stages, "input": network.input}
 
 
 def export(runs: Mapping[str, Run], path: str | Path) -> Path:
@@ -79,17 +123,16 @@ def export(runs: Mapping[str, Run], path: str | Path) -> Path:
     return path
 
 
-def _described(key: str, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
+def _run(key: str, run: Run) -> Described:
     size = 3 * len(run.clip) * run.clip.size[0] * run.clip.size[1]
     if size > LARGEST:
         raise RunError(
             f"{len(run.clip)} frames of {run.clip.size[0]}×{run.clip.size[1]} are too many for one file; leave --export"
             " out to open the page from a server"
         )
-    rounded = halved(run)
-    network = Network.of(rounded)
+    network = Network.of(halved(run))
     if network is None:
-        raise RunError("a page cannot run this network, which is no plain chain; leave --export out to use a server")
+        raise RunError(f"{NO_CHAIN}; leave --export out to use a server")
     facts = Facts(run, run.canvas(0, "exact"))
     arrays: dict[str, Any] = dict(network.arrays)
     regions: dict[str, list[str]] = {}
@@ -101,8 +144,7 @@ def _described(key: str, run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
                 arrays[f"labels/{grouping}/{frame}"] = np.where(labels < 0, NONE, labels).astype(np.uint16)
     for frame, picture in enumerate(pictures(run)):
         arrays[f"frame{frame}"] = np.frombuffer(picture, np.uint8)
-    described = {"key": key, **facts.describe(), "live": False, "stages": network.stages, "input": network.input}
-    return {**described, "regions": regions}, arrays
+    return {**facts.describe(), **_running(key, network), "regions": regions}, arrays
 
 
 def _page(connects: str, head: str, held: str) -> str:

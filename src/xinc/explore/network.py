@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.canvas.trace import trace
-from xinc.explore.chain import Chain
+from xinc.canvas.network.plan import Plan
+from xinc.explore.chain import RunnableChain
 from xinc.models.base import Pixelwise
 from xinc.models.networks.ffn import FFN
 from xinc.models.parts import LAYOUTS
@@ -67,27 +67,33 @@ class Network:
     @classmethod
     def of(cls, run: Run) -> Network | None:
         """The network of a run; None where it is no plain chain, or has a function that the page does not know."""
-        plan = trace(run.model, run.input(0), size=run.clip.size, method="exact").plan
-        chain = Chain.of(plan)
+        plan = run.canvas(0, "exact").plan
+        source = _coordinates(run, plan.stages[0].input) if plan.pixelwise and plan.stages else _tensors(run)
+        return None if source is None else cls._made(plan, *source)
+
+    @classmethod
+    def of_plan(cls, plan: Plan) -> Network | None:
+        """A network as it ran once: what reached its first layer is kept as it is. None as in :meth:`of`."""
+        chain = RunnableChain.of(plan)
+        if chain is None:
+            return None
+        return cls._made(plan, {"kind": "tensor"}, {"inputs": chain.grid(0)[None].cpu().numpy().astype(np.float32)})
+
+    @classmethod
+    def _made(cls, plan: Plan, source: dict[str, Any], inputs: dict[str, Any]) -> Network | None:
+        chain = RunnableChain.of(plan)
         if chain is None or any(stage.activation.name not in RUNNABLE for stage in plan.stages):
             return None
         arrays: dict[str, Any] = {}
         for n, stage in enumerate(plan.stages):
             arrays[f"weight{n}"] = stage.weight.detach().cpu().numpy().astype(np.float16)
             arrays[f"bias{n}"] = stage.bias_or_zero.detach().cpu().numpy().astype(np.float32)
-        source = _coordinates(run, plan.stages[0].input) if plan.pixelwise else _tensors(run)
-        if source is None:
-            return None
-        described, extra = source
-        return cls(chain.describe(), arrays | extra, described)
+        return cls(chain.describe(), arrays | inputs, source)
 
 
 def _tensors(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
     """What reaches the first stage, of every frame."""
-    first = [
-        trace(run.model, run.input(t), size=run.clip.size, method="exact").plan.stages[0].input
-        for t in range(len(run.clip))
-    ]
+    first = [run.canvas(t, "exact").plan.stages[0].input for t in range(len(run.clip))]
     return {"kind": "tensor"}, {"inputs": torch.stack(first).detach().cpu().numpy().astype(np.float32)}
 
 

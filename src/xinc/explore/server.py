@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xinc.errors import RunError, XincError
-from xinc.explore.answers import Answers, Place, View
+from xinc.explore.answers import Answers, Spot, Viewpoint
 from xinc.explore.html import live_page
 from xinc.explore.jobs import Lane, Watch
 from xinc.explore.wire import pack
@@ -62,16 +62,16 @@ def number(asked: Asked, name: str, otherwise: int | None = None) -> int:
     return int(text)
 
 
-def view_of(asked: Asked) -> View:
+def view_of(asked: Asked) -> Viewpoint:
     """The view that an address names.
 
     Raises:
         ValueError: its frame is no number.
     """
-    return View(asked["run"], number(asked, "frame", 0), asked.get("layer", ""), asked.get("method", "exact"))
+    return Viewpoint(asked["run"], number(asked, "frame", 0), asked.get("layer", ""), asked.get("method", "exact"))
 
 
-def place_of(asked: Asked) -> Place:
+def place_of(asked: Asked) -> Spot:
     """The pixels that an address names, by ``box=y0,x0,y1,x1`` or ``grouping=NAME&region=N``.
 
     Raises:
@@ -80,7 +80,7 @@ def place_of(asked: Asked) -> Place:
     box = tuple(int(n) for n in asked["box"].split(",")) if asked.get("box") else None
     if box is not None and len(box) != 4:
         raise ValueError(f"box={asked['box']} is not y0,x0,y1,x1")
-    return Place(box, asked.get("grouping", ""), number(asked, "region", 0))
+    return Spot(box, asked.get("grouping", ""), number(asked, "region", 0))
 
 
 def chosen_of(text: str) -> dict[str, list[int]]:
@@ -158,15 +158,21 @@ class Door:
     port: int
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
-    def refusal(self, request: Request) -> str | None:
-        """Why a request is not answered; None if it is."""
+    def refusal(self, request: Request, *, shown: bool = False) -> str | None:
+        """Why a request is not answered; None if it is.
+
+        Args:
+            request: of anyone.
+            shown: whether it is for the page itself, which a notebook of another port may hold in a frame: only who
+                knows the token can.
+        """
         hosts = {f"{name}:{self.port}" for name in NAMES}
         if request.headers.get("host") not in hosts:
             return "this server answers to its own address only"
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in hosts}:
             return "another page asks; only this server's own page may"
-        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        if not shown and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return "another page asks; only this server's own page may"
         given = request.headers.get("x-xinc-token") or request.query_params.get("token", "")
         if not secrets.compare_digest(given.encode(), self.token.encode()):
@@ -201,7 +207,7 @@ def application(answers: Answers, door: Door) -> Starlette:
             lane.stop()
 
     async def page(request: Request) -> Response:
-        refused = door.refusal(request)
+        refused = door.refusal(request, shown=True)
         if refused:
             return HTMLResponse(
                 f'<!doctype html><title>xinc</title><link rel="icon" href="data:,"><p>{refused}.', 403, HEADERS
@@ -280,23 +286,40 @@ def bind(port: int | None) -> socket.socket:
     raise RunError(f"port {port} is in use; choose another with --port, or leave it out")
 
 
-def serve(answers: Answers, port: int | None = None, ready: Callable[[str], None] = print) -> None:
-    """Serve until interrupted.
+@dataclass(eq=False)
+class Served:
+    """A server of the page, not yet running.
 
-    Args:
-        answers: to the page's questions.
-        port: None for the usual one, or the next that is free.
-        ready: called with the page's address when it can be opened.
-
-    Raises:
-        RunError: the port is taken.
+    Attributes:
+        address: of the page.
+        run: serve until told to stop.
+        stop: end it.
     """
-    import uvicorn
 
-    answers.describe()  # what every page asks first is known before anyone is told to open one
-    listening = bind(port)
-    door = Door(listening.getsockname()[1])
-    server = uvicorn.Server(uvicorn.Config(application(answers, door), log_level="warning", lifespan="on"))
-    listening.listen()
-    ready(door.address)
-    server.run(sockets=[listening])
+    address: str
+    run: Callable[[], None]
+    stop: Callable[[], None]
+
+    @classmethod
+    def of(cls, answers: Answers, port: int | None = None) -> Served:
+        """Listen.
+
+        Args:
+            answers: to the page's questions.
+            port: None for the usual one, or the next that is free.
+
+        Raises:
+            RunError: the port is taken.
+        """
+        import uvicorn
+
+        listening = bind(port)
+        answers.describe()  # what every page asks first is known before anyone is told to open one
+        door = Door(listening.getsockname()[1])
+        server = uvicorn.Server(uvicorn.Config(application(answers, door), log_level="warning", lifespan="on"))
+        listening.listen()
+
+        def stop() -> None:
+            server.should_exit = True
+
+        return cls(door.address, lambda: server.run(sockets=[listening]), stop)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xinc.below import below
 from xinc.errors import SignalError
 from xinc.notation import Image
 from xinc.signals.labels import Segments
@@ -54,6 +55,10 @@ class Clip:
                 raise SignalError(
                     f"label map {index} of size {plane.shape} does not belong to {shape[0]} frames of size {shape[2:]}"
                 )
+
+    def _repr_html_(self) -> str:
+        text: str = below("show.notebook", "of_clip")(self)
+        return text
 
     @property
     def size(self) -> tuple[int, int]:

@@ -20,9 +20,11 @@ def explore_folders(folders: Sequence[Path], *, port: int | None, ready: Callabl
         RunError: a folder holds no run, or the port is taken.
     """
     from xinc.explore.answers import Answers
-    from xinc.explore.server import serve
+    from xinc.explore.server import Served
 
-    serve(Answers(keyed(folders)), port, ready)
+    served = Served.of(Answers(keyed(folders)), port)
+    ready(served.address)
+    served.run()
 
 
 def export_folders(folders: Sequence[Path], path: Path) -> Path:

@@ -32,7 +32,7 @@ class App {
     if (!names.includes(state.get("layer"))) changes.layer = names[Math.max(0, names.length - 2)];
     if (!methods.includes(state.get("method"))) changes.method = methods[0];
     if (!(state.get("t") >= 0 && state.get("t") < run.frames)) changes.t = 0;
-    if (!VIEWS[state.get("view")]) changes.view = "original";
+    if (!VIEWS[state.get("view")] || (run.reference === false && ["original", "error"].includes(state.get("view")))) changes.view = run.reference === false ? "network" : "original";
     if (!TABS[state.get("tab")]) changes.tab = "place";
     const off = chosenOf(state.get("off")), known = Object.entries(off).filter(([layer]) => names.includes(layer));
     if (known.length < Object.keys(off).length) changes.off = textOf(Object.fromEntries(known));
@@ -206,7 +206,7 @@ class App {
   }
 
   views() {
-    const { state } = this, shown = Object.entries(VIEWS).filter(([name, [, , needs]]) => !needs || needs(state) || name === state.get("view"));
+    const { state } = this, shown = Object.entries(VIEWS).filter(([name, [, , needs]]) => !needs || needs(state, this.how().run) || name === state.get("view"));
     fill($("views"), choices("Show", shown.map(([name, [text, why]]) => [name, text, why]), state.get("view"), (view) => state.set({ view })));
     fill($("tabs"), Object.entries(TABS).map(([name, [text]]) => make("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "body", "aria-selected": String(name === state.get("tab")),
       tabindex: name === state.get("tab") ? 0 : -1, text: name === "off" && state.get("off") ? `${text} · ${this.offCount()}` : text, onclick: () => state.set({ tab: name }) })));
@@ -309,7 +309,7 @@ class App {
 
   lines() {
     const { run, t, layer, method } = this.how(), { state } = this, place = placeOf(state.get("place")), k = state.get("k"), off = chosenOf(state.get("off"));
-    const lines = ["import xinc", "", `run = xinc.load(${JSON.stringify(run.folder || "RUN")})`, `canvas = run.canvas(${t}, method="${method}")`, `layer = canvas["${layer}"]`];
+    const lines = ["import xinc", "", ...(run.reference === false ? ["canvas = xinc.trace(network, x)"] : [`run = xinc.load(${JSON.stringify(run.folder || "RUN")})`, `canvas = run.canvas(${t}, method="${method}")`]), `layer = canvas["${layer}"]`];
     if (place?.pixel) lines.push(`here = layer.at(${place.pixel.join(", ")})  # one number a neuron`);
     else if (place?.box) {
       const [y0, x0, y1, x1] = place.box.split(",");
@@ -323,6 +323,7 @@ class App {
   }
 
   buttons() {
+    $("link").hidden = location.protocol === "about:";
     $("link").addEventListener("click", () => copy(location.href, "Link"));
     $("python").addEventListener("click", () => copy(this.lines(), "Python"));
     $("save").addEventListener("click", () => this.stages[0].canvas.toBlob((blob) => save(`${this.state.get("view")}-${this.state.get("t")}.png`, blob)));

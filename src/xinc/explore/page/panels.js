@@ -239,9 +239,11 @@ async function offPanel(app, body, signal) {
   const json = JSON.stringify(chosen);
   fill(body,
     make("h2", { text: only ? `Only ${written(count)} neurons stay of their layers` : `${written(count)} neuron${count === 1 ? "" : "s"} switched off` }),
-    make("p", { class: "sentence", text: `The frame goes from ${before.toFixed(2)} to ${after.toFixed(2)} dB; to first order, ${foreseen.toFixed(2)} dB was to be expected.` }),
+    make("p", { class: "sentence", text: how.run.reference === false
+      ? `${after.toFixed(2)} dB to the whole picture; to first order, ${foreseen.toFixed(2)} dB was to be expected.`
+      : `The frame goes from ${before.toFixed(2)} to ${after.toFixed(2)} dB; to first order, ${foreseen.toFixed(2)} dB was to be expected.` }),
     make("div", { class: "tiles" }, tile("without them, the network run", pictured(picture, H, W), "without"), tile("what is lost", signed(lost, H, W, peak(lost)), "lost"), tile("as predicted", pictured(predicted, H, W), "predicted")),
-    make("dl", { class: "facts" }, fact("PSNR before", `${before.toFixed(2)} dB`), fact("without", `${after.toFixed(2)} dB`), fact("predicted", `${foreseen.toFixed(2)} dB`)),
+    make("dl", { class: "facts" }, how.run.reference === false ? null : fact("PSNR before", `${before.toFixed(2)} dB`), fact("without", `${after.toFixed(2)} dB`), fact("predicted", `${foreseen.toFixed(2)} dB`)),
     make("label", { class: "row" }, make("input", { type: "checkbox", checked: Boolean(only), onchange: (event) => app.state.set({ only: Number(event.target.checked) }) }), "all but these"),
     layers.map(([layer, neurons]) => make("div", {}, make("h3", { text: layer }), make("div", { class: "chips" },
       neurons.slice(0, 60).map((k) => make("button", { type: "button", title: "Switch it on again", text: `${app.shortOf({ ...how, layer }, k)} ×`, onclick: () => app.toggle(layer, k) })),

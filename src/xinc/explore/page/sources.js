@@ -142,7 +142,7 @@ export class Local extends Source {
     const how = { t, ...more };
     if (question === "at") Object.assign(how, this.pixels(run, t, place));
     const found = await this.computed(question, how, run, signal, part);
-    if (question === "picture") found.original = await this.original(run, t);
+    if (question === "picture") found.original = run.reference === false ? found.picture : await this.original(run, t);
     return found;
   }
 

@@ -6,9 +6,9 @@ import { chosenOf, placeOf } from "./state.js";
 
 // Each view: what it is called, why, and whether the state has what it needs.
 export const VIEWS = {
-  original: ["Original", "The frame as it was recorded"],
+  original: ["Original", "The frame as it was recorded", (state, run) => run.reference !== false],
   network: ["Network", "The frame as the network paints it"],
-  error: ["Error", "Sum over colours of the difference between the two"],
+  error: ["Error", "Sum over colours of the difference between the two", (state, run) => run.reference !== false],
   heat: ["Heatmap", "How much all neurons of the layer contribute to each pixel, whatever the sign"],
   density: ["Neurons per pixel", "Which share of the layer's neurons matters at each pixel"],
   neuron: ["Neuron", "What one neuron paints", (state) => state.get("k") >= 0],
@@ -93,7 +93,7 @@ export class Stage {
     };
     if (view === "original" || view === "network" || view === "error") {
       const { original, picture } = await ask("picture");
-      const psnr = `the network reaches ${decibels(original, picture).toFixed(2)} dB here`;
+      const psnr = how.run.reference === false ? "what the network paints" : `the network reaches ${decibels(original, picture).toFixed(2)} dB here`;
       if (view !== "error") return put(pictured(view === "original" ? original : picture, H, W), psnr);
       const gap = picture.map((value, n) => Math.min(1, Math.max(0, value)) - original[n]);
       return scaled(absolute(gap, H, W), H, W, psnr, "cividis");
@@ -131,7 +131,8 @@ export class Stage {
     const [{ original, picture: full }, { picture, predicted }] = await Promise.all([ask("picture"), ask("without", { chosen, only })]);
     if (view === "lost") return coloured(full.map((value, n) => value - picture[n]), H, W, "the network's picture minus the one without them");
     const shown = view === "without" ? picture : predicted;
-    const text = `${decibels(original, shown).toFixed(2)} dB to the frame, before ${decibels(original, full).toFixed(2)}`;
+    const text = how.run.reference === false ? `${decibels(full, shown).toFixed(2)} dB to the whole picture`
+      : `${decibels(original, shown).toFixed(2)} dB to the frame, before ${decibels(original, full).toFixed(2)}`;
     return put(pictured(shown, H, W), view === "without" ? text : `predicted: ${text}`);
   }
 

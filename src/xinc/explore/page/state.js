@@ -41,7 +41,7 @@ export class State {
   tell(before) {
     const changed = new Set(Object.keys(KEYS).filter((key) => before[key] !== this.values[key]));
     if (!changed.size) return;
-    history.replaceState(null, "", `#${this.address()}`);
+    try { history.replaceState(null, "", `#${this.address()}`); } catch { /* a page inside a notebook has no address */ }
     for (const watch of this.watchers) watch(changed);
   }
 
