@@ -35,6 +35,9 @@ EXHIBITS: tuple[Exhibitor, ...] = (*KINDS, REPLICATION, Pruned(), Trusted())
 
 PACKAGES = ("torch", "numpy", "xarray", "scikit-learn", "scikit-image", "matplotlib")
 
+EXPLORE = "explore.html"
+"""The page where one points at a pixel, as the main job writes it beside a report, which links to it."""
+
 INTRODUCTION = (
     "An implicit neural representation is a small network that was trained to output one picture or clip, and nothing "
     "else. This report asks which part of the network draws which part of the picture.",
@@ -78,6 +81,8 @@ def report(
         raise RunError("say where the report goes: several runs, or one without a folder, have no place of their own")
     path = Path(out) if out is not None else Path(str(runs[0].path)) / "report.html"
     page = compose(subjects(runs, method, embed=embed), progress)
+    if (path.parent / EXPLORE).exists():
+        page = replace(page, explore=EXPLORE)
     path.parent.mkdir(parents=True, exist_ok=True)
     _save_figures(page, path.parent / "figures")
     part = path.with_name(path.name + ".partial")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xinc.canvas.methods import DEFAULT, named_methods
-from xinc.errors import FindingError, ModelError, SignalError
+from xinc.errors import FindingError, ModelError, RunError, SignalError
 from xinc.findings.analyses import Settings
 from xinc.models.families import family
 from xinc.models.fitting.fit import place_of
@@ -274,11 +274,24 @@ def explain(tasks: Sequence[Task], out: Path, *, stage: Stage = silent, progress
         run = fit_signal(task.source, task.fitting, folder, progress=progress)
         analyse_run(run, task.analysing, stage)
         runs.append(run)
-    from xinc.show.report import report
+    from xinc.show.report import EXPLORE, report
 
+    explorable(runs, out / EXPLORE, stage)
     analysing = tasks[0].analysing
     with stage("Writing the report") as said:
         return report(runs, out / "report.html", method=analysing.methods[0], embed=analysing.embed, progress=said)
+
+
+def explorable(runs: Sequence[Run], path: Path, stage: Stage = silent) -> None:
+    """Write the page where one points at a pixel; a network that no page can run, or a long clip, gets a note instead."""
+    from xinc.explore.html import export
+
+    try:
+        with stage("Writing the page to point at pixels"):
+            export({run.path.name if run.path else run.family: run for run in runs}, path)
+    except RunError as reason:
+        path.unlink(missing_ok=True)
+        warnings.warn(f"there is no page to point at pixels beside the report: {reason}", stacklevel=2)
 
 
 def demo_tasks(quick: bool = False) -> list[Task]:

@@ -220,6 +220,7 @@ class Page:
     footer: str
     version: str
     first_view: int = 0
+    explore: str = ""
     store: Sequence[EmbeddedPicture] = field(default_factory=tuple)
 
 
