@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xinc.canvas.trace import Canvas, trace
     from xinc.canvas.trace import attribute_to as attribute
     from xinc.errors import XincError
+    from xinc.findings.pruning.without import without
     from xinc.run import Run, fit, load
     from xinc.signals.clip import Clip
     from xinc.signals.reading import open
@@ -46,6 +47,7 @@ __all__ = [
     "method",
     "open",
     "trace",
+    "without",
 ]
 
 _HOMES: dict[str, str | tuple[str, str]] = {
@@ -60,6 +62,7 @@ _HOMES: dict[str, str | tuple[str, str]] = {
     "method": "xinc.canvas.methods",
     "open": "xinc.signals.reading",
     "trace": "xinc.canvas.trace",
+    "without": "xinc.findings.pruning.without",
 }
 
 

@@ -254,11 +254,11 @@ def prune_folder(
             smaller = fine_tune(smaller, finetune, seed, lambda step: progress("", step, finetune))
         table.append(tuned_row(run, smaller, curves, by))
     called = str(curves.attrs["called"])
-    sizes = _sizes(run, smaller, f"{100 * fraction:.3g} % of the {called} of {layer}, chosen by {by}")
+    sizes = sizes_of(run, smaller, f"{100 * fraction:.3g} % of the {called} of {layer}, chosen by {by}")
     return PrunedRun(table, called, [conclusion(curves), sizes], keep_figure(run, layer), smaller)
 
 
-def _sizes(whole: Run, smaller: Run, what: str) -> str:
+def sizes_of(whole: Run, smaller: Run, what: str) -> str:
     """What the network took, and what it takes now, in a line."""
     from xinc.findings.pruning.cutting import size_of
 

@@ -283,7 +283,7 @@ def explain(tasks: Sequence[Task], out: Path, *, stage: Stage = silent, progress
 
 
 def explorable(runs: Sequence[Run], path: Path, stage: Stage = silent) -> None:
-    """Write the page where one points at a pixel; a network that no page can run, or a long clip, gets a note instead."""
+    """Write the page where one points at a pixel; a network that no page can run, or a long clip, gets a note."""
     from xinc.explore.html import export
 
     try:

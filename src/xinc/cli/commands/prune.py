@@ -11,13 +11,24 @@ import typer
 from xinc.cli.app import EVIDENCE, app, done, say, stage
 from xinc.cli.options import Frames, RunFolder, as_frames, within
 from xinc.cli.tables import Json, Row, keep, show
+from xinc.errors import FindingError
 from xinc.options.tables import CHECKS
 
 
 @app.command(rich_help_panel=EVIDENCE)
 def prune(
     run: RunFolder,
-    layer: Annotated[str, typer.Option(metavar="NAME", help="Layer whose neurons go.", show_default=False)],
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Layer whose neurons go.", show_default=False)
+    ] = None,
+    neurons: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='Remove these instead: a JSON file of neurons by layer, {"block3": [3, 17]}, as the page of explore '
+            "saves it.",
+        ),
+    ] = None,
     fraction: Annotated[
         float,
         typer.Option(
@@ -58,7 +69,18 @@ def prune(
 ) -> None:
     """Remove the neurons that contribute least: PSNR against the share removed, and the pruned network as a run."""
     from xinc.workflow.evidence import prune_folder
+    from xinc.workflow.removing import remove_chosen
 
+    if (layer is None) == (neurons is None):
+        raise FindingError("say which neurons go: by --layer NAME and --fraction, or by --neurons FILE")
+    if neurons is not None:
+        chosen = remove_chosen(run, neurons, out)
+        for sentence in chosen.sentences:
+            say(sentence)
+        if out is not None:
+            done(chosen.run.save(out))
+        return
+    assert layer is not None  # one of the two
     pruned = prune_folder(
         run,
         layer,

@@ -316,7 +316,8 @@ class App {
       lines.push(`here = layer.line(slice(${y0}, ${y1}), slice(${x0}, ${x1})).mean((1, 2))  # one number a neuron`);
     } else if (place?.grouping === "segments") lines.push(`here = layer.region_sums(run.clip.segments.labels[${t}])  # neurons x regions`);
     if (k >= 0) lines.push(`map = layer.maps([${k}]${method === "exact" ? ", signed=True" : ""})[0]`);
-    for (const [name, neurons] of Object.entries(off)) lines.push(`lost = canvas["${name}"].sum([${neurons.join(", ")}])  # to first order`);
+    if (state.get("off") && run.reference !== false) lines.push(`smaller = xinc.without(run, ${textOfPython(off)}${state.get("only") ? ", only=True" : ""})`, `smaller.psnr([${t}])`);
+    else for (const [name, neurons] of Object.entries(off)) lines.push(`lost = canvas["${name}"].sum([${neurons.join(", ")}])  # to first order`);
     if (state.get("view") === "heat") lines.push("heatmap = layer.heatmap()");
     if (state.get("view") === "density") lines.push(`density = layer.neurons_per_pixel(${state.get("area")})`);
     return `${lines.join("\n")}\n`;
@@ -394,6 +395,8 @@ class App {
     next.focus();
   }
 }
+
+const textOfPython = (chosen) => `{${Object.entries(chosen).map(([layer, neurons]) => `"${layer}": [${neurons.join(", ")}]`).join(", ")}}`;
 
 function recalled(key) {
   try { return localStorage.getItem(key); } catch { return null; }
