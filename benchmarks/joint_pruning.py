@@ -3,8 +3,8 @@
     python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--out benchmarks/results/joint_pruning.json]
 
 The NeRV is the demo's (33 frames of Big Buck Bunny at 128 x 256, 80 epochs), fitted into RUN where it is not there yet.
-Its Gram matrices are summed over 9 frames; all 33 are judged. WEIGHTS are those of the FFN that the paper published, an
-npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture.
+It is measured on 9 frames (33 in block 1, whose grid is small); all 33 are judged. WEIGHTS are those of the FFN that the
+paper published, an npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ import torch
 
 import xinc
 from networks import published
-from xinc.findings.pruning.cutting import Part, prune
+from xinc.findings.pruning.cutting import Part, fine_tune, prune
 from xinc.findings.pruning.joint import FRAMES, Moments, gram_of, removal
+from xinc.findings.pruning.network import Budget, ranked, scored
 from xinc.findings.pruning.prune import Pruning, order, scores
 from xinc.run import Run
 from xinc.workflow.job import DEMO_EPOCHS
 
-SHARES = {"block3": (0.2, 0.4, 0.6, 0.8), "block2": (0.4, 0.6, 0.8)}
+SHARES = {"block3": (0.2, 0.4, 0.6, 0.8), "block2": (0.4, 0.6, 0.8), "block1": (0.2, 0.4)}
 SINGLE = ("magnitude", "exact")
+WHOLE = (0.3, 0.5)
+"""Shares of all kernels of more than one tap that go with one budget."""
+STEPS = 330
+"""Steps of fine-tuning, the same for every choice: 10 epochs."""
 
 
 def fitted(folder: Path | None) -> Run:
@@ -41,24 +46,35 @@ def fitted(folder: Path | None) -> Run:
 def of_layer(run: Run, layer: str, shares: tuple[float, ...]) -> dict[str, Any]:
     """PSNR in dB over all frames by share and score, and what the order took."""
     part = Part.of(run, layer)
-    counts = [round(share * part.count) for share in shares]
     begun = time.perf_counter()
-    gram = gram_of(run, part, None)
-    seconds = {"gram": round(time.perf_counter() - begun, 1)}
-    begun = time.perf_counter()
-    joint = removal(gram, counts)
-    seconds["order"] = round(time.perf_counter() - begun, 1)
-    ranked = {by: order(scores(run, Pruning(layer), by)) for by in SINGLE}
+    joint = ranked(run, part, None)
+    seconds = round(time.perf_counter() - begun, 1)
+    others = {by: scored(run, part, by, None, 0) for by in SINGLE}
     rows = []
-    for share, count in zip(shares, counts, strict=True):
-        row = {"share": share, "kernels": count}
-        for by, least in ranked.items():
-            row[by] = _psnr(prune(run, part, least[:count], {}))
+    for share in shares:
+        count = round(share * part.count)
+        row = {"share": share, "kernels": count, **{by: _psnr(own.prune(run, count)) for by, own in others.items()}}
         row["joint, no compensation"] = _psnr(prune(run, part, joint.order[:count], {}))
-        row["joint"] = _psnr(prune(run, part, joint.order[:count], {}, joint.scales[count]))
+        row["joint"] = _psnr(joint.prune(run, count))
         rows.append(row)
         print(layer, row, flush=True)
-    return {"layer": layer, "neurons": part.count, "seconds": seconds, "rows": rows}
+    return {"layer": layer, "neurons": part.count, "seconds to rank": seconds, "rows": rows}
+
+
+def of_network(run: Run) -> list[dict[str, Any]]:
+    """PSNR over all frames with one budget for all layers, at once and after fine-tuning for as long."""
+    rows = []
+    for by in ("magnitude", "joint"):
+        begun = time.perf_counter()
+        budget = Budget.of(run, by)
+        for share in WHOLE:
+            found = budget.pruned(round(share * budget.count))
+            row = {"by": by, "share": share, **found.removed, "psnr": _psnr(found.run)}
+            row["seconds"] = round(time.perf_counter() - begun, 1)
+            row["fine-tuned"] = _psnr(fine_tune(found.run, STEPS))
+            rows.append(row)
+            print(row, flush=True)
+    return rows
 
 
 def _psnr(run: Run) -> float:
@@ -94,6 +110,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "gram_frames": FRAMES,
         "unpruned": _psnr(run),
+        "network": of_network(run),
         "nerv": [of_layer(run, layer, shares) for layer, shares in SHARES.items()],
     }
     if given.ffn is not None:

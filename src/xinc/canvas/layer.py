@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from xinc.below import below
-from xinc.canvas.joint.gram import energy, gram, mixtures, signed, summed
+from xinc.canvas.joint.gram import energy, gram, mixtures, sampled_gram, signed, summed
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Pass
@@ -213,7 +213,9 @@ class Layer:
         result: Tensor = self.reduce(change=previous).change
         return result
 
-    def gram(self, frames: Sequence[Layer] | None = None, weight: Plane | None = None) -> Gram:
+    def gram(
+        self, frames: Sequence[Layer] | None = None, weight: Plane | None = None, pixels: int | None = None
+    ) -> Gram:
         """The Gram matrix of the signed maps, ``G_kl = sum T_k T_l`` over pixels and colours: what neurons do together.
 
         It is made in bands of rows and holds K rows of maps at a time; K x K numbers come out.
@@ -221,18 +223,23 @@ class Layer:
         Args:
             frames: the same layer on other frames, summed too.
             weight: of the pixels ``(H, W)``, not negative; None for ones.
+            pixels: of each frame, about so many at random, the products scaled to all of them; all where None. A few
+                times as many products (pixels, colours, frames) as neurons give its leading part well.
 
         Returns:
             ``(K, K)`` float64.
 
         Raises:
-            TraceError: The method has no signed maps, a layer to add is another one, or there are too many neurons.
+            TraceError: The method has no signed maps, a layer to add is another one, there are too many neurons, or
+                pixels are sampled and weighted both.
         """
-        total = gram(signed(self._stream, "a Gram matrix"), weight)
-        for other in frames or ():
-            self._comparable(other)
-            total += gram(signed(other._stream, "a Gram matrix"), weight)
-        return total
+        if pixels is not None and weight is not None:
+            raise TraceError("pixels are sampled or weighted, not both; leave one of them out")
+        layers = [self, *(frames or ())]
+        streams = [signed(self._comparable(layer), "a Gram matrix") for layer in layers]
+        if pixels is None:
+            return sum(gram(stream, weight) for stream in streams)  # type: ignore[return-value]
+        return sum(sampled_gram(stream, pixels, seed) for seed, stream in enumerate(streams))  # type: ignore[return-value]
 
     def energy(self, weight: Plane | None = None) -> PerNeuron:
         """``sum T_k^2`` over pixels and colours, ``(K,)`` float64; its ``error`` is the relative standard error.

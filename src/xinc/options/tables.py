@@ -231,6 +231,7 @@ CHECKS = schema(
         Option("seed", "whole", "of samples, clusters and random choices", 0, FINDING_SEEDS),
         Option("frame", "whole", "which frame", 0, 10**9),
         Option("check", "whole", "frames that are compared with the signal", 1, 10**9),
+        Option("psnr_loss", "number", "dB that the picture may lose", 0, 100),
         Option("port", "whole", "where a server listens", 1, 65_535),
     ),
     FindingError,

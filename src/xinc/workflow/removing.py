@@ -1,12 +1,15 @@
-"""A run without neurons that somebody chose, for the command line."""
+"""For the command line: a run without chosen neurons, or without as many of all layers as a budget allows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from xinc.errors import FindingError
 from xinc.run import Run, load
 from xinc.workflow.evidence import sizes_of
+from xinc.workflow.stages import Stage, silent
 
 
 class ChosenRun(NamedTuple):
@@ -45,3 +48,101 @@ def remove_chosen(folder: Path, file: Path, out: Path | None = None) -> ChosenRu
     before, after = float(run.psnr().mean()), float(smaller.psnr().mean())
     lost = f"PSNR to the signal goes from {before:.2f} to {after:.2f} dB, over all frames."
     return ChosenRun(smaller, [lost, sizes_of(run, smaller, what)])
+
+
+class WholeRun(NamedTuple):
+    """A run that was pruned with one budget.
+
+    Attributes:
+        rows: one a layer: what went, of how many.
+        run: without a folder.
+        sentences: what it lost, and what it takes.
+    """
+
+    rows: list[dict[str, Any]]
+    run: Run
+    sentences: list[str]
+
+
+def prune_network(
+    folder: Path,
+    fraction: float,
+    by: str,
+    *,
+    loss: float | None = None,
+    frames: Sequence[int] | None = None,
+    seed: int = 0,
+    finetune: int = 0,
+    out: Path | None = None,
+    stage: Stage = silent,
+) -> WholeRun:
+    """Remove neurons of all layers of a run's network with one budget.
+
+    Args:
+        folder: of the run.
+        fraction: share of all kernels (features of an MLP) that goes, where ``loss`` is None.
+        by: what decides.
+        loss: dB that the picture may lose, mean over all frames: as many go as that allows.
+        frames: over which the network is measured; spread over the clip where None.
+        seed: of the score ``random``, and of fine-tuning.
+        finetune: steps of training afterwards, zeros held.
+        out: folder that must be free; it is not written here.
+        stage: shows a long step.
+
+    Raises:
+        XincError: the run, share, loss, score or folder is wrong.
+    """
+    from xinc.findings.pruning.cutting import check_free, fine_tune
+    from xinc.findings.pruning.network import Budget
+
+    if loss is None and not 0 < fraction < 1:
+        raise FindingError(f"fraction {fraction:g} leaves nothing to choose; give a share between 0 and 1, such as 0.3")
+    if out is not None:
+        check_free(out)
+    run = load(folder)
+    with stage("Measuring the layers") as progress:
+        budget = Budget.of(run, by, frames, seed, progress)
+    with stage("Removing neurons") as progress:
+        if loss is None:
+            found = budget.pruned(round(fraction * budget.count), progress=progress)
+        else:
+            found = budget.within(loss, progress)
+    smaller, gone = found.run, sum(found.removed.values())
+    before, after = float(run.psnr().mean()), float(smaller.psnr().mean())
+    share = f"{100 * gone / budget.count:.3g} % of its {budget.count:,} kernels or features"
+    sentences = [f"Without {share}, chosen by {by}, the network keeps {after:.2f} of {before:.2f} dB, over all frames."]
+    if finetune:
+        with stage("Fine-tuning") as progress:
+            smaller = fine_tune(smaller, finetune, seed, lambda step: progress("", step, finetune))
+        sentences.append(f"After {finetune} steps of fine-tuning it is {float(smaller.psnr().mean()):.2f} dB.")
+    rows = [
+        {"layer": name, "removed": found.removed[name], "of": count, "share": found.removed[name] / count}
+        for name, count in found.counts.items()
+    ]
+    return WholeRun(rows, smaller, [*sentences, sizes_of(run, smaller, share)])
+
+
+def prune_to_loss(
+    folder: Path, layer: str, loss: float, by: str, *, unit: str, frames: Sequence[int] | None = None, seed: int = 0
+) -> float:
+    """The largest share of one layer that can go for a loss, by measuring the network over all frames.
+
+    Raises:
+        XincError: the run, layer or score is wrong, or even the smallest share costs more.
+    """
+    from xinc.findings.pruning.prune import Pruning, compare, pruned
+    from xinc.findings.pruning.spared import spared
+
+    if not loss > 0:
+        raise FindingError(f"a loss of {loss:g} dB leaves nothing to choose; give one above 0, such as 0.5")
+    run = load(folder)
+    pruning = Pruning(layer, unit, tuple(frames) if frames is not None else None, seed)
+    curves = compare(run, pruning, (by,))
+    share, whole = spared(curves, by, loss), float(run.psnr().mean())
+    smallest = 1 / int(curves.attrs["count"])
+    while share >= smallest:
+        found = compare(run, pruning, (by,), share)
+        if whole - float(pruned(run, found, by).psnr().mean()) <= loss:
+            return share
+        share = min(share - smallest, 0.97 * share)
+    raise FindingError(f"not even one of the neurons of {layer} can go for {loss:g} dB by {by}; allow more")

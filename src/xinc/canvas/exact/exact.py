@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.exact.bands import Courses, fold_transport, maps_by_transport, terms_at
@@ -63,6 +64,10 @@ class TransportStream:
         if window is None or self._plain_is_cheaper(len(neurons), window):
             return self.plain.coloured(neurons, window)
         return torch.cat(list(self._rows(neurons, window)), 2)
+
+    def crossings(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
+        """Signed contribution of all neurons where rows and columns cross, ``(K, colours, rows, columns)``."""
+        return terms_at(self.courses, rows, columns)
 
     def _rows(self, neurons: Sequence[int], window: Window) -> Iterator[Tensor]:
         """Terms over a window, some rows at a time."""

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.exact.replay import ExactStream
@@ -88,6 +90,48 @@ def gram(stream: Signed, weight: Tensor | None = None) -> Tensor:
         part = terms if root is None else terms * root[area].to(terms)
         total += _products(part.flatten(1))
     return total + total.tril(-1).T
+
+
+@runtime_checkable
+class Crossed(Signed, Protocol):
+    """A stream that makes the terms of all neurons at some pixels alone."""
+
+    def crossings(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
+        """Signed contribution of all neurons at the crossings of rows and columns, ``(K, C, rows, columns)``."""
+        ...
+
+
+def sampled_gram(stream: Signed, pixels: int, seed: int = 0) -> Tensor:
+    """The Gram matrix by a sample of pixels: those where some rows and columns, chosen at random, cross.
+
+    Unbiased: the products are scaled to the whole picture. A picture with fewer pixels, and a network whose terms at
+    single pixels cost as much as all, are summed whole.
+
+    Args:
+        stream: of the layer's signed maps.
+        pixels: about how many.
+        seed: of the choice.
+
+    Returns:
+        ``(K, K)`` float64.
+
+    Raises:
+        TraceError: as :func:`gram`.
+    """
+    height, width = stream.size
+    if not isinstance(stream, Crossed) or pixels >= height * width or stream.neurons > LARGEST:
+        return gram(stream)
+    down = min(height, max(1, round((pixels * height / width) ** 0.5)))
+    across = min(width, max(1, round(pixels / down)))
+    chance = np.random.default_rng(seed)
+    rows = np.sort(chance.choice(height, down, replace=False))
+    columns = np.sort(chance.choice(width, across, replace=False))
+    total = torch.zeros(stream.neurons, stream.neurons, dtype=torch.float64)
+    size = max(1, HELD_VALUES // (3 * stream.neurons * across))
+    for first in range(0, down, size):
+        total += _products(stream.crossings(rows[first : first + size], columns).flatten(1))
+    scale: float = height * width / (down * across)
+    return (total + total.tril(-1).T) * scale
 
 
 def _products(flat: Tensor) -> Tensor:

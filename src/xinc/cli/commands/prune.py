@@ -14,12 +14,16 @@ from xinc.cli.tables import Json, Row, keep, show
 from xinc.errors import FindingError
 from xinc.options.tables import CHECKS
 
+ALL = "all"
+"""In place of a layer's name: all layers, with one budget."""
+
 
 @app.command(rich_help_panel=EVIDENCE)
 def prune(
     run: RunFolder,
     layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Layer whose neurons go.", show_default=False)
+        str | None,
+        typer.Option(metavar="NAME", help="Layer whose neurons go; all for one budget of all.", show_default=False),
     ] = None,
     neurons: Annotated[
         Path | None,
@@ -49,6 +53,15 @@ def prune(
     side: Annotated[
         str, typer.Option(help="With --whole: channels that the layer reads (input) or makes (output).")
     ] = "input",
+    psnr_loss: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB",
+            help="Remove as many as can go before the picture has lost so many dB, mean over all frames; in place of "
+            "--fraction.",
+            callback=within(CHECKS, "psnr_loss"),
+        ),
+    ] = None,
     finetune: Annotated[
         int,
         typer.Option(
@@ -69,7 +82,7 @@ def prune(
 ) -> None:
     """Remove the neurons that contribute least: PSNR against the share removed, and the pruned network as a run."""
     from xinc.workflow.evidence import prune_folder
-    from xinc.workflow.removing import remove_chosen
+    from xinc.workflow.removing import prune_network, prune_to_loss, remove_chosen
 
     if (layer is None) == (neurons is None):
         raise FindingError("say which neurons go: by --layer NAME and --fraction, or by --neurons FILE")
@@ -81,6 +94,33 @@ def prune(
             done(chosen.run.save(out))
         return
     assert layer is not None  # one of the two
+    if layer == ALL:
+        if whole or compare:
+            raise FindingError("--layer all takes single neurons by one score; leave --whole and --compare out")
+        found = prune_network(
+            run,
+            fraction,
+            by,
+            loss=psnr_loss,
+            frames=as_frames(frames),
+            seed=seed,
+            finetune=finetune,
+            out=out,
+            stage=stage,
+        )
+        if json is not None:
+            keep(found.rows, json)
+        show(found.rows, "Removed with one budget, of all layers")
+        for sentence in found.sentences:
+            say(sentence)
+        if out is not None:
+            done(found.run.save(out))
+        return
+    if psnr_loss is not None:
+        with stage("Looking for the share"):
+            fraction = prune_to_loss(
+                run, layer, psnr_loss, by, unit=f"{side}s" if whole else "neurons", frames=as_frames(frames), seed=seed
+            )
     pruned = prune_folder(
         run,
         layer,

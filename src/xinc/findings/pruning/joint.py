@@ -42,10 +42,12 @@ class Removal:
 
     Attributes:
         order: units, the first to go first ``(U,)``; those beyond the largest number asked for by their loss then.
+        losses: of each in that order, when it goes ``(U,)``: squared change of the picture, summed as ``G`` is.
         scales: for each number of removed units that was asked for, the factor of every unit ``(U,)``; 0: it is gone.
     """
 
     order: Indices
+    losses: Values
     scales: dict[int, Values]
 
 
@@ -65,7 +67,7 @@ def removal(gram: Values, counts: Sequence[int], damping: float = DAMPING) -> Re
     level = damping * mean if mean > 0 else 1.0
     inverse = np.asfortranarray(cho_solve(cho_factor(gram + level * np.eye(units)), np.eye(units)))
     names, scale = np.arange(units), np.ones(units)  # of the units that are left
-    wanted, order, scales = set(counts), [], {}
+    wanted, order, lost, scales = set(counts), [], [], {}
     if 0 in wanted:
         scales[0] = np.ones(units)
     gone = np.zeros(units, bool)
@@ -73,6 +75,7 @@ def removal(gram: Values, counts: Sequence[int], damping: float = DAMPING) -> Re
         diagonal = inverse.diagonal()
         loss = np.where(gone[names], np.inf, scale**2 / np.where(gone[names], 1.0, diagonal))
         k = int(np.argmin(loss))
+        lost.append(float(loss[k]))
         column = inverse[:, k].copy()
         scale -= column * (scale[k] / column[k])
         inverse = dger(-1 / column[k], column, column, a=inverse, overwrite_a=1)
@@ -86,8 +89,11 @@ def removal(gram: Values, counts: Sequence[int], damping: float = DAMPING) -> Re
             names, scale, inverse = names[kept], scale[kept], np.asfortranarray(inverse[np.ix_(kept, kept)])
     left = names[~gone[names]]
     kept = ~gone[names]
-    rest = left[np.argsort(scale[kept] ** 2 / inverse.diagonal()[kept], kind="stable")]
-    return Removal(np.concatenate([np.array(order, np.int64), rest]), scales)
+    later = scale[kept] ** 2 / inverse.diagonal()[kept]
+    rest = np.argsort(later, kind="stable")
+    return Removal(
+        np.concatenate([np.array(order, np.int64), left[rest]]), np.concatenate([np.array(lost), later[rest]]), scales
+    )
 
 
 def sampled(run: Run, frames: Sequence[int] | None) -> list[int]:
@@ -104,11 +110,13 @@ class Moments:
         features: ``C = sum z z'`` over pixels and frames ``(U, U)``.
         slopes: ``D``, the same of the picture's derivatives at the layer's outputs ``(O, O)``, by random signs.
         weight: of the layer ``(O, U)``.
+        places: pixels times frames that both were summed over.
     """
 
     features: Values
     slopes: Values
     weight: Values
+    places: int = 1
 
     @classmethod
     def of(cls, run: Run, part: Part, frames: Sequence[int] | None, seed: int = 0) -> Moments:
@@ -134,19 +142,24 @@ class Moments:
                     slopes += _moments(slope)
         finally:
             handle.remove()
-        return cls(features, slopes, weight)
+        return cls(features, slopes, weight, len(chosen) * run.clip.size[0] * run.clip.size[1])
 
     def order(self, count: int, damping: float = DAMPING) -> Indices:
         """All features, the first ``count`` in the order in which they go, the others by their loss then ``(U,)``."""
+        return self.losses(count, damping)[0]
+
+    def losses(self, count: int, damping: float = DAMPING) -> tuple[Indices, Values]:
+        """The order of :meth:`order`, and what the picture loses by each: its squared change, never falling."""
         units = len(self.features)
         inverse, weight = np.linalg.inv(_damped(self.features, damping)), self.weight.copy()
-        gone, order = np.zeros(units, bool), list[int]()
+        gone, order, lost = np.zeros(units, bool), list[int](), list[float]()
         for number in range(count + 1):
             loss = np.einsum("ou,ou->u", weight, self.slopes @ weight) / np.where(gone, 1, inverse.diagonal())
             loss[gone] = np.inf
             if number == count:
                 break
             k = int(np.argmin(loss))
+            lost.append(float(loss[k]))
             column = inverse[:, k] / inverse[k, k]
             weight -= np.outer(weight[:, k], column)
             inverse -= np.outer(column, column) * inverse[k, k]
@@ -154,7 +167,9 @@ class Moments:
             weight[:, gone] = 0
             order.append(k)
         rest = np.flatnonzero(~gone)
-        return np.array([*order, *rest[np.argsort(loss[rest], kind="stable")]], np.int64)
+        rest = rest[np.argsort(loss[rest], kind="stable")]
+        every = np.maximum.accumulate([*lost, *loss[rest]]) / self.places
+        return np.array([*order, *rest], np.int64), every
 
     def folded(self, gone: Sequence[int] | Indices, damping: float = DAMPING) -> Values:
         """The weight without some features, their part folded into the others, ``(O, U)``; their columns are zero."""
@@ -176,17 +191,22 @@ def _damped(moments: Values, damping: float) -> Values:
     return moments + (damping * mean if mean > 0 else 1.0) * np.eye(len(moments))
 
 
+PIXELS_A_NEURON = 64
+"""Sampled products for each neuron of a Gram matrix: pixels times colours times frames."""
+
+
 def gram_of(run: Run, part: Part, frames: Sequence[int] | None) -> Values:
     """The Gram matrix of a layer's units, ``(U, U)``, summed over frames: those given, or :data:`FRAMES` of the clip.
+
+    By a sample of pixels, :data:`PIXELS_A_NEURON` products a neuron, where the frames have more.
 
     Raises:
         TraceError: the layer has too many neurons for a Gram matrix.
     """
-    total: Values | None = None
-    for t in sampled(run, frames):
-        made = run.canvas(t, "exact")[part.name].gram().numpy()
-        total = made if total is None else total + made
-    assert total is not None  # a clip has a frame
+    chosen = sampled(run, frames)
+    pixels = max(1, PIXELS_A_NEURON * part.layer.neurons // (3 * len(chosen)))
+    layers = (run.canvas(t, "exact")[part.name] for t in chosen)
+    total: Values = np.sum([layer.gram(pixels=pixels).numpy() for layer in layers], 0)
     if part.count == len(total):
         return total
     member = np.zeros((part.count, len(total)))

@@ -25,7 +25,8 @@ from xinc.errors import FindingError, TraceError
 from xinc.findings.analyse import Progress, known_frames
 from xinc.findings.finding import Finding
 from xinc.findings.pruning.cutting import Indices, Part, alive, packed, prune
-from xinc.findings.pruning.joint import Moments, gram_of, removal, sampled
+from xinc.findings.pruning.joint import Moments, gram_of, removal
+from xinc.findings.pruning.kernels import Channels, rewriting
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.models.base import INR, decibels
 from xinc.run import Run
@@ -43,7 +44,7 @@ FINDING = Finding(
     null="a score keeps no more of the picture than a random order",
 )
 GROUP = FINDING.name
-VERSION = 3
+VERSION = 4
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of a layer that are removed."""
 Values = NDArray[np.float64]
@@ -292,8 +293,8 @@ class _Task:
             weight = model.get_parameter(self.part.parameter)
             with torch.no_grad():
                 weight.copy_(whole)
-            if by == JOINT and self.part.folds:
-                self.part.replace(model, self.moments.folded(least[:count]))
+            if by == JOINT and self.rewriting is not None:
+                self.part.replace(model, self.rewriting.folded(least[:count]).reshape(weight.shape))
             self.part.scale(model, factors)
             self.part.remove(model, least[:count])
             unpruned, signal = self.losses(model)
@@ -318,7 +319,7 @@ class _Task:
             "called": self.part.called,
             "count": self.part.count,
             "seed": self.seed,
-            "joint_frames": sampled(self.run, self.asked),
+            "asked_frames": list(self.asked or ()),
         }
         return xr.Dataset(data, {"frame": list(self.frames), "share": list(self.shares)}, attrs)
 
@@ -328,17 +329,17 @@ class _Task:
             worth = SCORES[by](self.run, self.part, self.frames, self.seed)
             return worth, np.ones((len(counts), self.part.count))
         worth, ranks = np.empty(self.part.count), np.arange(self.part.count)
-        if self.part.folds:
-            worth[self.moments.order(max(counts))] = ranks
+        if self.rewriting is not None:
+            worth[self.rewriting.losses(max(counts))[0]] = ranks
             return worth, np.ones((len(counts), self.part.count))
         joint = removal(gram_of(self.run, self.part, self.asked), counts)
         worth[joint.order] = ranks
         return worth, np.stack([joint.scales[count] for count in counts])
 
     @cached_property
-    def moments(self) -> Moments:
-        """Of the layer's features."""
-        return Moments.of(self.run, self.part, self.asked)
+    def rewriting(self) -> Moments | Channels | None:
+        """What makes up for neurons that go by other weights of those that stay."""
+        return rewriting(self.run, self.part, self.asked)
 
     def _elsewhere(self) -> tuple[int, int]:
         """Values that are not zero, and bytes, of all other parameters."""
@@ -364,9 +365,12 @@ def pruned(run: Run, curves: xr.Dataset, by: str) -> Run:
     scales = curves["scale"].sel(by=by, share=curves.attrs["fraction"]).values
     described = {"by": by, "fraction": curves.attrs["fraction"], "frames": curves["frame"].values.tolist()}
     described["seed"] = curves.attrs["seed"]
-    if by == JOINT and part.folds:
-        moments = Moments.of(run, part, np.atleast_1d(curves.attrs["joint_frames"]).tolist())
-        return prune(run, part, least, described, weight=moments.folded(least))
+    if by == JOINT:
+        asked = [int(t) for t in np.atleast_1d(curves.attrs["asked_frames"])]
+        measured = rewriting(run, part, asked or None)
+        if measured is not None:
+            shape = run.model.get_parameter(part.parameter).shape
+            return prune(run, part, least, described, weight=measured.folded(least).reshape(shape))
     return prune(run, part, least, described, scales if by == JOINT else None)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xinc.errors import RunError
-from xinc.findings.pruning.prune import GROUP, SCORES, joined
+from xinc.findings.pruning.prune import CHOICES, GROUP, joined
 from xinc.findings.pruning.spared import conclusion, rows, spared
 from xinc.findings.results import FOLDER, Results
 from xinc.run import Run
@@ -60,7 +60,7 @@ def kept(tree: xr.DataTree) -> dict[str, xr.Dataset]:
         group, *where = node.path.strip("/").split("/")
         if group == GROUP and len(where) == 3 and node.has_data:
             found.setdefault("/".join(where[:2]), {})[where[2]] = node.to_dataset()
-    return {where: joined(_alike({by: own[by] for by in SCORES if by in own})) for where, own in found.items()}
+    return {where: joined(_alike({by: own[by] for by in CHOICES if by in own})) for where, own in found.items()}
 
 
 def _alike(own: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:

@@ -1,0 +1,194 @@
+"""Joint pruning of a whole network with one budget: the kernels of all layers are ranked by what the picture loses.
+
+Losses of all layers are in one unit, the squared change of the picture to first order after those that stay made up for
+what goes, so one threshold divides the budget. Layers are then pruned from the last to the first, each measured again
+on the network as it is by then: what a kernel is worth depends on what follows it, not on what lies before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xinc.errors import FindingError
+from xinc.findings.analyse import Progress
+from xinc.findings.pruning.cutting import Indices, Part, prune
+from xinc.findings.pruning.joint import Moments, Values, gram_of, removal, sampled
+from xinc.findings.pruning.kernels import Channels, rewriting
+from xinc.findings.pruning.prune import JOINT, SCORES
+from xinc.run import Run
+
+MOST = 0.98
+"""Share of a layer's neurons that can go: without all of them nothing reaches the picture."""
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A layer's neurons in the order in which they go.
+
+    Attributes:
+        part: the layer.
+        order: neurons, the first to go first ``(K,)``.
+        losses: what the picture loses by each ``(K,)``, never falling.
+        measured: what makes up for those that go; a layer's Gram matrix, channels or features. None for single scores.
+    """
+
+    part: Part
+    order: Indices
+    losses: Values
+    measured: Values | Channels | Moments | None = None
+
+    def prune(self, run: Run, count: int) -> Run:
+        """The run without the first ``count``."""
+        gone, described = self.order[:count], {"by": JOINT if self.measured is not None else "score"}
+        if self.measured is None or not count:
+            return prune(run, self.part, gone, described)
+        if isinstance(self.measured, np.ndarray):
+            return prune(run, self.part, gone, described, removal(self.measured, [count]).scales[count])
+        shape = run.model.get_parameter(self.part.parameter).shape
+        return prune(run, self.part, gone, described, weight=self.measured.folded(gone).reshape(shape))
+
+
+def ranked(run: Run, part: Part, frames: Sequence[int] | None) -> Ranked:
+    """A layer's neurons by joint pruning: features of an MLP, kernels by their Gram matrix, or a channel at a time."""
+    measured = rewriting(run, part, frames)
+    if measured is not None:
+        return Ranked(part, *measured.losses(round(MOST * part.count)), measured)
+    gram = gram_of(run, part, frames)
+    found = removal(gram, [round(MOST * part.count)])
+    return Ranked(part, found.order, np.maximum.accumulate(found.losses), gram)
+
+
+def scored(run: Run, part: Part, by: str, frames: Sequence[int] | None, seed: int) -> Ranked:
+    """A layer's neurons by a score of :data:`~xinc.findings.pruning.prune.SCORES`."""
+    worth = SCORES[by](run, part, sampled(run, frames), seed)
+    order = np.argsort(worth, kind="stable")
+    return Ranked(part, order, worth[order])
+
+
+def parts_of(run: Run) -> list[Part]:
+    """The layers of a network that one budget covers, in the order of the forward pass.
+
+    Features of every linear layer of an MLP; kernels of more than one tap of a decoder, as in the literature.
+    """
+    layers = run.canvas(0).plan.layers
+    chosen = [layer.name for layer in layers if layer.kind == "linear" or layer.weight[0, 0].numel() > 1]
+    return [Part.of(run, name) for name in chosen]
+
+
+def divided(layers: Sequence[Ranked], budget: int) -> list[int]:
+    """How many neurons of each layer go: those with the least losses of all, at most :data:`MOST` of a layer."""
+    allowed = [layer.losses[: int(MOST * layer.part.count)] for layer in layers]
+    every = np.concatenate(allowed)
+    whose = np.repeat(np.arange(len(layers)), [len(own) for own in allowed])
+    least = np.argsort(every, kind="stable")[: min(budget, len(every))]
+    return [int(count) for count in np.bincount(whose[least], minlength=len(layers))]
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A network that was pruned with one budget.
+
+    Attributes:
+        run: what is left, without a folder.
+        removed: neurons that went, by layer.
+        counts: neurons that there were, by layer.
+    """
+
+    run: Run
+    removed: Mapping[str, int]
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Budget:
+    """A network's layers, ranked once: what goes for any budget, and what that costs."""
+
+    run: Run
+    layers: Sequence[Ranked]
+    by: str
+    frames: Sequence[int] | None
+
+    @classmethod
+    def of(
+        cls, run: Run, by: str = JOINT, frames: Sequence[int] | None = None, seed: int = 0, progress: Progress = silent
+    ) -> Budget:
+        """Rank all layers.
+
+        Raises:
+            FindingError: there is no such score, or the network has no layer to prune.
+        """
+        if by != JOINT and by not in SCORES:
+            raise FindingError(f"no score is called {by!r}; choose from {', '.join((*SCORES, JOINT))}")
+        parts, found = parts_of(run), []
+        if not parts:
+            raise FindingError("this network has no layer of kernels or features that one budget could cover")
+        for number, part in enumerate(parts):
+            progress(f"measuring {part.name}", number, len(parts))
+            found.append(ranked(run, part, frames) if by == JOINT else scored(run, part, by, frames, seed))
+        progress("measured", len(parts), len(parts))
+        return cls(run, found, by, frames)
+
+    @property
+    def count(self) -> int:
+        """Neurons of all layers."""
+        return sum(layer.part.count for layer in self.layers)
+
+    def pruned(self, budget: int, *, again: bool = True, progress: Progress = silent) -> Whole:
+        """The network without the neurons that cost least.
+
+        Args:
+            budget: how many go.
+            again: measure each layer again when those behind it are pruned; without, this takes seconds.
+            progress: told of each layer.
+        """
+        run, numbers = self.run, divided(self.layers, budget)
+        measured_anew = again and self.by == JOINT
+        for step, (layer, count) in enumerate(reversed(list(zip(self.layers, numbers, strict=True)))):
+            progress(f"pruning {layer.part.name}", step, len(numbers))
+            if count:
+                own = ranked(run, Part.of(run, layer.part.name), self.frames) if measured_anew and step else layer
+                run = own.prune(run, count)
+        progress("pruned", len(numbers), len(numbers))
+        names = [layer.part.name for layer in self.layers]
+        return Whole(
+            run,
+            dict(zip(names, numbers, strict=True)),
+            {layer.part.name: layer.part.count for layer in self.layers},
+        )
+
+    def within(self, loss: float, progress: Progress = silent) -> Whole:
+        """The network without as many neurons as can go before the picture has lost ``loss`` dB, over all frames.
+
+        The share is found by halving, with the order of the whole network; the last network is measured anew layer by
+        layer, which only spares the picture more, and kept if it does.
+
+        Raises:
+            FindingError: the loss is not above zero, or even one neuron costs more.
+        """
+        if not loss > 0:
+            raise FindingError(f"a loss of {loss:g} dB leaves nothing to choose; give one above 0, such as 0.5")
+        whole = float(self.run.psnr().mean())
+        low, high, best = 0, int(MOST * self.count), None
+        for step in range(SEARCHES):
+            progress("searching", step, SEARCHES)
+            middle = (low + high) // 2
+            found = self.pruned(middle, again=False)
+            if whole - float(found.run.psnr().mean()) <= loss:
+                low, best = middle, found
+            else:
+                high = middle
+        if not low or best is None:
+            raise FindingError(f"not even {high} of {self.count:,} neurons can go for {loss:g} dB; allow more")
+        anew = self.pruned(low, progress=progress)
+        return anew if float(anew.run.psnr().mean()) >= float(best.run.psnr().mean()) else best
+
+
+SEARCHES = 8
+"""Halvings of the share that can go: it is right to half a percent."""
