@@ -3,8 +3,8 @@
     python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--out benchmarks/results/joint_pruning.json]
 
 The NeRV is the demo's (33 frames of Big Buck Bunny at 128 x 256, 80 epochs), fitted into RUN where it is not there yet.
-It is measured on 9 frames (33 in block 1, whose grid is small); all 33 are judged. WEIGHTS are those of the FFN that the
-paper published, an npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture.
+It is measured on 9 frames (33 in block 1, whose grid is small); all 33 are judged. WEIGHTS are those of the FFN that
+the paper published, an npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture.
 """
 
 from __future__ import annotations

@@ -214,11 +214,6 @@ def truncated(path: Path) -> None:
     save_labels(path / "a.png", [0, 1], "P", (8, 12)).write_bytes(b"\x89PNG\r\n")
 
 
-def grey_with_alpha(path: Path) -> None:
-    path.mkdir()
-    Image.new("LA", (12, 8)).save(path / "a.png")
-
-
 def floats(path: Path) -> None:
     path.mkdir()
     Image.fromarray(np.ones((8, 12), np.float32)).save(path / "a.tif")
@@ -238,7 +233,6 @@ def mixed(path: Path) -> None:
     [
         (bad_size, r"a.png is 8×20 \(height × width\) but its frame is 8×12; resize the label image"),
         (truncated, "a.png is not an image"),
-        (grey_with_alpha, "a.png is no label image: its mode is LA"),
         (floats, "a.tif is no label image: its mode is F"),
         (other_names, "no label image .* has the stem of a frame: label images such as mask_a.png, frames such as a;"),
         (mixed, r"several kinds \(palette, rgb\)"),

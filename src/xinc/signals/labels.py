@@ -34,6 +34,8 @@ class Segment:
 
 
 OTHER = Segment(0, "other", "other")
+NAMED = 6
+"""Segments that are named where all would be too many to read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,13 @@ class Segments:
 
     labels: Mapping[int, LabelMap]
     table: tuple[Segment, ...]
+
+    def __repr__(self) -> str:
+        named = [
+            s.category if s.instance < 0 else f"{s.category} {s.instance}" for s in self.table if s.kind != "other"
+        ]
+        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        return f"Segments(on {len(self.labels)} frames: {', '.join(named[:NAMED]) or 'none'}{more})"
 
     @classmethod
     def of(cls, labels: Mapping[int, LabelMap], describe: Callable[[int], Segment]) -> Segments:

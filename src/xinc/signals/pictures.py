@@ -76,7 +76,8 @@ def read_animation(path: Path) -> Iterator[tuple[str, Pixels]]:
 def read_ids(path: Path) -> tuple[NDArray[np.int32], str]:
     """The numbers stored in a label image, (H, W), and its layout: ``"palette"``, ``"grey"`` or ``"rgb"``.
 
-    A palette image gives its indices, not its colours; an RGB image gives R + 256 G + 65536 B.
+    A palette image gives its indices, not its colours; an RGB image gives R + 256 G + 65536 B. Where a grey or palette
+    image is transparent, the number is 0.
 
     Raises:
         SignalError: the file is missing, is no image, is truncated, or its pixels are not whole numbers.
@@ -87,6 +88,9 @@ def read_ids(path: Path) -> tuple[NDArray[np.int32], str]:
             return bands[..., 0] + (bands[..., 1] << 8) + (bands[..., 2] << 16), "rgb"
         if image.mode == "P":
             return np.asarray(image).astype(np.int32), "palette"
+        if image.mode in {"LA", "PA"}:  # what is transparent is no segment
+            numbers, opacity = (np.asarray(band).astype(np.int32) for band in image.split())
+            return np.where(opacity > 0, numbers, 0), "grey" if image.mode == "LA" else "palette"
         if image.mode in {"1", "L", "I"} or image.mode.startswith("I;16"):
             return np.asarray(image).astype(np.int32), "grey"
         raise SignalError(

@@ -31,6 +31,7 @@ What is void, or not said to be anything, gets id 0 (``other``). A thing has one
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,7 +230,15 @@ def read_planes(paths: Sequence[Path], encoding: Encoding | None) -> tuple[dict[
     raw = {path: read_ids(path) for path in paths}
     values = frozenset(int(v) for ids, _ in raw.values() for v in np.unique(ids))
     if encoding is None:
-        encoding = ENCODINGS[_detected({layout for _, layout in raw.values()}, values, paths)]
+        layouts = {layout for _, layout in raw.values()}
+        encoding = ENCODINGS[_detected(layouts, values, paths)]
+        if encoding is ENCODINGS["objects"] and layouts == {"grey"} and _may_be_classes(values):
+            last = max(values - {255})
+            warnings.warn(
+                f"the label images around {paths[0]} hold numbers 0 to {last}, and are read as objects, 0 being none"
+                " of them; say encoding classes, instances or camvid if 0 means something",
+                stacklevel=2,
+            )
     found = np.array(sorted(values), dtype=np.int32)
     meaning = encoding.ids(values)
     ids = np.array([meaning.get(int(v), 0) for v in found], dtype=np.int32)
@@ -245,13 +254,18 @@ def _matched(path: Path, names: Sequence[str]) -> dict[int, Path]:
         raise SignalError(f"there is no label image or folder {path}")
     if not files:
         raise SignalError(f"{path} holds no label image")
-    labels = [p for p in files if is_label_name(p.stem)] or files
+    named = {common_stem(p.stem) for p in files if is_label_name(p.stem)}
+    labels = [p for p in files if is_label_name(p.stem) or common_stem(p.stem) not in named]
+    if named:  # the frames themselves may lie beside their label images
+        labels = [p for p in labels if not p.stem.endswith("_leftImg8bit")]
     if len(labels) == len(names) == 1:
         return {0: labels[0]}
     by_stem: dict[str, Path] = {}
     for file in sorted(labels, key=_preference, reverse=True):
         by_stem[common_stem(file.stem)] = file
+    by_stem = _counted_from_zero(by_stem, names, path)
     matched = {i: by_stem[common_stem(n)] for i, n in enumerate(names) if common_stem(n) in by_stem}
+    _name_strays(by_stem, names, path)
     if not matched:
         raise SignalError(
             f"no label image in {path} has the stem of a frame: label images such as {labels[0].name}, "
@@ -260,8 +274,41 @@ def _matched(path: Path, names: Sequence[str]) -> dict[int, Path]:
     return matched
 
 
+def _counted_from_zero(by_stem: dict[str, Path], names: Sequence[str], path: Path) -> dict[str, Path]:
+    """Label images by the frames' own numbers: frames that count from 0 and label images that count from 1 are said."""
+    frames, labels = ({int(n) for n in stems if n.isdecimal()} for stems in (map(common_stem, names), by_stem))
+    if len(labels) < 2 or len(labels) != len(by_stem) or 0 not in frames or labels != {*range(1, len(labels) + 1)}:
+        return by_stem
+    warnings.warn(
+        f"the label images in {path} are numbered from 1, the frames from 0: {by_stem['1'].name} is taken for frame 0; "
+        "rename them from 0 if it belongs to frame 1",
+        stacklevel=2,
+    )
+    return {str(int(stem) - 1): file for stem, file in by_stem.items()}
+
+
+def _name_strays(by_stem: Mapping[str, Path], names: Sequence[str], path: Path) -> None:
+    """Say which label images belong to no frame, where no other frames were left out on purpose."""
+    stems = {common_stem(name) for name in names}
+    numbers = sorted(int(stem) for stem in stems if stem.isdecimal())
+    gaps = len(numbers) == len(stems) and numbers != [*range(numbers[0], numbers[0] + len(numbers))]
+    last = numbers[-1] if len(numbers) == len(stems) else -1
+    strays = [f.name for s, f in by_stem.items() if s not in stems and not (s.isdecimal() and (gaps or int(s) > last))]
+    if strays and len(strays) < len(by_stem):
+        more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
+        warnings.warn(f"{', '.join(sorted(strays)[:3])}{more} in {path} belong to no frame; left out", stacklevel=2)
+
+
 def _preference(path: Path) -> int:
     return next((i for i, ending in enumerate(_PREFERRED) if path.stem.endswith(ending)), len(_PREFERRED))
+
+
+MANY_CLASSES = 6
+"""Numbers in a row from which on grey label images may hold classes, or instances, that count from 0."""
+
+
+def _may_be_classes(values: Values) -> bool:
+    return len(values - {255}) >= MANY_CLASSES and values - {255} == {*range(max(values - {255}) + 1)}
 
 
 def _detected(layouts: set[str], values: Values, paths: Sequence[Path]) -> str:

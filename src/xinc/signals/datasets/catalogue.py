@@ -28,8 +28,8 @@ READERS: Mapping[str, Reader] = {
     "VIPSeg": vipseg.READER,
     "DAVIS": davis.READER,
     "COCO panoptic": coco.READER,
-    "Cityscapes": cityscapes.READER,
     "plain": plain.READER,
+    "Cityscapes": cityscapes.READER,
 }
 """Data set to reader, the most particular layout first."""
 

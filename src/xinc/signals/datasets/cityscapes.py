@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xinc.signals.datasets.recording import LabelledVideo, Reader
-from xinc.signals.segments import ENCODINGS, common_stem
+from xinc.signals.pictures import SUFFIXES
+from xinc.signals.segments import ENCODINGS, common_stem, is_label_name
 
 _PICTURES = "**/*_leftImg8bit.*"
 
@@ -24,8 +25,16 @@ def _recordings(root: Path) -> Iterator[LabelledVideo]:
         )
 
 
+def _recognises(root: Path) -> bool:
+    """Whether every picture is named as Cityscapes names them: one such file among others makes no data set."""
+    if (root / "leftImg8bit").is_dir():
+        return True
+    pictures = [p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not is_label_name(p.stem)]
+    return bool(pictures) and all(p.stem.endswith("_leftImg8bit") for p in pictures)
+
+
 READER = Reader(
     layout="Cityscapes (*_leftImg8bit.png and *_gtFine_instanceIds.png)",
-    recognises=lambda root: next(root.glob(_PICTURES), None) is not None,
+    recognises=_recognises,
     recordings=_recordings,
 )

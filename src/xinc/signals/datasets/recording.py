@@ -10,7 +10,7 @@ from typing import Any
 
 from xinc.errors import SignalError
 from xinc.signals.labels import Segment
-from xinc.signals.segments import Encoding
+from xinc.signals.segments import Encoding, common_stem
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,14 @@ class Reader:
 
 
 def by_stem(frames: tuple[Path, ...], labels: list[Path]) -> tuple[dict[int, Path], tuple[str, ...]]:
-    """Label images by the index of the frame with the same stem, and the names of those without one."""
-    index = {frame.stem: i for i, frame in enumerate(frames)}
-    matched = {index[label.stem]: label for label in labels if label.stem in index}
-    return dict(sorted(matched.items())), tuple(label.name for label in labels if label.stem not in index)
+    """Label images by the index of the frame with the same stem, and the names of those without one.
+
+    Endings that frames and label images of a data set have of their own are left out of the comparison.
+    """
+    index = {common_stem(frame.stem): i for i, frame in enumerate(frames)}
+    stems = {label: common_stem(label.stem) for label in labels}
+    matched = {index[stem]: label for label, stem in stems.items() if stem in index}
+    return dict(sorted(matched.items())), tuple(label.name for label, stem in stems.items() if stem not in index)
 
 
 def first_folder(root: Path, names: tuple[str, ...]) -> Path | None:
