@@ -20,8 +20,8 @@ LOOKS: Mapping[str, Any] = MappingProxyType(
     {
         by: {"color": hue.light, "linestyle": dash, "marker": marker, "markersize": 3.2}
         for by, hue, dash, marker in zip(
-            ("joint", "exact", "paper", "official", "magnitude", "random"),
-            (style.OCHRE, style.BLUE, style.GREEN, style.VIOLET, style.RUST, style.GREY),
+            ("exact", "paper", "official", "magnitude", "random", "joint"),
+            (style.BLUE, style.GREEN, style.VIOLET, style.RUST, style.GREY, style.OCHRE),
             style.DASHES,
             style.MARKERS,
             strict=False,
