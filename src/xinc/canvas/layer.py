@@ -237,9 +237,10 @@ class Layer:
             raise TraceError("pixels are sampled or weighted, not both; leave one of them out")
         layers = [self, *(frames or ())]
         streams = [signed(self._comparable(layer), "a Gram matrix") for layer in layers]
-        if pixels is None:
-            return sum(gram(stream, weight) for stream in streams)  # type: ignore[return-value]
-        return sum(sampled_gram(stream, pixels, seed) for seed, stream in enumerate(streams))  # type: ignore[return-value]
+        total = torch.zeros(self.shape[0], self.shape[0], dtype=torch.float64)
+        for seed, stream in enumerate(streams):
+            total += gram(stream, weight) if pixels is None else sampled_gram(stream, pixels, seed)
+        return total
 
     def energy(self, weight: Plane | None = None) -> PerNeuron:
         """``sum T_k^2`` over pixels and colours, ``(K,)`` float64; its ``error`` is the relative standard error.

@@ -181,11 +181,8 @@ class Answers:
         if view.method == "exact" and held.chain is not None:
             self._checked(view, {view.layer: [neuron]})
             return {"map": shrunk(held.chain.map(held.chain.position(view.layer), neuron), width)}
-        return {
-            "map": shrunk(
-                self.layer(view).maps([neuron], signed=view.method == "exact").reshape(-1, *held.canvas.size), width
-            )
-        }
+        (found,) = held.canvas[view.layer].maps([neuron], signed=view.method == "exact")
+        return {"map": shrunk(found.reshape(-1, *held.canvas.size), width)}
 
     def course(self, view: Viewpoint, neuron: int, watch: Watch) -> dict[str, Any]:
         """A neuron over time: ``frames (n,)`` and ``totals (n,)``, sum over pixels of |C| in each."""
@@ -225,8 +222,8 @@ class Answers:
         """``products (K,)``: inner products of a neuron's signed map with those of all neurons of its layer."""
         chain = self._checked(view, {view.layer: [neuron]})
         position = chain.position(view.layer)
-        one = chain.push(position, chain.scales(position, [neuron], only=True))
-        return {"products": chain.pull(position, _all_of(one), one[None])[0][:, 0]}
+        one = chain.map(position, neuron)
+        return {"products": chain.pull(position, Window.whole(chain.plan.size), one[None])[0][:, 0]}
 
     def heat(self, view: Viewpoint, watch: Watch) -> dict[str, Any]:
         """``heat (H, W)``: sum over neurons of |C|; ``totals (K,)``: sum over pixels."""
@@ -250,12 +247,12 @@ class Answers:
         position = chain.position(view.layer)
         generator = torch.Generator().manual_seed(1)
         vectors = torch.randn(count + 4, chain.plan.stages[position].neurons, generator=generator)
-        rounds = 6
+        rounds, everywhere = 6, Window.whole(chain.plan.size)
         for number in range(rounds):
             vectors = torch.linalg.qr(vectors.T)[0].T
             pictures = torch.stack([_watched(watch, chain.push, position, vector) for vector in vectors])
             if number < rounds - 1:
-                pulled = [_watched(watch, chain.pull, position, _all_of(one), one[None]) for one in pictures]
+                pulled = [_watched(watch, chain.pull, position, everywhere, one[None]) for one in pictures]
                 vectors = torch.stack([terms[:, 0] for terms, _ in pulled])
         squares = pictures.square().sum((1, 2, 3))
         order = squares.argsort(descending=True)[:count]
@@ -323,10 +320,6 @@ def shrunk(values: Tensor, width: int) -> Tensor:
     if step == 1:
         return values
     return torch.nn.functional.avg_pool2d(values[None], step, ceil_mode=True, count_include_pad=False)[0]
-
-
-def _all_of(picture: Tensor) -> Window:
-    return Window.whole((int(picture.shape[1]), int(picture.shape[2])))
 
 
 def _watched(watch: Watch, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -37,6 +37,10 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of how many steps are done."""
 
 
+def silent(text: str, done: int, total: int) -> None:
+    """Progress that is told to nobody."""
+
+
 def default_frames(clip: Clip, count: int = 6) -> tuple[int, ...]:
     """Frames to analyse if nobody says: up to ``count`` annotated ones, and two inside the clip if those are few."""
     annotated = clip.segments.frames if clip.segments is not None else ()

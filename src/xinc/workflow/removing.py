@@ -45,9 +45,7 @@ def remove_chosen(folder: Path, file: Path, out: Path | None = None) -> ChosenRu
     smaller = without(run, chosen)
     count = sum(len(set(neurons)) for neurons in chosen.values())
     what = f"{count} neurons of {', '.join(chosen)}"
-    before, after = float(run.psnr().mean()), float(smaller.psnr().mean())
-    lost = f"PSNR to the signal goes from {before:.2f} to {after:.2f} dB, over all frames."
-    return ChosenRun(smaller, [lost, sizes_of(run, smaller, what)])
+    return ChosenRun(smaller, [sizes_of(run, smaller, what)])
 
 
 class WholeRun(NamedTuple):
@@ -108,16 +106,21 @@ def prune_network(
         else:
             found = budget.within(loss, progress)
     smaller, gone = found.run, sum(found.removed.values())
-    before, after = float(run.psnr().mean()), float(smaller.psnr().mean())
-    share = f"{100 * gone / budget.count:.3g} % of its {budget.count:,} kernels or features"
-    sentences = [f"Without {share}, chosen by {by}, the network keeps {after:.2f} of {before:.2f} dB, over all frames."]
+    share = f"{100 * gone / budget.count:.3g} % of its {budget.count:,} kernels or features, chosen by {by}"
+    sentences = []
     if finetune:
+        sentences.append(f"Untrained it keeps {float(smaller.psnr().mean()):.2f} dB, over all frames.")
         with stage("Fine-tuning") as progress:
             smaller = fine_tune(smaller, finetune, seed, lambda step: progress("", step, finetune))
         sentences.append(f"After {finetune} steps of fine-tuning it is {float(smaller.psnr().mean()):.2f} dB.")
     rows = [
-        {"layer": name, "removed": found.removed[name], "of": count, "share": found.removed[name] / count}
-        for name, count in found.counts.items()
+        {
+            "layer": layer.part.name,
+            "removed": found.removed[layer.part.name],
+            "of": layer.part.count,
+            "share": found.removed[layer.part.name] / layer.part.count,
+        }
+        for layer in budget.layers
     ]
     return WholeRun(rows, smaller, [*sentences, sizes_of(run, smaller, share)])
 
@@ -130,11 +133,10 @@ def prune_to_loss(
     Raises:
         XincError: the run, layer or score is wrong, or even the smallest share costs more.
     """
-    from xinc.findings.pruning.prune import Pruning, compare, pruned
+    from xinc.findings.pruning.prune import Pruning, check_loss, compare, pruned
     from xinc.findings.pruning.spared import spared
 
-    if not loss > 0:
-        raise FindingError(f"a loss of {loss:g} dB leaves nothing to choose; give one above 0, such as 0.5")
+    check_loss(loss)
     run = load(folder)
     pruning = Pruning(layer, unit, tuple(frames) if frames is not None else None, seed)
     curves = compare(run, pruning, (by,))

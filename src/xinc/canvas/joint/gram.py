@@ -8,7 +8,7 @@ and the mean of its square over probes ``r`` is the energy (Hutchinson 1989).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -85,11 +85,8 @@ def gram(stream: Signed, weight: Tensor | None = None) -> Tensor:
             f"for up to {LARGEST:,}; energies and sums of neurons have no such limit"
         )
     root = _root(weight, stream.size)
-    total = torch.zeros(stream.neurons, stream.neurons, dtype=torch.float64)
-    for area, terms in bands(stream):
-        part = terms if root is None else terms * root[area].to(terms)
-        total += _products(part.flatten(1))
-    return total + total.tril(-1).T
+    parts = (terms if root is None else terms * root[area].to(terms) for area, terms in bands(stream))
+    return _gram_of(stream.neurons, parts)
 
 
 @runtime_checkable
@@ -126,12 +123,18 @@ def sampled_gram(stream: Signed, pixels: int, seed: int = 0) -> Tensor:
     chance = np.random.default_rng(seed)
     rows = np.sort(chance.choice(height, down, replace=False))
     columns = np.sort(chance.choice(width, across, replace=False))
-    total = torch.zeros(stream.neurons, stream.neurons, dtype=torch.float64)
     size = max(1, HELD_VALUES // (3 * stream.neurons * across))
-    for first in range(0, down, size):
-        total += _products(stream.crossings(rows[first : first + size], columns).flatten(1))
+    parts = (stream.crossings(rows[first : first + size], columns) for first in range(0, down, size))
     scale: float = height * width / (down * across)
-    return (total + total.tril(-1).T) * scale
+    return _gram_of(stream.neurons, parts) * scale
+
+
+def _gram_of(neurons: int, parts: Iterable[Tensor]) -> Tensor:
+    """The Gram matrix of maps that come in parts of the picture, ``(K, C, h, w)`` each."""
+    total = torch.zeros(neurons, neurons, dtype=torch.float64)
+    for part in parts:
+        total += _products(part.flatten(1))
+    return total + total.tril(-1).T
 
 
 def _products(flat: Tensor) -> Tensor:

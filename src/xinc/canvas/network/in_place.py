@@ -24,7 +24,8 @@ def overwritten_by(
 ) -> Tensor | None:
     """The tensor that a call overwrites, if any."""
     if isinstance(keywords.get("out"), Tensor):
-        return keywords["out"]  # type: ignore[no-any-return]
+        overwritten: Tensor = keywords["out"]
+        return overwritten
     in_place = name in OVERWRITING or (name.endswith("_") and not name.endswith("__"))
     in_place = in_place or keywords.get("inplace") is True or (True in _flags(args) and _asked_in_place(function, args))
     return args[0] if in_place and args and isinstance(args[0], Tensor) else None

@@ -132,7 +132,7 @@ class Recording:
     """
 
     operations: list[Operation] = field(default_factory=list)
-    tensors: list[Tensor] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list, repr=False)
     output: Any = None
     inputs: tuple[Value, ...] = ()
     names: dict[int, str] = field(default_factory=dict)

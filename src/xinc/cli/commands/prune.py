@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from xinc.cli.options import Frames, RunFolder, as_frames, within
 from xinc.cli.tables import Json, Row, keep, show
 from xinc.errors import FindingError
 from xinc.options.tables import CHECKS
+
+if TYPE_CHECKING:
+    from xinc.run import Run
 
 ALL = "all"
 """In place of a layer's name: all layers, with one budget."""
@@ -88,10 +91,7 @@ def prune(
         raise FindingError("say which neurons go: by --layer NAME and --fraction, or by --neurons FILE")
     if neurons is not None:
         chosen = remove_chosen(run, neurons, out)
-        for sentence in chosen.sentences:
-            say(sentence)
-        if out is not None:
-            done(chosen.run.save(out))
+        _told(chosen.sentences, chosen.run, out)
         return
     assert layer is not None  # one of the two
     if layer == ALL:
@@ -111,10 +111,7 @@ def prune(
         if json is not None:
             keep(found.rows, json)
         show(found.rows, "Removed with one budget, of all layers")
-        for sentence in found.sentences:
-            say(sentence)
-        if out is not None:
-            done(found.run.save(out))
+        _told(found.sentences, found.run, out)
         return
     if psnr_loss is not None:
         with stage("Looking for the share"):
@@ -140,13 +137,17 @@ def prune(
     for title, part in _readable(pruned.rows):
         show(part, f"{pruned.called.capitalize()} of {layer} removed, least first{title}")
     conclusion, sizes = pruned.sentences
-    say(conclusion)
-    say(f"Figure: {pruned.figure}")
-    say(sizes)
+    _told([conclusion, f"Figure: {pruned.figure}", sizes], pruned.run, out)
+
+
+def _told(sentences: Sequence[str], smaller: Run, out: Path | None) -> None:
+    """Say what came of it, and keep the smaller run where that is asked for."""
+    for sentence in sentences:
+        say(sentence)
     if out is None:
         say("Give --out DIR to keep the pruned network as a run.")
     else:
-        done(pruned.run.save(out))
+        done(smaller.save(out))
 
 
 def _readable(table: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:

@@ -148,8 +148,9 @@ class Part:
 
     @torch.no_grad()
     def replace(self, model: nn.Module, weight: NDArray[np.float64]) -> None:
-        """Give the layer another weight, of the shape that it has, in place."""
-        model.get_parameter(self.parameter).copy_(torch.from_numpy(weight))
+        """Give the layer another weight in place: with as many values, those of each output together."""
+        own = model.get_parameter(self.parameter)
+        own.copy_(torch.from_numpy(weight).reshape(own.shape))
 
 
 def _is_plain(layer: LinearOperation, parameter: Tensor | None) -> bool:

@@ -13,19 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from xinc.errors import FindingError
-from xinc.findings.analyse import Progress
+from xinc.findings.analyse import Progress, silent
 from xinc.findings.pruning.cutting import Indices, Part, prune
 from xinc.findings.pruning.joint import Moments, Values, gram_of, removal, sampled
 from xinc.findings.pruning.kernels import Channels, rewriting
-from xinc.findings.pruning.prune import JOINT, SCORES
+from xinc.findings.pruning.prune import JOINT, SCORES, check_choice, check_loss
 from xinc.run import Run
 
 MOST = 0.98
 """Share of a layer's neurons that can go: without all of them nothing reaches the picture."""
 
-
-def silent(text: str, done: int, total: int) -> None:
-    """Tell nobody."""
+SEARCHES = 8
+"""Halvings of the share that can go for a loss: it is right to half a percent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +50,7 @@ class Ranked:
             return prune(run, self.part, gone, described)
         if isinstance(self.measured, np.ndarray):
             return prune(run, self.part, gone, described, removal(self.measured, [count]).scales[count])
-        shape = run.model.get_parameter(self.part.parameter).shape
-        return prune(run, self.part, gone, described, weight=self.measured.folded(gone).reshape(shape))
+        return prune(run, self.part, gone, described, weight=self.measured.folded(gone))
 
 
 def ranked(run: Run, part: Part, frames: Sequence[int] | None) -> Ranked:
@@ -98,12 +96,10 @@ class Whole:
     Attributes:
         run: what is left, without a folder.
         removed: neurons that went, by layer.
-        counts: neurons that there were, by layer.
     """
 
     run: Run
     removed: Mapping[str, int]
-    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +120,7 @@ class Budget:
         Raises:
             FindingError: there is no such score, or the network has no layer to prune.
         """
-        if by != JOINT and by not in SCORES:
-            raise FindingError(f"no score is called {by!r}; choose from {', '.join((*SCORES, JOINT))}")
+        check_choice(by)
         parts, found = parts_of(run), []
         if not parts:
             raise FindingError("this network has no layer of kernels or features that one budget could cover")
@@ -156,12 +151,7 @@ class Budget:
                 own = ranked(run, Part.of(run, layer.part.name), self.frames) if measured_anew and step else layer
                 run = own.prune(run, count)
         progress("pruned", len(numbers), len(numbers))
-        names = [layer.part.name for layer in self.layers]
-        return Whole(
-            run,
-            dict(zip(names, numbers, strict=True)),
-            {layer.part.name: layer.part.count for layer in self.layers},
-        )
+        return Whole(run, {layer.part.name: count for layer, count in zip(self.layers, numbers, strict=True)})
 
     def within(self, loss: float, progress: Progress = silent) -> Whole:
         """The network without as many neurons as can go before the picture has lost ``loss`` dB, over all frames.
@@ -172,8 +162,7 @@ class Budget:
         Raises:
             FindingError: the loss is not above zero, or even one neuron costs more.
         """
-        if not loss > 0:
-            raise FindingError(f"a loss of {loss:g} dB leaves nothing to choose; give one above 0, such as 0.5")
+        check_loss(loss)
         whole = float(self.run.psnr().mean())
         low, high, best = 0, int(MOST * self.count), None
         for step in range(SEARCHES):
@@ -188,7 +177,3 @@ class Budget:
             raise FindingError(f"not even {high} of {self.count:,} neurons can go for {loss:g} dB; allow more")
         anew = self.pruned(low, progress=progress)
         return anew if float(anew.run.psnr().mean()) >= float(best.run.psnr().mean()) else best
-
-
-SEARCHES = 8
-"""Halvings of the share that can go: it is right to half a percent."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.errors import FindingError, TraceError
-from xinc.findings.analyse import Progress, known_frames
+from xinc.findings.analyse import Progress, known_frames, silent
 from xinc.findings.finding import Finding
 from xinc.findings.pruning.cutting import Indices, Part, alive, packed, prune
 from xinc.findings.pruning.joint import Moments, gram_of, removal
@@ -118,13 +118,28 @@ def scores(run: Run, pruning: Pruning, by: str = "exact") -> Values:
         TraceError: there is no such layer, or the method has no rule for it.
     """
     part = Part.of(run, pruning.layer, pruning.unit)
-    return _known(by)(run, part, pruning.frames_of(run), pruning.seed)
+    check_choice(by, SCORES)
+    return SCORES[by](run, part, pruning.frames_of(run), pruning.seed)
 
 
-def _known(by: str) -> Score:
-    if by not in SCORES:
+def check_choice(by: str, choices: Collection[str] = CHOICES) -> None:
+    """Refuse what is no score.
+
+    Raises:
+        FindingError: there is no such score.
+    """
+    if by not in choices:
         raise FindingError(f"no score is called {by!r}; choose from {', '.join(CHOICES)}")
-    return SCORES[by]
+
+
+def check_loss(loss: float) -> None:
+    """Refuse a loss that allows nothing.
+
+    Raises:
+        FindingError: it is not above zero.
+    """
+    if not loss > 0:
+        raise FindingError(f"a loss of {loss:g} dB leaves nothing to choose; give one above 0, such as 0.5")
 
 
 def order(worth: Values) -> Indices:
@@ -186,15 +201,14 @@ def compare(
     if not by:
         raise FindingError(f"nothing to compare; choose from {', '.join(CHOICES)}")
     for name in by:
-        if name != JOINT:
-            _known(name)
+        check_choice(name)
     part = Part.of(run, pruning.layer, pruning.unit)
     units_of(part, fraction)
     distinct = {round(share * part.count): share for share in (*shares, fraction)}
     shares = tuple(sorted(distinct.values()))
     task = _Task(run, part, pruning.frames_of(run), pruning.seed, shares, pruning.frames)
     results = Results(run.path / FOLDER if run.path is not None else None)
-    report = progress or (lambda text, done, total: None)
+    report = progress or silent
     found: dict[str, xr.Dataset] = {}
     for number, name in enumerate(by):
         report(f"{part.called} of {part.name} by {name}", number, len(by))
@@ -294,7 +308,7 @@ class _Task:
             with torch.no_grad():
                 weight.copy_(whole)
             if by == JOINT and self.rewriting is not None:
-                self.part.replace(model, self.rewriting.folded(least[:count]).reshape(weight.shape))
+                self.part.replace(model, self.rewriting.folded(least[:count]))
             self.part.scale(model, factors)
             self.part.remove(model, least[:count])
             unpruned, signal = self.losses(model)
@@ -369,8 +383,7 @@ def pruned(run: Run, curves: xr.Dataset, by: str) -> Run:
         asked = [int(t) for t in np.atleast_1d(curves.attrs["asked_frames"])]
         measured = rewriting(run, part, asked or None)
         if measured is not None:
-            shape = run.model.get_parameter(part.parameter).shape
-            return prune(run, part, least, described, weight=measured.folded(least).reshape(shape))
+            return prune(run, part, least, described, weight=measured.folded(least))
     return prune(run, part, least, described, scales if by == JOINT else None)
 
 

@@ -29,8 +29,10 @@ def _recognises(root: Path) -> bool:
     """Whether every picture is named as Cityscapes names them: one such file among others makes no data set."""
     if (root / "leftImg8bit").is_dir():
         return True
-    pictures = [p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not is_label_name(p.stem)]
-    return bool(pictures) and all(p.stem.endswith("_leftImg8bit") for p in pictures)
+    if next(root.glob(_PICTURES), None) is None:
+        return False
+    pictures = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not is_label_name(p.stem))
+    return all(p.stem.endswith("_leftImg8bit") for p in pictures)
 
 
 READER = Reader(
