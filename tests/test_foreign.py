@@ -28,7 +28,7 @@ from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.receptive_field import Window
-from xinc.canvas.network.recorder import record
+from xinc.canvas.recording.recorder import record
 from xinc.canvas.reductions.fold import Pass
 from xinc.canvas.reductions.packing import Groupings
 from xinc.canvas.reductions.stream import DenseStream

@@ -127,7 +127,8 @@ def test_what_is_declared_is_imported() -> None:
 
 
 CANVAS = [
-    ("network", "kernels"),
+    ("recording", "kernels"),
+    ("network",),
     ("reductions",),
     ("paper",),
     ("exact",),

@@ -16,7 +16,7 @@ from careless import Touch
 from click_free import Ran, one_line, xinc
 from foreign_models import ZOO, one_thread, specimen
 from xinc import models
-from xinc.canvas.network.recorder import record
+from xinc.canvas.recording.recorder import record
 from xinc.canvas.survey import recording_bytes
 from xinc.cli.commands.inspect import in_bytes
 from xinc.run import Run
@@ -44,6 +44,15 @@ class Two(nn.Module):
 
     def forward(self, x, shift, scale=1.0):
         return self.b(torch.sin(self.a(x))[:, :4] + scale * shift)
+
+
+class Heads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 3, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x):
+        return {"image": self.a(x), "heads": [self.b(x), self.a(x) * 2]}
 
 
 def grid():
@@ -175,6 +184,7 @@ def test_weights_of_no_known_family_are_listed(tmp_path: Path) -> None:
         (("mine:net", "--input-shape", "1x4x6x8"), ["block1", "head"]),
         (("mine:half", "--input-shape", "1x4x6x8"), ["head"]),
         (("mine:Two", "--input-shape", "12x2", "--input-shape", "12x4", "--size", "3x4"), ["a", "b"]),
+        (("mine:Heads", "--input-shape", "1x4x6x8", "--output", "heads.0"), ["head"]),
         (("mine:grid",), ["layer1", "layer2"]),
         (("mine:attention",), ["embed", "attend.in_proj_weight", "attend.out_proj", "up", "wide"]),
         (("mine:ours",), ["block1", "block2", "head"]),
@@ -210,6 +220,11 @@ def test_a_refusal_names_the_operation_and_the_module(tmp_path: Path) -> None:
         (("mine:Two", "--input-shape", "12x2"), "Two takes x, shift; give --input-shape"),
         (("mine:net", "--input-shape", "1x4xa"), "--input-shape 1x4xa is not a shape"),
         (("mine:net", "--input-shape", "1x5x6x8"), "Sequential fails on the given inputs"),
+        (
+            ("mine:Heads", "--input-shape", "1x4x6x8", "--output", "heads"),
+            "leads to 2 pictures; give one of ('heads', 0)",
+        ),
+        (("mine:Heads", "--input-shape", "1x4x6x8", "--output", "depth"), "has no part 'depth'; its keys are 'image'"),
         (("mine:fails",), "mine:fails cannot be had (ValueError: no luck)"),
         (("mine:number",), "'int' object is not callable"),
         (("mine:absent",), "no attribute 'absent'"),

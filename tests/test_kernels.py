@@ -21,9 +21,9 @@ from xinc.canvas.exact.jacobian import Space
 from xinc.canvas.network.activations import named
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.recorder import record
 from xinc.canvas.paper.box_filters import Window, path_of
 from xinc.canvas.paper.chain import buffers
+from xinc.canvas.recording.recorder import record
 from xinc.canvas.reductions.fold import Accumulators, Folded, Pass, dense_fold
 from xinc.canvas.reductions.packing import Groupings, Packing, flat
 from xinc.canvas.removal import RemovalStream

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from foreign_models import ZOO, coordinates, one_thread, specimen
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.recorder import record
+from xinc.canvas.recording.recorder import record
 from xinc.errors import TraceError
 from xinc.models.families import build
 

@@ -16,8 +16,8 @@ from torch.nn.modules import module as module_internals
 
 from foreign_models import one_thread
 from xinc.canvas.network.chain import read_plan
-from xinc.canvas.network.recorder import record, unwrapped
-from xinc.canvas.network.recording import Recording, Value
+from xinc.canvas.recording.recorder import record, unwrapped
+from xinc.canvas.recording.recording import Recording, Value
 from xinc.errors import TraceError
 
 __all__ = ["one_thread"]  # a fixture

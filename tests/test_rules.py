@@ -17,10 +17,10 @@ from tiny_networks import decoder, mlp
 from xinc.canvas.network.linear_ops import find_linear_operations
 from xinc.canvas.network.output import find_picture
 from xinc.canvas.network.plan import Plan, Rest
-from xinc.canvas.network.recorder import record
-from xinc.canvas.network.recording import Recording
 from xinc.canvas.paper.norms import frozen
 from xinc.canvas.paper.rules import rule_stream
+from xinc.canvas.recording.recorder import record
+from xinc.canvas.recording.recording import Recording
 from xinc.errors import TraceError
 
 __all__ = ["one_thread"]  # a fixture

@@ -70,12 +70,47 @@ class Attention(nn.Module):
         return self.o(self.m(h, h, h, need_weights=False)[0])[0]
 
 
+class Stacks(nn.Module):
+    """Stacks of weights: a network a colour by ``bmm``, groups of features by ``bmm`` or ``einsum``, one for all."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.a, self.o = kind, nn.Linear(2, 12), nn.Linear(12, 3)
+        self.w, self.b = nn.Parameter(torch.randn(3, 4, 4) / 2), nn.Parameter(torch.randn(3, 1, 4))
+        self.first, self.last = nn.Parameter(torch.randn(3, 2, 8)), nn.Parameter(torch.randn(3, 8, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "colours":
+            return torch.bmm(torch.sin(torch.matmul(x, self.first)), self.last)[..., 0].T
+        h = torch.sin(self.a(x)).reshape(-1, 3, 4)
+        if self.kind == "einsum":
+            h = torch.einsum("ngi,gio->ngo", h, self.w).reshape(-1, 12)
+        else:
+            h = torch.baddbmm(self.b, h.transpose(0, 1), self.w).transpose(0, 1).reshape(-1, 12)
+        return self.o(torch.sin(h))
+
+
+class Radial(nn.Module):
+    """Radial functions whose squared distances are written out: the centres multiply what comes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centres, self.o = nn.Parameter(torch.randn(16, 2)), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        squares = x.square().sum(-1, keepdim=True) - 2 * x @ self.centres.T + self.centres.square().sum(-1)
+        return self.o(torch.exp(-squares))
+
+
 READ: dict[str, tuple[Callable[[], nn.Module], Tensor, dict[str, Any], dict[str, int]]] = {
     "low rank": (Product, GRID, {"size": (H, W)}, {"layer1": 2, "layer2": 16, "layer3": 16}),
     "low-rank update": (lambda: Product(True), GRID, {"size": (H, W)}, {"layer1": 2, "layer2": 16, "layer3": 16}),
     "made of tokens": (Generated, GRID, {"size": (H, W)}, {"layer1": 2, "layer2": 16}),
     "conv3d alone": (lambda: Flat3d(False), MAP[:, :, None], {}, {"a": 32, "b": 24}),
     "conv3d beside conv2d": (lambda: Flat3d(True), MAP[:, :, None], {}, {"a": 32, "b": 24}),
+    "stack, a colour each": (lambda: Stacks("colours"), GRID, {"size": (H, W)}, {"first": 2, "last": 24}),
+    "stack by bmm": (lambda: Stacks("bmm"), GRID, {"size": (H, W)}, {"a": 2, "w": 12, "o": 12}),
+    "stack by einsum": (lambda: Stacks("einsum"), GRID, {"size": (H, W)}, {"layer1": 2, "layer2": 12, "layer3": 12}),
     "attention": (Attention, GRID, {"size": (H, W)}, {"e": 2, "m.in_proj_weight": 8, "m.out_proj": 8, "o": 8}),
 }
 
@@ -87,13 +122,21 @@ def test_every_layer_is_found_and_its_terms_sum_to_what_it_makes(name: str) -> N
     network = make().double()
     canvas = xinc.trace(network, given.double(), **how)
     assert {layer: canvas[layer].shape[0] for layer in canvas.layers} == layers
-    assert [weight.name for weight in canvas.plan.weights if weight.layer is None and weight.used] == []
+    assert {weight.name for weight in canvas.plan.weights if weight.layer is None and weight.used} == set()
     for layer in canvas.layers:
         assert float(canvas.residual(layer).abs().max()) < 1e-12
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"), [("low rank", "layer2"), ("conv3d alone", "a"), ("attention", "m.in_proj_weight")]
+    ("name", "layer"),
+    [
+        ("low rank", "layer2"),
+        ("conv3d alone", "a"),
+        ("attention", "m.in_proj_weight"),
+        ("stack, a colour each", "first"),
+        ("stack by bmm", "w"),
+        ("stack by einsum", "layer2"),
+    ],
 )
 def test_exact_maps_are_differences_of_the_network(name: str, layer: str) -> None:
     """The layer's neurons scaled a little, by hooks on what it reads: no part of the package computes it."""
@@ -104,7 +147,7 @@ def test_exact_maps_are_differences_of_the_network(name: str, layer: str) -> Non
     plan = canvas.plan.layer(layer)
     terms = plan.terms([0, 1])
     maps = canvas[layer].maps([0, 1], signed=True)
-    at = {"low rank": 1, "conv3d alone": 0, "attention": 1}[name]
+    at = {"conv3d alone": 0, "stack, a colour each": 0}.get(name, 1)
     for k in (0, 1):
         sides = [picture_with(network, given.double(), at, factor * step * terms[k]) for factor in (1, -1)]
         wanted = (
@@ -113,6 +156,21 @@ def test_exact_maps_are_differences_of_the_network(name: str, layer: str) -> Non
             else ((sides[0] - sides[1]) / (2 * step)).reshape(3, H, W)
         )
         torch.testing.assert_close(maps[k], wanted.to(maps), rtol=1e-4, atol=1e-6)
+
+
+def test_centres_of_radial_functions_are_no_layer_and_are_named_so() -> None:
+    canvas = xinc.trace(Radial(), GRID, size=(H, W))
+    assert canvas.layers == ["layer1"]  # the linear layer behind them
+    assert [weight.name for weight in canvas.plan.weights if weight.layer is None and weight.used] == ["centres"]
+
+
+def test_a_stack_that_shares_its_input_counts_each_feature_once() -> None:
+    """Two features, each read by the networks of all three colours."""
+    network = Stacks("colours")
+    canvas = xinc.trace(network, GRID, size=(H, W), method="ablation")
+    without = torch.bmm(torch.sin(torch.matmul(GRID * torch.tensor([0.0, 1.0]), network.first)), network.last)
+    wanted = (canvas.output - without[..., 0].reshape(3, H, W)).abs().sum(0)
+    torch.testing.assert_close(canvas["first"].maps([0])[0], wanted.detach())
 
 
 def picture_with(network: nn.Module, given: Tensor, call: int, change: Tensor) -> Tensor:
@@ -131,7 +189,7 @@ def picture_with(network: nn.Module, given: Tensor, call: int, change: Tensor) -
                     return func(*args, **(kwargs or {}))
             result = func(*args, **(kwargs or {}))
             factors = name in ("matmul", "__matmul__") and isinstance(args[0], nn.Parameter)
-            if name in ("linear", "conv3d", "conv2d", "matmul", "__matmul__") and not factors:
+            if name in ("linear", "conv3d", "conv2d", "matmul", "__matmul__", "baddbmm", "einsum") and not factors:
                 self.seen += 1
                 if self.seen == call:
                     return result + change.reshape(result.shape)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.recorder import record
+from xinc.canvas.recording.recorder import record
 
 
 class TinyDecoder(nn.Module):

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from xinc.canvas.methods import METHODS
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.recording import map_tree, tensors_in
+from xinc.canvas.recording.recording import map_tree, tensors_in
 from xinc.errors import TraceError
 
 VALUE_BYTES = 4
@@ -90,7 +90,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def recording_bytes(module: nn.Module, *inputs: Any, **keywords: Any) -> int | None:
-    """About what :func:`~xinc.canvas.network.recorder.record` would hold: all values of a pass that is not computed.
+    """About what :func:`~xinc.canvas.recording.recorder.record` would hold: all values of a pass that is not computed.
 
     None where the network cannot be run without numbers, because its way depends on them.
     """

@@ -15,7 +15,7 @@ from xinc.canvas.methods import DEFAULT, Method, method_of
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.output import Output
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.recorder import record
+from xinc.canvas.recording.recorder import record
 from xinc.canvas.reductions.store import Store
 from xinc.canvas.survey import LayerSurvey, survey
 from xinc.notation import Image

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from xinc.canvas.network.chain import read_plan
-from xinc.canvas.network.recorder import record, unwrapped
+from xinc.canvas.network.output import Output
+from xinc.canvas.recording.recorder import record, unwrapped
 from xinc.canvas.survey import LayerSurvey, recording_bytes, survey
 from xinc.errors import CheckpointError, ModelError, TraceError
 from xinc.models.base import INR, count_parameters
@@ -90,8 +91,12 @@ class Surveyed:
     left: tuple[tuple[str, float], ...] = ()
 
 
-def layers_of(found: Inspected) -> Surveyed:
+def layers_of(found: Inspected, *, output: Output | None = None) -> Surveyed:
     """The layers of a subject's network, from one forward pass; none where there is no network.
+
+    Args:
+        found: the subject.
+        output: which of several outputs is the picture, see :func:`~xinc.canvas.network.output.find_picture`.
 
     Raises:
         TraceError: the network fails, cannot be traced, or would not fit in memory.
@@ -104,7 +109,7 @@ def layers_of(found: Inspected) -> Surveyed:
             f"one forward pass makes {need / 1e9:.1f} GB of values that are kept, the machine has {have / 1e9:.1f} GB; "
             "look at it with a smaller --size or --input-shape"
         )
-    plan = read_plan(record(found.module, *found.inputs), found.size)
+    plan = read_plan(record(found.module, *found.inputs), found.size, output)
     total = sum(weight.values for weight in plan.weights)
     left = [(weight.name, weight.values / total) for weight in plan.weights if weight.layer is None and weight.used]
     return Surveyed(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from xinc.canvas.network.plan import Rest
-from xinc.canvas.network.recording import Tail
+from xinc.canvas.recording.recording import Tail
 
 KEPT_VALUES = 1 << 27
 """Numbers between a layer and the picture that are kept from one product to the next (512 MB in float32)."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from xinc.canvas.exact.products import DIFFERENTIABLE
 from xinc.canvas.network.linear_ops import LinearOperation, shuffle
 from xinc.canvas.network.plan import Plan, Rest
-from xinc.canvas.network.recording import Value, apply
+from xinc.canvas.recording.recording import Value, apply
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from xinc.canvas.network.activations import IDENTITY, Activation, recognise
 from xinc.canvas.network.linear_ops import LinearOperation, find_linear_operations, shuffle
-from xinc.canvas.network.operations import ELEMENTWISE, INDEXING, LINEAR, NOT_READ
 from xinc.canvas.network.output import Output, Picture, find_picture
 from xinc.canvas.network.plan import Plan, Rest
-from xinc.canvas.network.recording import Operation, Recording, Value, apply, check_repeats, leaves
 from xinc.canvas.network.stems import stems_of, weights_of
+from xinc.canvas.recording.chunks import unchunked
+from xinc.canvas.recording.operations import ELEMENTWISE, INDEXING, LINEAR, NOT_READ
+from xinc.canvas.recording.recording import Operation, Recording, Value, apply, check_repeats, leaves
 from xinc.errors import TraceError
 
 
@@ -49,7 +50,7 @@ def read_plan(recording: Recording, size: Sequence[int] | None = None, output: O
     Raises:
         TraceError: The output is not an image, depends on no convolution or linear layer, or cannot be repeated.
     """
-    recording = recording.widened()
+    recording = unchunked(recording.widened())
     picture = find_picture(recording, size, output)
     _check_followed(recording)
     linear_ops = find_linear_operations(recording, picture.value)

@@ -6,9 +6,14 @@ import math
 import string
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from xinc.canvas.network.recording import Operation, Recording, Value
+from xinc.canvas.recording.operations import ADDITIONS, ARITHMETIC, SUBTRACTIONS, UNCHANGED
+from xinc.canvas.recording.recording import Operation, Recording, Value
+
+LARGEST = 1 << 26
+"""Numbers of a weight as a matrix (256 MB); a stack of thousands of small ones, one a tile, is not read as a layer."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,8 @@ class Contraction:
     """Axes of ``out = sum over i of input * weight``, one letter an axis.
 
     Letters of positions are in input and output, those of inputs in input and weight, those of outputs in weight and
-    output.
+    output. Letters of groups are in all three (a stack of weights, each for features of its own): features and outputs
+    are then counted group by group, and the weight as a matrix is zero but for a block a group.
     """
 
     input: str
@@ -25,16 +31,25 @@ class Contraction:
     sizes: tuple[tuple[str, int], ...]
 
     @property
+    def _groups(self) -> str:
+        return "".join(letter for letter in self.output if letter in self.input and letter in self.weight)
+
+    @property
     def _positions(self) -> str:
-        return "".join(letter for letter in self.output if letter in self.input)
+        return "".join(letter for letter in self.output if letter in self.input and letter not in self.weight)
 
     @property
     def _inputs(self) -> str:
-        return "".join(letter for letter in self.input if letter not in self.output)
+        return self._groups + "".join(letter for letter in self.input if letter not in self.output)
 
     @property
     def _outputs(self) -> str:
-        return "".join(letter for letter in self.output if letter not in self.input)
+        return self._groups + "".join(letter for letter in self.output if letter not in self.input)
+
+    @property
+    def values(self) -> int:
+        """Numbers of the weight as a matrix."""
+        return self._count(self._outputs) * self._count(self._inputs)
 
     @property
     def in_order(self) -> bool:
@@ -52,8 +67,15 @@ class Contraction:
 
     def weight_rows(self, weight: Tensor) -> Tensor:
         """The weight as ``(C_out, C_in)``."""
-        squeezed = weight.reshape([self._size(letter) for letter in self.weight])
-        return _matrix(squeezed, self.weight, self._outputs, self._inputs)
+        spread = weight.reshape([self._size(letter) for letter in self.weight])
+        groups = self._groups
+        if not groups:
+            return _matrix(spread, self.weight, self._outputs, self._inputs)
+        outputs, inputs = self._outputs[len(groups) :], self._inputs[len(groups) :]
+        ordered = spread.permute(*(self.weight.index(letter) for letter in groups + outputs + inputs))
+        blocks = ordered.reshape(self._count(groups), self._count(outputs), self._count(inputs))
+        matrix: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+        return matrix
 
     def to_rows(self, output: Tensor) -> Tensor:
         """Outputs ``(n, *shape)`` as ``(n, P, C_out)``."""
@@ -139,12 +161,21 @@ def _product(
     """A matrix product with a weight on its right or on its left."""
     for source, weight, turned in sides:
         shape, dimensions = recording[weight].shape, recording[source].ndim
-        if dimensions < 2 or len(shape) < 2 or any(size > 1 for size in shape[:-2]):
+        if dimensions < 2 or len(shape) < 2:
             continue
-        if bias is not None and recording[bias].numel() != shape[-2 if turned else -1]:
+        stacked = [n for n in shape[:-2] if n > 1]
+        if bias is not None and recording[bias].numel() != math.prod(stacked) * shape[-2 if turned else -1]:
             continue
-        batch = string.ascii_uppercase[: dimensions - 2]
-        axes = (f"{batch}iN", "oi", f"{batch}oN") if turned else (f"{batch}Ni", "io", f"{batch}No")
+        count = max(dimensions, len(shape)) - 2  # axes before the matrices are matched from the last
+        batch = string.ascii_uppercase[:count]
+        own, other = (
+            "",
+            "".join(letter for letter, n in zip(batch[count + 2 - len(shape) :], shape, strict=False) if n > 1),
+        )
+        for letter, size in zip(batch[count + 2 - dimensions :], recording[source].shape, strict=False):
+            own += letter if size > 1 or letter not in other else letter.lower()
+        other += "".join(letter for letter in own if letter.islower())  # one input axis of size 1: all groups share it
+        axes = (f"{own}iN", f"{other}oi", f"{batch}oN") if turned else (f"{own}Ni", f"{other}io", f"{batch}No")
         made = _made(recording, operation, *axes, source, weight, bias)
         if made is not None:
             return made
@@ -158,11 +189,13 @@ def _einsum(recording: Recording, operation: Operation, sides: list[tuple[Value,
         return None
     for source, weight, turned in sides:
         own, other = reversed(operands.split(",")) if turned else operands.split(",")
-        contracted = set(own) & set(other)
+        contracted = set(own) & set(other) - set(output)
         repeated = any(len(set(axes)) < len(axes) for axes in (own, other, output))
-        if repeated or not contracted or contracted & set(output) or (set(own) ^ set(other)) != set(output):
+        if repeated or not contracted or (set(own) | set(other)) - contracted != set(output):
             continue
-        return _made(recording, operation, own, other, output, source, weight, None)
+        made = _made(recording, operation, own, other, output, source, weight, None)
+        if made is not None:
+            return made
     return None
 
 
@@ -184,4 +217,26 @@ def _made(
     sizes.update(zip(output, shape, strict=True))
     if math.prod(sizes.get(letter, 0) for letter in other) != recording[weight].numel():
         return None
-    return Contraction(own, other, output, tuple(sizes.items())), source, weight, bias
+    contraction = Contraction(own, other, output, tuple(sizes.items()))
+    return (contraction, source, weight, bias) if contraction.values <= LARGEST else None
+
+
+def is_of_distances(recording: Recording, reads: Value, weight: Value, result: Value) -> bool:
+    """Whether a product is the middle of ``|x|^2 - 2 x.c + |c|^2``: its weight are centres, and no features.
+
+    Told by what is added to it: numbers made of the weight's own parameter, and not of what is read.
+    """
+    own = {index for index in recording.needed_for(weight) if recording.names.get(index) in recording.parameters}
+    if sum(bool(own & {operand.index for operand in step.operands}) for step in recording.operations) < 2:
+        return False
+    scaled = {result.index}  # the product, and what arithmetic makes of it
+    for step in recording.operations:
+        if step.name not in ARITHMETIC | UNCHANGED or not any(operand.index in scaled for operand in step.operands):
+            continue
+        scaled.update(value.index for value in step.results)
+        others = [operand for operand in step.operands if operand.index not in scaled]
+        if step.name in ADDITIONS | SUBTRACTIONS:
+            made_of = [recording.needed_for(other) for other in others]
+            if any(own & sources and reads.index not in sources for sources in made_of):
+                return True
+    return False

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xinc.canvas.network.activations import IDENTITY, Activation
-from xinc.canvas.network.contractions import Contraction, contraction_of
-from xinc.canvas.network.operations import ADDITIONS
-from xinc.canvas.network.recording import Operation, Recording, Value
+from xinc.canvas.network.contractions import Contraction, contraction_of, is_of_distances
+from xinc.canvas.recording.operations import ADDITIONS
+from xinc.canvas.recording.recording import Operation, Recording, Value
 
 _CONVOLUTION_ARGUMENTS = {
     "conv3d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
@@ -268,13 +268,14 @@ def _pass(recording: Recording, end: Value, makers: set[int]) -> tuple[list[Line
 
 
 def _without_weights(recording: Recording, linear_ops: list[LinearOperation], end: Value) -> list[LinearOperation]:
-    """Those whose output reaches ``end`` other than as a weight: a product of two factors is no layer."""
+    """Those whose output reaches ``end`` other than as a weight (a product of factors is no layer), without centres."""
     weights = {id(layer.node): layer.weight_value for layer in linear_ops}
     needed = {end.index}
     for operation in reversed(recording.operations):
         if any(result.index in needed for result in operation.results):
             needed.update(o.index for o in operation.operands if o != weights.get(id(operation)))
-    return [layer for layer in linear_ops if layer.result.index in needed]
+    kept = (layer for layer in linear_ops if layer.result.index in needed)
+    return [layer for layer in kept if not is_of_distances(recording, layer.reads, layer.weight_value, layer.result)]
 
 
 def _read(recording: Recording, operation: Operation, weights: set[int], fed: set[int]) -> LinearOperation | None:

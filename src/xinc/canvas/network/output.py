@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xinc.canvas.network.recording import Operation, Recording, Value, leaves
+from xinc.canvas.recording.recording import Operation, Recording, Value, leaves
 from xinc.errors import TraceError
 
 Size = tuple[int, int]

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from xinc.canvas.network.linear_ops import LinearOperation, shuffle
 from xinc.canvas.network.output import Picture
-from xinc.canvas.network.recording import Recording, Tail, same
 from xinc.canvas.network.stems import Weight
+from xinc.canvas.recording.recording import Recording, Tail, same
 from xinc.errors import TraceError
 
 

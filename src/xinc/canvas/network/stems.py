@@ -17,7 +17,7 @@ from torch import Tensor
 from xinc.canvas.network.contractions import Contraction
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.output import Picture
-from xinc.canvas.network.recording import Recording, Value
+from xinc.canvas.recording.recording import Recording, Value
 
 EMBEDDING = "embedding"
 """Name of the layer whose neurons are the entries of the first grid."""

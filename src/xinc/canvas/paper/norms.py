@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xinc.canvas.network.recording import Operation, Recording, Value, map_tree
+from xinc.canvas.recording.recording import Operation, Recording, Value, map_tree
 
 _ARGUMENTS = {
     "batch_norm": ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xinc.canvas.network import operations as vocabulary
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.receptive_field import Window, probe_field
-from xinc.canvas.network.recording import Operation
 from xinc.canvas.paper.norms import frozen
 from xinc.canvas.paper.walk import Moved, Rule, State, Walk, combined
+from xinc.canvas.recording import operations as vocabulary
+from xinc.canvas.recording.recording import Operation
 from xinc.canvas.reductions.stream import DenseStream
 from xinc.errors import TraceError
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.func import vmap
 
 from xinc.canvas.network.linear_ops import LinearOperation, find_linear_operations
-from xinc.canvas.network.operations import KEEPING, POOLING, WEIGHTINGS
 from xinc.canvas.network.plan import Rest
-from xinc.canvas.network.recording import Operation, Recording, apply
+from xinc.canvas.recording.operations import KEEPING, POOLING, WEIGHTINGS
+from xinc.canvas.recording.recording import Operation, Recording, apply
 from xinc.errors import TraceError
 
 

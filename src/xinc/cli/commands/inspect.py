@@ -43,6 +43,14 @@ def inspect(
             help="Shape of a random input of a module; once for each of its inputs.",
         ),
     ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Which of several outputs of a module is the picture: an index or a key, or several, joined by dots "
+            "(heads.1).",
+        ),
+    ] = None,
 ) -> None:
     """Say what is in it: layers, neurons, memory of all maps, and which methods can trace each layer, or why not.
 
@@ -51,7 +59,7 @@ def inspect(
     from xinc.workflow.inspecting import layers_of, subject
 
     found = subject(target, frame=frame, size=as_size(size), shapes=[as_shape(text) for text in shapes or ()])
-    surveyed = layers_of(found)
+    surveyed = layers_of(found, output=None if output is None else as_output(output))
     layers = surveyed.layers
     rows = [row_of(layer) for layer in layers]
     if file is not None:
@@ -123,6 +131,11 @@ def as_shape(text: str) -> tuple[int, ...]:
     if not all(part.strip().isdigit() and int(part) for part in parts):
         raise ModelError(f"--input-shape {text} is not a shape; give whole numbers such as 1x3x8x8")
     return tuple(map(int, parts))
+
+
+def as_output(text: str) -> tuple[int | str, ...]:
+    """``"heads.1"`` as a path into what a network returns."""
+    return tuple(int(part) if part.lstrip("-").isdecimal() else part for part in text.split("."))
 
 
 def in_bytes(number: int) -> str:

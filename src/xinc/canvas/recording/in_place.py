@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xinc.canvas.network.operations import OVERWRITING
-from xinc.canvas.network.recording import Operation, Recording, Value
+from xinc.canvas.recording.operations import OVERWRITING
+from xinc.canvas.recording.recording import Operation, Recording, Value
 from xinc.errors import TraceError
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from xinc.canvas.network.operations import SHAPE_ONLY
+from xinc.canvas.recording.operations import SHAPE_ONLY
 from xinc.errors import TraceError
 
 Substitutes = Mapping[str, Callable[..., Any]]

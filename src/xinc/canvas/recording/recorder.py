@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from xinc.canvas.network.in_place import Overwritten, overwritten_by, without_overwriting
-from xinc.canvas.network.operations import LEAVES_TORCH, NOT_COMPUTED, RANDOM
-from xinc.canvas.network.recording import Operation, Recording, Trained, Value, map_tree, tensors_in
+from xinc.canvas.recording.in_place import Overwritten, overwritten_by, without_overwriting
+from xinc.canvas.recording.operations import LEAVES_TORCH, NOT_COMPUTED, RANDOM
+from xinc.canvas.recording.recording import Operation, Recording, Trained, Value, map_tree, tensors_in
 from xinc.errors import TraceError
 
 _DIFFERS_IN_TRAINING = (
