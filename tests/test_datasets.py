@@ -617,7 +617,7 @@ def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "not in the COCO panoptic format: it has no images, annotations, categories"),
+        ("[]", "not in COCO's format: it has no images, annotations, categories"),
         ('{"images": [], "categories": []}', "it has no annotations"),
     ],
 )

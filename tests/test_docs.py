@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from PIL import Image
 import xinc
 from xinc.canvas.methods import METHODS
 from xinc.errors import XincError
+from xinc.signals.datasets.catalogue import READERS
+from xinc.signals.segments import ENCODINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -121,6 +124,55 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_error_has_an_entry() -> None:
     headings = set(re.findall(r"^## (\w+)$", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE))
     assert headings == {kind.__name__ for kind in XincError.__subclasses__()}
+
+
+def said() -> str:
+    """Every text of the package, values left out, a line each."""
+    texts = []
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(v.value if isinstance(v, ast.Constant) else "\0" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+PUT_TOGETHER = {
+    "no family of networks is called",
+    "is a TorchScript program",
+    "is a Git LFS pointer",
+    "is a Cool-Chic bitstream",
+    "holds no run (no config.json)",
+    "cannot be written: No space left on device",
+}
+"""Messages of which a value is more than a word, or comes from the system; other tests see them."""
+
+
+def is_said(part: str, texts: str) -> bool:
+    """Whether some text has these words in a row; a value may stand for some of them, not for most."""
+    words = part.split()
+    pattern = r"[ \n]".join(rf"(?:{re.escape(word)}|[^ \n]*\0[^ \n]*)" for word in words)
+    return any(2 * found[0].count("\0") <= len(words) for found in re.finditer(pattern, texts))
+
+
+def test_messages_that_the_page_of_errors_shows_are_said() -> None:
+    texts, page = said(), (ROOT / "docs" / "errors.md").read_text()
+    shown = re.findall(r"`([^`]+…[^`]*|…[^`]+)`", " ".join(page.split()))
+    parts = [part.strip(" .,:;") for phrase in shown for part in re.split(r"…|\d[\d×,]*|\0", phrase)]
+    absent = [part for part in parts if len(part) > 8 and part not in PUT_TOGETHER and not is_said(part, texts)]
+    assert len(shown) > 30
+    assert not absent, absent
+
+
+def test_the_tables_of_data_sets_are_those_of_the_package() -> None:
+    page = (ROOT / "docs" / "datasets.md").read_text()
+    table = page[page.index("| `--encoding`") : page.index("## What happens to labels")]
+    first = " ".join(re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE))
+    assert set(re.findall(r"`([\w-]+)`", first)) - {"--encoding"} == set(ENCODINGS)
+    layouts = page[page.index("## Layouts") : page.index("Where frames and label images")].lower()
+    for reader in READERS.values():
+        assert reader.layout.split(" (")[0].lower().replace("plain", "your own") in layouts, reader.layout
 
 
 def test_every_method_has_an_entry() -> None:

@@ -20,6 +20,22 @@ CAMVID = (
 )  # fmt: skip
 """CamVid's eleven classes as SegNet's label images number them, from 0 (Badrinarayanan et al. 2017)."""
 
+_SCENE_NAMES = """
+wall building sky floor tree ceiling road bed windowpane grass cabinet sidewalk person earth door table mountain plant
+curtain chair car water painting sofa shelf house sea mirror rug field armchair seat fence desk rock wardrobe lamp
+bathtub railing cushion base box column signboard chest_of_drawers counter sand sink skyscraper fireplace refrigerator
+grandstand path stairs runway case pool_table pillow screen_door stairway river bridge bookcase blind coffee_table
+toilet flower book hill bench countertop stove palm kitchen_island computer swivel_chair boat bar arcade_machine hovel
+bus towel light truck tower chandelier awning streetlight booth television airplane dirt_track apparel pole land
+bannister escalator ottoman bottle buffet poster stage van ship fountain conveyer_belt canopy washer plaything
+swimming_pool stool barrel basket waterfall tent bag minibike cradle oven ball food step tank trade_name microwave pot
+animal bicycle lake dishwasher screen blanket sculpture hood sconce vase traffic_light tray ashcan fan pier crt_screen
+plate monitor bulletin_board shower radiator glass clock flag
+""".split()  # noqa: SIM905
+
+SCENE_PARSING = {i: name.replace("_", " ") for i, name in enumerate(_SCENE_NAMES, start=1)}
+"""The 150 classes of ADE20K's scene parsing, 1 to 150 (Zhou et al. 2017)."""
+
 # One word a class, in order; a star marks things.
 _VIPSEG_NAMES = """
 wall ceiling door* stair ladder* escalator playground_slide handrail_or_fence window* rail goal* pillar pole floor

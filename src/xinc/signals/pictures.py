@@ -23,6 +23,8 @@ SUFFIXES = frozenset(
 )
 ANIMATED = frozenset({"GIF", "PNG", "WEBP", "TIFF", "AVIF"})
 """Formats in which several images in one file are frames (an MPO photograph's second image is not)."""
+FILMS = frozenset({".mjpeg", ".mjpg"})
+"""Names of films that begin as a picture does: one JPEG after another."""
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -31,6 +33,8 @@ def is_picture(path: Path) -> bool:
     """Whether the file is an image by its name or by its first bytes."""
     if path.suffix.lower() in SUFFIXES:
         return True
+    if path.suffix.lower() in FILMS:
+        return False
     try:
         with Image.open(path):
             return True

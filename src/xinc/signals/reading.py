@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from xinc.errors import SignalError
 from xinc.signals import samples
 from xinc.signals.clip import Clip
 from xinc.signals.datasets import catalogue as datasets
+from xinc.signals.datasets.coco_instances import read_objects
 from xinc.signals.frames import Choice, FrameSource, collect, frame_files
+from xinc.signals.labels import Segments
 from xinc.signals.pictures import is_picture, read_animation, read_rgb
-from xinc.signals.preprocess import Size
+from xinc.signals.preprocess import Geometry, Size
 from xinc.signals.segments import read_segments
 from xinc.signals.videos import Video
 
@@ -44,7 +47,8 @@ def open(
         every: take every n-th frame.
         start: first frame, from 0.
         count: number of frames; None takes all. A signal that ends before gives fewer, and a warning.
-        segments: a label image, or a folder of them; each belongs to the frame of the same stem.
+        segments: a label image, or a folder of them; each belongs to the frame of the same stem. Or a JSON file of
+            objects: COCO instances, YouTube-VIS tracks, COCO panoptic.
         encoding: what the label images' numbers mean, a key of
             :data:`xinc.signals.segments.ENCODINGS`; ``"auto"`` finds it.
         annotations: the same as ``segments``, named as on the command line.
@@ -74,7 +78,7 @@ def open(
         frames=torch.stack(frames),
         names=tuple(names),
         fps=source.fps / every if source.fps else None,
-        segments=read_segments(Path(segments), names, geometry, encoding) if segments else None,
+        segments=_segments(Path(segments), names, geometry, encoding) if segments else None,
         source=str(path),
     )
 
@@ -91,6 +95,12 @@ def locate(path: str | Path) -> Path:
     if str(path) in samples.NAMES:
         return samples.path(str(path))
     raise SignalError(f"there is no file or folder {path}, nor a sample of that name ({', '.join(samples.NAMES)})")
+
+
+def _segments(path: Path, names: Sequence[str], geometry: Geometry, encoding: str) -> Segments:
+    if path.suffix.lower() == ".json" and path.is_file():
+        return read_objects(path, names, geometry)
+    return read_segments(path, names, geometry, encoding)
 
 
 def _folder(folder: Path, choice: Choice) -> FrameSource:

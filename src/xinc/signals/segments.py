@@ -33,7 +33,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,7 @@ from xinc.signals.classes import (
     CITYSCAPES_THINGS,
     CITYSCAPES_TRAIN,
     CITYSCAPES_VOID,
+    SCENE_PARSING,
     VIPSEG,
     VIPSEG_THINGS,
 )
@@ -94,7 +95,7 @@ def _class(value: int) -> Segment:
 
 
 def _scene_class(value: int) -> Segment:
-    return Segment(value, f"class {value}", "stuff")
+    return Segment(value, SCENE_PARSING.get(value, f"class {value}"), "stuff")
 
 
 def _instance(value: int) -> Segment:
@@ -174,6 +175,9 @@ ENCODINGS: Mapping[str, Encoding] = {
     "ade20k": Encoding(ids=lambda values: {v: _ade20k_id(v) for v in values}, describe=_ade20k),
 }
 
+NAMES = "classes.txt"
+"""File of class names among label images, a line a number, from 0."""
+
 _ENDING = re.compile(r"_(leftImg8bit|newImg8bit|final_mask|panoptic|gt(Fine|Coarse)(_\w+)?)$")
 _LABEL_ENDING = re.compile(r"_gt(Fine|Coarse)_\w+$")
 _PREFERRED = ("_instanceIds", "_panoptic", "_labelIds")
@@ -198,7 +202,8 @@ def read_segments(path: Path, names: Sequence[str], geometry: Geometry, encoding
         path: an image file or a folder of them; an image belongs to the frame of the same stem.
         names: the frames' names, in order. One image and one frame belong together whatever their names.
         geometry: how the frames were cropped and resized.
-        encoding: a key of :data:`ENCODINGS`, or ``"auto"``: found from the layout and the values of all images.
+        encoding: a key of :data:`ENCODINGS`, or ``"auto"``: found from the layout and the values of all images. A file
+            ``classes.txt`` among the images names the classes of ``classes`` and ``sceneparsing``, a line each from 0.
 
     Raises:
         SignalError: the path is missing or empty, no image belongs to a frame, an image is unreadable or of another
@@ -206,7 +211,21 @@ def read_segments(path: Path, names: Sequence[str], geometry: Geometry, encoding
     """
     if encoding != "auto" and encoding not in ENCODINGS:
         raise SignalError(f"there is no label encoding {encoding!r}; choose one of auto, {', '.join(ENCODINGS)}")
-    return decode(_matched(path, names), geometry, ENCODINGS.get(encoding))
+    return _named(decode(_matched(path, names), geometry, ENCODINGS.get(encoding)), path, encoding)
+
+
+def _named(segments: Segments, path: Path, encoding: str) -> Segments:
+    """Segments under the names that a file ``classes.txt`` gives: its first line is class 0, and so on."""
+    listed = path / NAMES
+    if encoding not in ("classes", "sceneparsing") or not listed.is_file():
+        return segments
+    lines = [line.strip() for line in listed.read_text(encoding="utf-8", errors="replace").splitlines()]
+    shift = 1 if encoding == "classes" else 0
+    table = [
+        replace(s, category=lines[s.id - shift]) if s.id and s.id - shift < len(lines) and lines[s.id - shift] else s
+        for s in segments.table
+    ]
+    return Segments(segments.labels, tuple(table))
 
 
 def decode(files: Mapping[int, Path], geometry: Geometry, encoding: Encoding | None) -> Segments:
@@ -233,10 +252,16 @@ def read_planes(paths: Sequence[Path], encoding: Encoding | None) -> tuple[dict[
         layouts = {layout for _, layout in raw.values()}
         encoding = ENCODINGS[_detected(layouts, values, paths)]
         if encoding is ENCODINGS["objects"] and layouts == {"grey"} and _may_be_classes(values):
-            last = max(values - {255})
+            held = f"hold numbers 0 to {max(values - {255})}" + ", and 255" * (255 in values)
             warnings.warn(
-                f"the label images around {paths[0]} hold numbers 0 to {last}, and are read as objects, 0 being none"
-                " of them; say encoding classes, instances or camvid if 0 means something",
+                f"the label images around {paths[0]} {held}, and are read as objects, 0 being none of them; say "
+                "encoding classes, instances or camvid if 0 means something",
+                stacklevel=2,
+            )
+        if encoding is ENCODINGS["coco"]:
+            warnings.warn(
+                f"the colours of the label images around {paths[0]} are taken for an object each; a panoptic JSON file"
+                " says which are stuff: give it as annotations, or lay it beside them",
                 stacklevel=2,
             )
     found = np.array(sorted(values), dtype=np.int32)
@@ -303,12 +328,25 @@ def _preference(path: Path) -> int:
     return next((i for i, ending in enumerate(_PREFERRED) if path.stem.endswith(ending)), len(_PREFERRED))
 
 
+PANOPTIC = ("cityscapes", "cityscapes-vps", "vipseg")
+"""Encodings whose numbers are also stored as colours."""
+
+
+def _of_cityscapes(values: Values, paths: Sequence[Path]) -> bool:
+    """Whether label images are called as Cityscapes' pictures, and hold nothing but its classes and instances."""
+    named = all(path.stem.endswith("_leftImg8bit") for path in paths)
+    return named and all((v if v < 1000 else v // 1000) <= max(CITYSCAPES) or v == 255 for v in values)
+
+
 MANY_CLASSES = 6
 """Numbers in a row from which on grey label images may hold classes, or instances, that count from 0."""
 
 
 def _may_be_classes(values: Values) -> bool:
-    return len(values - {255}) >= MANY_CLASSES and values - {255} == {*range(max(values - {255}) + 1)}
+    """Whether 0 may mean something: numbers in a row from 0, or nothing has a number of its own, 255, beside it."""
+    numbers = values - {255}
+    in_a_row = len(numbers) >= MANY_CLASSES and numbers == {*range(max(numbers) + 1)}
+    return in_a_row or (255 in values and 0 in values and len(numbers) > 1)
 
 
 def _detected(layouts: set[str], values: Values, paths: Sequence[Path]) -> str:
@@ -316,10 +354,10 @@ def _detected(layouts: set[str], values: Values, paths: Sequence[Path]) -> str:
         raise SignalError(
             f"the label images around {paths[0]} are of several kinds ({', '.join(sorted(layouts))}); keep one kind"
         )
-    if layouts == {"rgb"}:
-        return "coco"
+    if layouts == {"rgb"}:  # panoptic images of driving and of VIPSeg keep their classes in the colours
+        return next((name for name in PANOPTIC if ENCODINGS[name].fits(values)), "coco")
     if layouts == {"palette"}:
         return "objects"
-    if all(is_label_name(path.stem) for path in paths):
+    if all(is_label_name(path.stem) for path in paths) or _of_cityscapes(values, paths):
         return "cityscapes"
     return next(name for name, encoding in ENCODINGS.items() if encoding.fits(values))

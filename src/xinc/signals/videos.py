@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class Video:
     fps: float | None
     announced: int
     """How many frames the header promises at least; 0 where it does not say."""
+    end: float | None
+    """Seconds at which the header says that the pictures end; None where it only knows when the sound does."""
 
     @classmethod
     def open(cls, path: Path) -> Video:
@@ -38,10 +41,9 @@ class Video:
         """
         with _container(path) as container:
             stream = _stream(container, path)
-            rate = stream.average_rate
-            # Matroska counts no frames. Its duration may be that of a longer sound track, hence the margin.
-            lasting = (container.duration or 0) / 1e6 * float(rate or 0) * 0.9
-            return cls(path, float(rate) if rate else None, stream.frames or int(lasting))
+            rate, end = stream.average_rate, _end(container, stream)
+            promised = (end or 0) * float(rate or 0) * 0.9  # Matroska counts no frames
+            return cls(path, float(rate) if rate else None, stream.frames or int(promised), end)
 
     def frames(self) -> Iterator[Pixels]:
         """Every frame, (H, W, 3): bytes, or float32 in [0, 1] for more than 8 bits; shown as players do.
@@ -56,7 +58,7 @@ class Video:
         import av
 
         decoded = mended = 0
-        trouble = ""
+        seen, trouble = 0.0, ""
         with _container(self.path) as container:
             stream = _stream(container, self.path)
             stream.thread_type = "AUTO"
@@ -64,21 +66,42 @@ class Video:
                 for frame in container.decode(stream):
                     decoded += 1
                     mended += frame.is_corrupt
+                    seen = max(seen, frame.time or 0.0)
                     yield _rgb(frame)
             except av.FFmpegError as error:
                 trouble = f" ({error.strerror})"
         if not decoded:
             raise SignalError(f"{self.path} holds no frame that can be decoded{trouble}")
-        if trouble or decoded < self.announced:
+        if trouble or (decoded < self.announced and not self._reached(seen)):
             promise = f" where its header promises at least {self.announced}" if self.announced else ""
             warnings.warn(f"{self.path} is cut short{trouble}: {decoded} frames could be read{promise}", stacklevel=4)
         if mended:
             warnings.warn(f"{self.path} is damaged: {mended} of {decoded} frames may look wrong", stacklevel=4)
 
+    def _reached(self, seconds: float) -> bool:
+        """Whether a frame at that time is the last: frames come at any rate, and edits leave some of them out."""
+        slack = max(3 / (self.fps or 1.0), 0.02 * (self.end or 0.0))
+        return self.end is not None and seconds >= self.end - slack
+
+
+def _end(container: InputContainer, stream: VideoStream) -> float | None:
+    """When a film ends, by its own track's header; by the file's where nothing else is in it."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))  # Matroska's, of one track
+    if tag:
+        return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+    alone = len(container.streams) == 1 and container.duration
+    return container.duration / 1e6 if alone and container.duration else None
+
 
 def _container(path: Path) -> InputContainer:
     import av
 
+    if _is_tiled(path):
+        raise SignalError(
+            f"{path} is a picture in tiles (HEIC), of which each would be read as a picture; save it as PNG or TIFF"
+        )
     try:
         container = av.open(str(path))
     except FileNotFoundError:
@@ -89,6 +112,17 @@ def _container(path: Path) -> InputContainer:
         container.close()
         raise SignalError(f"{path} is a text file, not an image or a video")
     return container
+
+
+def _is_tiled(path: Path) -> bool:
+    """Whether a file is a HEIF picture put together from others: an item of type ``grid`` (ISO 23008-12, 6.6.2.3)."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError:
+        return False
+    brands = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif")
+    return head[4:8] == b"ftyp" and any(brand in head[8:64] for brand in brands) and b"grid\0" in head
 
 
 def _stream(container: InputContainer, path: Path) -> VideoStream:

@@ -78,11 +78,21 @@ def load_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         SignalError: the file is no JSON, or a key is missing.
     """
+    content = json_in(path)
+    absent = [key for key in keys if key not in content]
+    if absent:
+        raise SignalError(f"{path} is not in COCO's format: it has no {', '.join(absent)}")
+    return content
+
+
+def json_in(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; an empty one where it holds something else.
+
+    Raises:
+        SignalError: the file is no JSON.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SignalError(f"{path} cannot be read as JSON ({error})") from None
-    absent = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if absent:
-        raise SignalError(f"{path} is not in the COCO panoptic format: it has no {', '.join(absent)}")
-    return dict(content)
+    return content if isinstance(content, dict) else {}
