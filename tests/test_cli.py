@@ -313,3 +313,13 @@ def test_the_model_is_chosen_by_the_signal(picture: Path, tmp_path: Path) -> Non
 
 def test_sides_fit_the_strides() -> None:
     assert (step_of("ffn"), step_of("nerv"), step_of("hnerv")) == (1, 16, 64)
+
+
+def test_every_command_that_takes_annotations_takes_their_encoding() -> None:
+    import typer
+
+    from xinc.cli import app
+
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert ("--annotations" in options) <= ("--encoding" in options), name

@@ -17,6 +17,7 @@ from PIL import Image
 
 import xinc
 from xinc.canvas.methods import METHODS
+from xinc.canvas.recording import operations
 from xinc.errors import XincError
 from xinc.signals.datasets.catalogue import READERS
 from xinc.signals.segments import ENCODINGS
@@ -173,6 +174,18 @@ def test_the_tables_of_data_sets_are_those_of_the_package() -> None:
     layouts = page[page.index("## Layouts") : page.index("Where frames and label images")].lower()
     for reader in READERS.values():
         assert reader.layout.split(" (")[0].lower().replace("plain", "your own") in layouts, reader.layout
+
+
+OPERATION = r"`([a-z_]+[a-z0-9_]*)`"
+
+
+def test_operations_that_the_page_names_are_known() -> None:
+    page = (ROOT / "docs" / "foreign-networks.md").read_text()
+    rows = page[page.index("## What is handled") : page.index("## What is refused")].splitlines()
+    named = {word for row in rows for word in re.findall(OPERATION, row.split("|")[1] if "|" in row else "")}
+    known = operations.LINEAR | operations.ELEMENTWISE | operations.INDEXING
+    assert {"bmm", "einsum", "pixel_shuffle"} <= named
+    assert named <= known, named - known
 
 
 def test_every_method_has_an_entry() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import STEPS, app, done, say, stage
-from xinc.cli.options import Annotations, Count, Every, Size, Start, as_options, as_size, within
+from xinc.cli.options import Annotations, Count, Encoding, Every, Size, Start, as_options, as_size, within
 from xinc.options.page import import_help
 from xinc.options.tables import CHECKS
 
@@ -34,6 +34,7 @@ def import_(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; must be new or empty.")],
     size: Size = None,
     annotations: Annotations = None,
+    encoding: Encoding = "auto",
     every: Every = 1,
     start: Start = 0,
     count: Count = None,
@@ -61,7 +62,7 @@ def import_(
     from xinc.workflow.importing import import_run, psnr_of_some
     from xinc.workflow.job import Source
 
-    source = Source(signal, as_size(size), every, start, count, annotations)
+    source = Source(signal, as_size(size), every, start, count, annotations, encoding)
     run = import_run(checkpoint, family, source, out, as_options(settings), stage=stage)
     for note in run.settings["notes"]:
         say(f"[yellow]note:[/] {escape(note)}")
