@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shutil
 import socket
 import threading
@@ -10,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +27,7 @@ from xinc.explore.html import export
 from xinc.explore.jobs import GivenUp, Watch
 from xinc.explore.server import Door, application, bind
 from xinc.explore.wire import pack, unpack
+from xinc.models.base import INR
 from xinc.run import Run
 
 LAYERS = [("nerv", "block1"), ("nerv", "block2"), ("nerv", "head"), ("ffn", "layer1"), ("ffn", "layer3")]
@@ -291,3 +295,65 @@ def test_too_many_frames_for_a_file_are_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(RunError, match="too many for one file"):
         export({"nerv": by_family("nerv")}, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+class Bent(INR):
+    """A network that is no chain: a skip round a convolution."""
+
+    FAMILY = "nerv"
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.config = config
+        self.first, self.last = torch.nn.Conv2d(2, 3, 3, padding=1), torch.nn.Conv2d(3, 3, 3, padding=1)
+        self.skip = torch.nn.Conv2d(2, 3, 1)
+
+    def frame_input(self, index: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(index)
+        return torch.randn(1, 2, *self.config.size, generator=generator)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.last(torch.sin(self.first(x)) + self.skip(x)))
+
+    def to_image(self, output: torch.Tensor) -> torch.Tensor:
+        return output[0]
+
+
+@pytest.fixture(scope="module")
+def bent() -> Run:
+    run = by_family("nerv")
+    return Run("nerv", Bent(run.config).eval(), run.clip, ())
+
+
+def test_a_network_off_the_chain_is_answered_from_the_server(bent: Run) -> None:
+    answers, view = Answers({"bent": bent}), Viewpoint("bent", 1, "first")
+    layer = bent.canvas(1, "exact")["first"]
+    maps = layer.maps(range(layer.shape[0]), signed=True)
+    torch.testing.assert_close(answers.at(view, BOX)["terms"], maps[:, :, 5:9, 7:20].mean((2, 3)), atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(answers.map(view, 4)["map"], maps[4], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(answers.group(view, [1, 2])["map"], maps[[1, 2]].sum(0), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(answers.gram(view, 2)["products"], (maps * maps[2]).sum((1, 2, 3)), atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(answers.kernel(view, 4)["kernel"], bent.model.first.weight[1, 1])  # type: ignore[union-attr,index]
+    without = answers.without(view, {"first": [4]})
+    with torch.no_grad():
+        kept = bent.model.first.weight[1, 1].clone()  # type: ignore[union-attr,index]
+        bent.model.first.weight[1, 1] = 0  # type: ignore[union-attr,index,operator]
+        truth = bent.model.render(1)
+        bent.model.first.weight[1, 1] = kept  # type: ignore[union-attr,index,operator]
+    torch.testing.assert_close(without["picture"], truth)
+    torch.testing.assert_close(without["predicted"], bent.model.render(1).detach() - maps[4], atol=1e-6, rtol=1e-4)
+
+
+def test_a_run_off_the_chain_is_exported_in_pictures(bent: Run, tmp_path: Path) -> None:
+    path = export({"bent": bent}, tmp_path / "page.html")
+    assert '"still": [{' in data_of(path)
+    assert path.stat().st_size < 2_000_000
+
+
+def data_of(path: Path) -> str:
+    """The header of what a page holds."""
+    held = re.search(r'id="data">([^<]+)<', path.read_text())
+    assert held
+    block = base64.b64decode(held[1])
+    return block[4 : 4 + int.from_bytes(block[:4], "little")].decode()

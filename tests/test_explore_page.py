@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import threading
@@ -16,12 +17,13 @@ import torch
 import xarray as xr
 
 import xinc
-from tiny_runs import folder, runs
+from tiny_runs import clip, folder, runs
 from xinc.explore.answers import Answers, Spot, Viewpoint
 from xinc.explore.html import export
 from xinc.explore.network import halved
 from xinc.explore.server import Door, application, bind
 from xinc.findings.results import FOLDER, Results
+from xinc.findings.together.together import unique_parts
 from xinc.run import Run
 
 READY = "html[data-ready]"
@@ -49,9 +51,43 @@ def explored() -> dict[str, Run]:
             },
             {"finding": "embedding_layers"},
         )
-        Results(path / FOLDER).put("embedding_layers/exact", data)
+        results, layers = Results(path / FOLDER), list(canvas)
+        results.put("embedding_layers/exact", data)
+        last, count = layers[-1], canvas[layers[-1]].shape[0]
+        results.put(f"clusters/exact/{last}", textures(count))
+        results.put(f"embedding_networks/exact/{last}", seeds(last, count))
+        results.put(f"together/exact/{last}", own_parts(count))
         found[run.family] = xinc.load(path)
+    found["siren"] = xinc.fit("siren", xinc.Clip(clip().frames[:1], ("a",)), epochs=1, width=12, w0=6)
+    found["hnerv"] = xinc.fit("hnerv", clip(), epochs=1, fc_dim=6, strides=(4, 2), channels=4, kernels=(1, 3))
     return found
+
+
+def textures(count: int) -> xr.Dataset:
+    vector = np.eye(4, dtype=np.float32)[np.arange(count) % 4]
+    return xr.Dataset(
+        {"vector": (("frame", "neuron", "region"), vector[None])}, {"frame": [0]}, {"finding": "clusters"}
+    )
+
+
+def seeds(layer: str, count: int) -> xr.Dataset:
+    """Neurons of two networks laid out together."""
+    position = np.random.default_rng(0).random((1, 2 * count, 2))
+    return xr.Dataset(
+        {"position": (("frame", "neuron", "axis"), position)},
+        {
+            "frame": [0],
+            "layer": ("neuron", np.array([layer] * (2 * count), object)),
+            "member": ("neuron", np.array(["seed 0"] * count + ["seed 1"] * count, object)),
+            "index": ("neuron", np.tile(np.arange(count), 2)),
+        },
+        {"finding": "embedding_networks"},
+    )
+
+
+def own_parts(count: int) -> xr.Dataset:
+    values = {name: (("frame", "neuron"), np.full((1, count), one)) for name, one in (("unique", 0.5), ("energy", 2.0))}
+    return xr.Dataset(values, {"frame": [0]}, {"finding": "together"})
 
 
 @dataclass
@@ -126,13 +162,18 @@ def values(page: Any, question: str, how: dict[str, Any], *names: str) -> list[A
 
 @pytest.mark.parametrize(
     ("family", "layer"),
-    [("nerv", "block1"), ("nerv", "block2"), ("nerv", "head"), ("ffn", "layer1"), ("ffn", "layer2")],
+    [
+        *(("nerv", name) for name in ("block1", "block2", "head")),
+        *(("hnerv", name) for name in ("block1", "head")),
+        *(("ffn", name) for name in ("layer1", "layer2")),
+        *(("siren", name) for name in ("layer2", "layer3")),
+    ],
 )
 def test_the_network_in_the_page_gives_the_numbers_of_python(
     browser: Any, file: str, explored: dict[str, Run], family: str, layer: str
 ) -> None:
     answers = Answers({family: halved(explored[family])})
-    frame = 2 if family == "nerv" else 0
+    frame = 2 if "nerv" in family else 0
     view, how = Viewpoint(family, frame, layer), {"run": family, "t": frame, "layer": layer, "method": "exact"}
     page = opened(browser, file)
     page.settled()
@@ -333,6 +374,72 @@ def test_a_line_round_neurons_shows_what_they_paint(browser: Any, address: str) 
     page.wait_for_selector("text=bright: much")
     page.click("button:has-text('Switch them off')")
     page.wait_for_selector("#body .sentence")
+    found.closed()
+
+
+def test_the_cloud_is_coloured_by_textures_and_networks(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv&layer=head&tab=cloud")
+    page = found.settled()
+    page.click("label:has-text('texture')")
+    page.wait_for_selector("text=textures, a colour each")
+    page.click("#body label:has-text('network')")
+    page.wait_for_selector(".keys :text('seed 1')")
+    rows = saved(page)
+    count = next(one["neurons"] for one in page.evaluate("xinc.how().run.layers") if one["name"] == "head")
+    assert len(rows) == 2 * count
+    assert {row["network"] for row in rows} == {"seed 0", "seed 1"}
+    found.closed()
+
+
+def saved(page: Any) -> list[dict[str, str]]:
+    """The table that the page gives for its open tab."""
+    with page.expect_download() as download:
+        page.click("#numbers")
+    with Path(download.value.path()).open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_numbers_of_every_tab_can_be_saved(browser: Any, address: str, explored: dict[str, Run]) -> None:
+    found = opened(browser, address + "#run=nerv&layer=head&place=10,10&k=3&off=head:1,2")
+    page = found.settled()
+    layer = (halved(explored["nerv"]) if address.startswith("file") else explored["nerv"]).canvas(0, "exact")["head"]
+    page.wait_for_selector(".ranked li")
+    rows = saved(page)
+    assert len(rows) == layer.shape[0]
+    first = int(rows[0]["neuron"])
+    assert float(rows[0]["size"]) == pytest.approx(float(layer.at(10, 10)[first]), rel=1e-3)
+    for tab, key, value in (("neuron", "neuron", "3"), ("off", "head", "1 2")):
+        page.click(f"#tab-{tab}")
+        page.wait_for_selector("#body dl.facts")
+        assert {row["what"]: row["value"] for row in saved(page)}[key] == value
+    page.click("#tab-layer")
+    page.wait_for_selector("#area")
+    totals = saved(page)
+    assert [int(row["neuron"]) for row in totals] == list(range(layer.shape[0]))
+    if not address.startswith("file"):
+        assert float(totals[3]["total"]) == pytest.approx(float(layer.totals()[3]), rel=1e-3)
+    page.click("#tab-trust")
+    page.wait_for_selector("#body .empty, #body table")
+    if page.locator("#body table").count() == 0:
+        page.click("#numbers")
+        page.wait_for_selector("text=There are no numbers here yet")
+    found.closed()
+
+
+def test_a_neuron_says_how_much_of_it_is_its_own(browser: Any, address: str, explored: dict[str, Run]) -> None:
+    found = opened(browser, address + "#run=nerv&layer=head&k=3&tab=neuron")
+    page = found.settled()
+    page.wait_for_selector("dt:has-text('its own') + dd:has-text('25')")  # as the results keep it
+    page.evaluate("xinc.state.set({ layer: 'block2' })")
+    if address.startswith("file"):
+        page.wait_for_selector("dt:has-text('its own') + dd:has-text('–')")
+    else:
+        gram = explored["nerv"].canvas(0, "exact")["block2"].gram().numpy()
+        page.click("#unique")
+        page.wait_for_selector("dt:has-text('its own') + dd:has-text('%')")
+        shown = page.inner_text("dt:has-text('its own') + dd")
+        share = 100 * unique_parts(gram)[3] / gram[3, 3]
+        assert float(shown.split("\u2009")[0].replace("−", "-")) == pytest.approx(share, abs=0.6)
     found.closed()
 
 

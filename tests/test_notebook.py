@@ -80,17 +80,52 @@ def test_a_canvas_of_anyones_network_is_a_page(browser: Any, tmp_path: Path) -> 
     assert shown.save(tmp_path / "page.html").read_text() == shown.html
 
 
-def test_a_network_that_no_page_can_run_is_refused() -> None:
-    class Residual(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.last = torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.Conv2d(3, 3, 3, padding=1)
+class Residual(torch.nn.Module):
+    def __init__(self, colours: int = 3) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.Conv2d(3, colours, 3, padding=1)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.last(x + torch.sin(self.first(x)))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x + torch.sin(self.first(x)))
 
-    with pytest.raises(TraceError, match="no plain chain"):
-        xinc.trace(Residual(), torch.randn(1, 3, 8, 8)).explore()
+
+def test_a_network_that_no_page_can_run_is_shown_in_pictures(browser: Any, tmp_path: Path) -> None:
+    canvas = xinc.trace(Residual(), torch.randn(1, 3, 12, 16))
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.add_init_script("try { localStorage.setItem('xinc-toured', 'yes'); } catch {}")
+    page.goto(canvas.explore().save(tmp_path / "page.html").as_uri() + "#layer=first&place=4,5")
+    page.wait_for_selector("text=it cannot run this network")
+    page.wait_for_selector(".ranked li")
+    script = """async () => {
+      const how = { ...xinc.how(), place: { box: "3,2,6,9" } };
+      const found = await xinc.source.ask("at", how), one = await xinc.source.ask("map", { ...how, neuron: 4 });
+      return [Array.from(found.terms), found.sums, Array.from(found.value), Array.from(one.map)];
+    }"""
+    terms, sums, value, one = page.evaluate(script)
+    maps = canvas["first"].maps(range(9), signed=True)
+    here = maps[:, :, 3:6, 2:9].mean((2, 3))
+    scale = float(maps.abs().max())
+    assert float((torch.tensor(terms).reshape(9, 3) - here).abs().max()) < scale / 127  # a byte a value
+    assert float((torch.tensor(sums) - here.sum(0)).abs().max()) < 2e-3 * scale * 9
+    assert float((torch.tensor(value) - canvas.output[:, 3:6, 2:9].mean((1, 2))).abs().max()) < 2e-3
+    assert float((torch.tensor(one).reshape(3, 12, 16) - maps[4]).abs().max()) < scale / 127
+    page.click(".ranked .name >> nth=0")
+    page.wait_for_selector("#body dl.facts")
+    page.evaluate("xinc.state.set({ view: 'heat' })")
+    page.wait_for_selector("figcaption:has-text('every pixel')")
+    page.evaluate("xinc.state.set({ off: 'first:1', tab: 'off', view: 'without' })")
+    page.wait_for_selector("#body .failed:has-text('This page holds pictures, not the network')")
+    assert complaints == []
+    page.close()
+
+
+def test_a_picture_of_other_colours_has_no_page() -> None:
+    with pytest.raises(TraceError, match=r"has 2 channels, the page shows three colours"):
+        xinc.trace(Residual(2), torch.randn(1, 3, 8, 8)).explore()
 
 
 def test_a_run_is_explored_from_a_server_too() -> None:

@@ -20,8 +20,10 @@ from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.trace import Canvas
 from xinc.errors import RunError, TraceError
 from xinc.explore.chain import RunnableChain
-from xinc.explore.facts import Facts
+from xinc.explore.facts import Facts, share_of
 from xinc.explore.jobs import Watch
+from xinc.explore.still import cells
+from xinc.findings.together.together import unique_parts
 from xinc.run import Run
 
 HELD_BYTES = 600_000_000
@@ -162,15 +164,20 @@ class Answers:
 
         Returns:
             ``terms (K, 3)`` with method ``exact``: signed; else ``sizes (K,)``, the mean of |C|. ``value (3,)``, the
-            picture's mean colour there; with ``exact`` ``bias (3,)``, what the layer's bias adds.
+            picture's mean colour there; with ``exact`` of a chain ``bias (3,)``, what the layer's bias adds.
         """
         window, inside = self._inside(view, place)
         picture = self.canvas(view).plan.output
         cropped = picture[:, window.y0 : window.y1, window.x0 : window.x1]
         weights = inside.to(picture.device) / inside.sum()
         value = (cropped * weights).sum((1, 2))
-        if view.method == "exact":
-            chain = self.chain(view)
+        chain = self.held(view).chain
+        if view.method == "exact" and chain is None and len(picture) == 3:
+            whole = torch.zeros(picture.shape[1:], device=picture.device)
+            whole[window.y0 : window.y1, window.x0 : window.x1] = weights
+            each = [self._effects(view, torch.eye(3, device=whole.device)[c, :, None, None] * whole) for c in range(3)]
+            return {"terms": torch.stack(each, 1), "value": value}
+        if view.method == "exact" and chain is not None:
             terms, bias = chain.pull(chain.position(view.layer), window, torch.eye(3)[:, :, None, None] * weights)
             return {"terms": terms, "bias": bias, "value": value}
         return {"sizes": self._sizes(self.layer(view), window, inside), "value": value}
@@ -197,7 +204,9 @@ class Answers:
 
     def kernel(self, view: Viewpoint, neuron: int) -> dict[str, Any]:
         """``kernel``: a neuron's own weights, ``(kh, kw)``, or a feature's outgoing ones ``(1, C_out)``."""
-        return {"kernel": self.chain(view).kernel(view.layer, neuron)}
+        layer = self.canvas(view).plan.layer(view.layer)
+        self._checked(view, {view.layer: [neuron]})
+        return {"kernel": layer.weight[:, neuron][None] if layer.kind == "linear" else layer.kernels[neuron]}
 
     def without(self, view: Viewpoint, chosen: Mapping[str, Sequence[int]], only: bool = False) -> dict[str, Any]:
         """The network run without some neurons, or without all others of their layers.
@@ -206,6 +215,8 @@ class Answers:
             ``picture (3, H, W)``, the truth; ``predicted (3, H, W)``, the picture minus their signed maps: first order.
         """
         chain = self._checked(view, chosen)
+        if chain is None:
+            return self._without(view, chosen, only=only)
         predicted = chain.plan.output.clone()
         for layer, neurons in chosen.items():
             position = chain.position(layer)
@@ -215,15 +226,34 @@ class Answers:
     def group(self, view: Viewpoint, neurons: Sequence[int]) -> dict[str, Any]:
         """``map (3, H, W)``: the sum of some neurons' signed maps."""
         chain = self._checked(view, {view.layer: neurons})
+        if chain is None:
+            return {"map": self.layer(view).sum(list(neurons))}
         position = chain.position(view.layer)
         return {"map": chain.push(position, chain.scales(position, neurons, only=True))}
 
     def gram(self, view: Viewpoint, neuron: int) -> dict[str, Any]:
         """``products (K,)``: inner products of a neuron's signed map with those of all neurons of its layer."""
         chain = self._checked(view, {view.layer: [neuron]})
+        if chain is None:
+            return {"products": self._effects(view, self.layer(view).maps([neuron], signed=True)[0])}
         position = chain.position(view.layer)
         one = chain.map(position, neuron)
         return {"products": chain.pull(position, Window.whole(chain.plan.size), one[None])[0][:, 0]}
+
+    def unique(self, view: Viewpoint, watch: Watch) -> dict[str, Any]:
+        """``shares (K,)``: of each neuron's energy, what no other neurons of the layer make up for.
+
+        From the run's results, else by a Gram matrix of the frame.
+
+        Raises:
+            TraceError: the layer has too many neurons for one.
+        """
+        known = self._facts(view).unique(view.layer, view.frame)
+        if known is not None:
+            return {"shares": known}
+        watch()
+        gram = self.layer(view).gram().numpy()
+        return {"shares": share_of(unique_parts(gram), np.diag(gram))}
 
     def heat(self, view: Viewpoint, watch: Watch) -> dict[str, Any]:
         """``heat (H, W)``: sum over neurons of |C|; ``totals (K,)``: sum over pixels."""
@@ -299,8 +329,28 @@ class Answers:
         assert isinstance(sums, Tensor)
         return sums[:, 0] / inside.sum()
 
-    def _checked(self, view: Viewpoint, chosen: Mapping[str, Sequence[int]]) -> RunnableChain:
-        """The chain, if it has all these neurons.
+    def _effects(self, view: Viewpoint, cotangent: Tensor) -> Tensor:
+        """Sum over pixels and colours of a picture times each neuron's signed map, ``(K,)``; any network."""
+        table = self.canvas(view).attribute(lambda y: (y * cotangent).sum())
+        own = table.loc[table["layer"] == view.layer].sort_values("neuron")
+        return torch.from_numpy(own["effect"].to_numpy(np.float32, copy=True))
+
+    def _without(self, view: Viewpoint, chosen: Mapping[str, Sequence[int]], *, only: bool) -> dict[str, Any]:
+        """As :meth:`without`, of a network that is no chain: its weights set to zero, and run again."""
+        from xinc.findings.pruning.without import without
+
+        canvas = self.canvas(view)
+        predicted = canvas.output.clone()
+        for name, neurons in chosen.items():
+            layer = canvas[name]
+            gone = sorted(set(range(layer.shape[0])) - set(neurons)) if only else list(neurons)
+            predicted -= layer.sum(gone)
+        with torch.no_grad():
+            picture = without(self.run(view), chosen, only=only).model.render(view.frame)
+        return {"picture": picture, "predicted": predicted}
+
+    def _checked(self, view: Viewpoint, chosen: Mapping[str, Sequence[int]]) -> RunnableChain | None:
+        """The chain, or None of another network, if it has all these neurons.
 
         Raises:
             TraceError: there is no such layer or neuron.
@@ -311,15 +361,12 @@ class Answers:
             wrong = [k for k in neurons if not 0 <= k < count]
             if wrong:
                 raise TraceError(f"{layer} has no neuron {wrong[0]}; its neurons are 0 to {count - 1}")
-        return self.chain(view)
+        return self.held(view).chain
 
 
 def shrunk(values: Tensor, width: int) -> Tensor:
     """``(C, H, W)`` averaged over square cells to at most ``width`` columns; as it is for 0."""
-    step = -(-values.shape[2] // width) if width else 1
-    if step == 1:
-        return values
-    return torch.nn.functional.avg_pool2d(values[None], step, ceil_mode=True, count_include_pad=False)[0]
+    return cells(values[None], -(-values.shape[2] // width) if width else 1)[0]
 
 
 def _watched(watch: Watch, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -182,14 +182,6 @@ class RunnableChain:
             )
         return rows
 
-    def kernel(self, layer: str, neuron: int) -> Tensor:
-        """A neuron's own weights: its kernel ``(kh, kw)``, or a feature's outgoing weights ``(1, C_out)``."""
-        position = self.position(layer)
-        stage, weight = self.plan.stages[position], self._weight(position)
-        if stage.kind == "linear":
-            return weight[:, neuron, 0, 0][None]
-        return weight[neuron % stage.outputs, neuron // stage.outputs]
-
     def _size(self, position: int) -> tuple[int, int]:
         """Grid of a stage's convolution; a pixel-wise stage's is the picture's."""
         stage = self.plan.stages[position]

@@ -16,6 +16,7 @@ from xinc.findings.fidelity.compare import Fidelity
 from xinc.findings.fidelity.trust import conclusion, rows
 from xinc.findings.results import FOLDER, Results
 from xinc.findings.section4.regions import instances, segment_names
+from xinc.findings.together.together import FINDING as TOGETHER
 from xinc.run import Run
 from xinc.show.subjects import FAMILIES, signal_name
 
@@ -53,6 +54,7 @@ class Facts:
             "groupings": self.groupings(),
             "trust": self.trust(),
             "positions": self.layouts(),
+            "unique": self.unique_known(),
         }
 
     def annotated(self) -> list[int]:
@@ -100,11 +102,43 @@ class Facts:
         """Neurons in two dimensions as the results keep them, all layers together before single ones."""
         found = []
         for method in METHODS:
-            for group in (f"embedding_layers/{method}", *(f"embedding/{method}/{name}" for name in self.canvas.layers)):
+            single = [f"{kind}/{method}/{name}" for kind in ("embedding", "embedding_networks") for name in self.canvas]
+            for group in (f"embedding_layers/{method}", *single):
                 data = self._group(group)
                 if data is not None and "position" in data:
-                    found.append(_layout(group, method, data))
+                    found.append(_layout(group, method, data) | self._clusters(method, data))
         return sorted(found, key=lambda one: (one["method"] != "exact", len(one["layers"]) < 2))
+
+    def unique_known(self) -> dict[str, list[int]]:
+        """Frames of which the results keep each neuron's unique part, by layer."""
+        return {
+            name: [int(t) for t in data["frame"].values]
+            for name in self.canvas
+            if (data := self._group(f"{TOGETHER.name}/exact/{name}")) is not None and "unique" in data
+        }
+
+    def unique(self, layer: str, frame: int) -> NDArray[np.float32] | None:
+        """Share of each neuron's energy that no others make up for ``(K,)``; None where the results do not keep it."""
+        data = self._group(f"{TOGETHER.name}/exact/{layer}")
+        if data is None or "unique" not in data or frame not in data["frame"].values:
+            return None
+        here = data.sel(frame=frame)
+        return share_of(here["unique"].values, here["energy"].values)
+
+    def _clusters(self, method: str, data: Any) -> dict[str, list[int]]:
+        """The texture cluster that each neuron of a layout serves most, -1 where nobody knows."""
+        first = data.isel(frame=0)
+        names, index = first["layer"].values, first["index"].values.astype(int)
+        found = np.full(len(index), -1)
+        for name in dict.fromkeys(names.tolist()):
+            kept = self._group(f"clusters/{method}/{name}")
+            frame = data["frame"].values[0]
+            if kept is None or "vector" not in kept or frame not in kept["frame"].values:
+                continue
+            most = kept["vector"].sel(frame=frame).values.argmax(1)
+            own = np.flatnonzero((names == name) & (index < len(most)))
+            found[own] = most[index[own]]
+        return {"cluster": found.tolist()} if (found >= 0).any() else {}
 
     def _scores(self, grouping: str) -> list[dict[str, Any]]:
         """Median over neurons of the grouping finding's score, by method and layer."""
@@ -122,6 +156,11 @@ class Facts:
     def _group(self, name: str) -> Any:
         results = Results(self.run.path / FOLDER) if self.run.path is not None else None
         return None if results is None else results.get(name)
+
+
+def share_of(unique: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Unique parts as shares of energies, 0 where there is none."""
+    return np.divide(unique, energy, out=np.zeros_like(energy), where=energy > 0).astype(np.float32)
 
 
 def layer_rows(canvas: Canvas) -> list[dict[str, Any]]:
@@ -142,7 +181,11 @@ def _layout(group: str, method: str, data: Any) -> dict[str, Any]:
     first = data.isel(frame=0)
     position = first["position"].values.astype(np.float32)
     layers: Mapping[str, int] = {name: n for n, name in enumerate(dict.fromkeys(first["layer"].values.tolist()))}
+    member = first["member"].values if "member" in first.coords else first["layer"].values
+    members: Mapping[str, int] = {str(name): n for n, name in enumerate(dict.fromkeys(member.tolist()))}
+    seeds = {"members": list(members), "member": [members[str(name)] for name in member.tolist()]}
     return {
+        **(seeds if group.startswith("embedding_networks") else {}),
         "group": group,
         "method": method,
         "frame": int(data["frame"].values[0]),

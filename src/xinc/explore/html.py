@@ -18,17 +18,20 @@ from xinc.canvas.trace import Canvas
 from xinc.errors import RunError, TraceError
 from xinc.explore.facts import Facts, layer_rows
 from xinc.explore.network import Network, halved, pictures
+from xinc.explore.still import kept_frames, still
 from xinc.explore.wire import pack
 from xinc.run import Run
 from xinc.show.page.html import themed
 
-PAGE = ("dom.js", "colours.js", "wire.js", "state.js", "sources.js", "stage.js", "panels.js", "app.js")
+PAGE = (
+    "dom.js", "colours.js", "wire.js", "state.js", "still.js", "sources.js", "stage.js", "cloud.js", "panels.js",
+    "tour.js", "app.js",
+)  # fmt: skip
 """The page's modules; each uses names of those before it."""
 ENGINE = ("activations.js", "convolution.js", "chain.js", "worker.js")
 """The network that runs in the page, a worker's script."""
 NONE = 65_535
 """A pixel in no region, in the file's label maps."""
-NO_CHAIN = "a page cannot run this network, which is no plain chain of layers with functions that it knows"
 LARGEST = 200_000_000
 """Bytes of frames that a file page may hold; a browser opens no more with ease."""
 
@@ -45,13 +48,15 @@ def live_page(token: str) -> str:
 def file_page(runs: Mapping[str, Run]) -> str:
     """The page with its networks in it: whoever opens the file needs nothing else, and nothing is sent anywhere.
 
-    Weights are rounded to 16 bits; what the page shows is what the rounded network makes.
+    Weights are rounded to 16 bits; what the page shows is what the rounded network makes. Of a network that is no plain
+    chain of layers it holds a few frames, with the maps of each layer's strongest neurons, and says so.
 
     Args:
         runs: by the key that addresses carry.
 
     Raises:
-        RunError: a network is no plain chain of layers that the page can run, or its frames are too many.
+        RunError: a run's frames are too many.
+        TraceError: a layer cannot be traced.
     """
     return _held({key: _run(key, run) for key, run in runs.items()})
 
@@ -60,12 +65,14 @@ def canvas_page(canvas: Canvas) -> str:
     """The page of anybody's network as it ran once; its own picture stands where a run has its signal.
 
     Raises:
-        TraceError: the network is no plain chain of layers that the page can run, or what it reads is too large.
+        TraceError: what the network reads is too large, it does not make three colours, or a layer cannot be traced.
     """
     network = Network.of_plan(canvas.plan)
-    if network is None:
-        raise TraceError(f"{NO_CHAIN}; canvas.plot() draws any network")
-    if sum(array.nbytes for array in network.arrays.values()) > LARGEST:
+    if network is None and len(canvas.output) != 3:
+        raise TraceError(
+            f"the picture has {len(canvas.output)} channels, the page shows three colours; canvas.plot() draws any"
+        )
+    if network is not None and sum(array.nbytes for array in network.arrays.values()) > LARGEST:
         raise TraceError("what reaches the first layer is too large for a page; trace a smaller picture")
     height, width = canvas.size
     described: dict[str, Any] = {
@@ -85,9 +92,13 @@ def canvas_page(canvas: Canvas) -> str:
         "groupings": [],
         "trust": {"rows": [], "says": []},
         "positions": [],
+        "unique": {},
         "reference": False,
     }
-    return _held({"network": ({**described, **_running("network", network)}, network.arrays)})
+    if network is not None:
+        return _held({"network": ({**described, **_running("network", network)}, network.arrays)})
+    held, arrays = still(canvas if canvas.method == "exact" else canvas.by("exact"), 0)
+    return _held({"network": ({**described, "key": "network", "live": False, "still": [held]}, arrays)})
 
 
 Described = tuple[dict[str, Any], dict[str, Any]]
@@ -130,21 +141,33 @@ def _run(key: str, run: Run) -> Described:
             f"{len(run.clip)} frames of {run.clip.size[0]}×{run.clip.size[1]} are too many for one file; leave --export"
             " out to open the page from a server"
         )
-    network = Network.of(halved(run))
-    if network is None:
-        raise RunError(f"{NO_CHAIN}; leave --export out to use a server")
-    facts = Facts(run, run.canvas(0, "exact"))
-    arrays: dict[str, Any] = dict(network.arrays)
+    network, facts = Network.of(halved(run)), Facts(run, run.canvas(0, "exact"))
+    kept = list(range(len(run.clip))) if network is not None else kept_frames(len(run.clip))
+    described: dict[str, Any] = facts.describe()
+    arrays: dict[str, Any] = dict(network.arrays) if network is not None else {}
     regions: dict[str, list[str]] = {}
-    names = {"segments": facts.annotated()} | {one["name"]: one["frames"] for one in facts.groupings()}
-    for grouping, frames in names.items():
+    for grouping in [{"name": "segments", "frames": described["annotated"]}, *described["groupings"]]:
+        name, frames = grouping["name"], grouping["frames"]
+        frames[:] = [kept.index(t) for t in frames if t in kept]
         for frame in frames:
-            if (found := facts.labels(grouping, frame)) is not None:
-                labels, regions[grouping] = found
-                arrays[f"labels/{grouping}/{frame}"] = np.where(labels < 0, NONE, labels).astype(np.uint16)
+            if (found := facts.labels(name, kept[frame])) is not None:
+                labels, regions[name] = found
+                arrays[f"labels/{name}/{frame}"] = np.where(labels < 0, NONE, labels).astype(np.uint16)
+    for name, frames in described["unique"].items():
+        frames[:] = [kept.index(t) for t in frames if t in kept]
+        arrays |= {f"unique/{name}/{t}": facts.unique(name, kept[t]) for t in frames}
     for frame, picture in enumerate(pictures(run)):
-        arrays[f"frame{frame}"] = np.frombuffer(picture, np.uint8)
-    return {**facts.describe(), **_running(key, network), "regions": regions}, arrays
+        if frame in kept:
+            arrays[f"frame{kept.index(frame)}"] = np.frombuffer(picture, np.uint8)
+    described |= {"regions": regions, "frames": len(kept), "names": [run.clip.names[t] for t in kept]}
+    if network is not None:
+        return {**described, **_running(key, network)}, arrays
+    stills = []
+    for number, frame in enumerate(kept):
+        held, more = still(run.canvas(frame, "exact"), number)
+        stills.append(held)
+        arrays |= more
+    return {**described, "key": key, "live": False, "still": stills}, arrays
 
 
 def _page(connects: str, head: str, held: str) -> str:

@@ -131,6 +131,7 @@ QUESTIONS: Mapping[str, Question] = {
         "neuron=NUMBER",
         long=True,
     ),
+    "unique": Question(lambda answers, asked, watch: answers.unique(view_of(asked), watch), long=True),
     "heat": Question(lambda answers, asked, watch: answers.heat(view_of(asked), watch), long=True),
     "density": Question(
         lambda answers, asked, watch: answers.density(view_of(asked), float(asked["area"]), watch),

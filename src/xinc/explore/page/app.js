@@ -1,10 +1,11 @@
 // The page: what is looked at, who answers, and what follows when it changes.
 
-import { announce, choices, copy, fill, make, save, select, toast, written } from "./dom.js";
+import { announce, choices, copy, csv, fill, make, save, select, toast, written } from "./dom.js";
 import { State, chosenOf, placeOf, textOf } from "./state.js";
 import { Live, Local } from "./sources.js";
 import { FINEST, Stage, VIEWS } from "./stage.js";
 import { TABS } from "./panels.js";
+import { kept, recalled, tour } from "./tour.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -190,7 +191,8 @@ class App {
       select("Layer", run.layers.map((one) => [one.name, `${one.name} · ${written(one.neurons)}`]), layer, (name) => state.set({ layer: name })),
       methods.length > 1 ? select("Maps by", methods.map((name) => [name, name]), method, (name) => state.set({ method: name })) : null,
       others.length ? select("Beside it", [["", "nothing"], ...others], state.get("b"), (b) => state.set({ b })) : null,
-      this.trusted(run, layer, method));
+      this.trusted(run, layer, method),
+      run.still ? make("p", { class: "quiet", text: "This page holds pictures and the strongest neurons' maps: it cannot run this network, which is no plain chain of layers." }) : null);
     $("title").textContent = `${run.title}${run.psnr ? ` · ${run.psnr.toFixed(1)} dB` : ""}`;
     document.title = `${run.title}: point at a pixel`;
   }
@@ -253,6 +255,7 @@ class App {
 
   async panel() {
     this.asked?.abort();
+    this.numbers = this.course = null;
     const { signal } = (this.asked = new AbortController()), body = $("body"), tab = this.state.get("tab");
     const slow = setTimeout(() => { if (!signal.aborted) body.setAttribute("aria-busy", "true"); }, 200);
     try {
@@ -323,12 +326,20 @@ class App {
     return `${lines.join("\n")}\n`;
   }
 
+  // The numbers of the tab that is open, as a table.
+  async saveNumbers() {
+    if (!this.numbers) return toast("There are no numbers here yet");
+    const [name, columns, rows] = await this.numbers();
+    save(name, csv(columns, rows), "text/csv");
+  }
+
   buttons() {
     $("link").hidden = location.protocol === "about:";
     $("link").addEventListener("click", () => copy(location.href, "Link"));
     $("python").addEventListener("click", () => copy(this.lines(), "Python"));
     $("save").addEventListener("click", () => this.stages[0].canvas.toBlob((blob) => save(`${this.state.get("view")}-${this.state.get("t")}.png`, blob)));
-    $("help").addEventListener("click", () => this.tour());
+    $("numbers").addEventListener("click", () => this.saveNumbers());
+    $("help").addEventListener("click", () => tour());
     const theme = $("theme"), dark = matchMedia("(prefers-color-scheme: dark)"), root = document.documentElement;
     const shown = () => root.dataset.theme || (dark.matches ? "dark" : "light");
     const label = () => { theme.textContent = shown() === "dark" ? "Light" : "Dark"; };
@@ -340,7 +351,7 @@ class App {
       this.panel();
     });
     label();
-    if (!recalled("xinc-toured")) this.tour();
+    if (!recalled("xinc-toured")) tour();
   }
 
   keys() {
@@ -362,49 +373,15 @@ class App {
         p: () => k >= 0 && this.step(-1),
         o: () => k >= 0 && this.toggle(this.state.get("layer"), k),
         u: () => this.undo(),
-        "?": () => this.tour(),
+        "?": () => tour(),
       }[event.key];
       if (act) act();
       else if (names[event.key - 1]) this.state.set({ tab: names[event.key - 1] });
     });
   }
-
-  tour() {
-    const steps = [
-      ["This network is the picture", "It was fitted to it and to nothing else. Everything you see under Network is painted by its neurons, and this page asks which of them paints what."],
-      ["Point", "Move over the picture: Here lists the neurons that paint that pixel, with what each adds to red, green and blue. The bars add up to what stands there. Click to keep the pixel; drag for a box."],
-      ["Follow one neuron", "Click its name: what else does it paint, which neurons repeat or cancel it, and how does it behave over time?"],
-      ["Switch it off", "The network is run without it: the true picture, what is lost, and what the maps had predicted."],
-      ["Keep what you found", "The address holds everything: Link copies it, Python gives the lines that make the same view. Keys: arrows move the point, , and . the frame, n and p the neuron, o switches it off, u undoes, 1 to 6 choose the tab."],
-    ];
-    let at = 0;
-    const title = make("h2", {}), text = make("p", {}), count = make("span", { class: "quiet" }), back = make("button", { type: "button", text: "Back" }), next = make("button", { type: "button" });
-    const dialog = make("dialog", { "aria-label": "Tour" }, title, text, make("div", { class: "row" }, make("button", { type: "button", text: "Close", onclick: () => dialog.close() }), count, make("span", { class: "row" }, back, next)));
-    const show = () => {
-      [title.textContent, text.textContent] = steps[at];
-      count.textContent = `${at + 1} of ${steps.length}`;
-      back.disabled = !at;
-      next.textContent = at === steps.length - 1 ? "Start" : "Next";
-    };
-    back.addEventListener("click", () => { at -= 1; show(); });
-    next.addEventListener("click", () => { at += 1; if (at < steps.length) show(); else dialog.close(); });
-    dialog.addEventListener("close", () => { kept("xinc-toured", "yes"); dialog.remove(); });
-    document.body.append(dialog);
-    show();
-    dialog.showModal();
-    next.focus();
-  }
 }
 
 const textOfPython = (chosen) => `{${Object.entries(chosen).map(([layer, neurons]) => `"${layer}": [${neurons.join(", ")}]`).join(", ")}}`;
-
-function recalled(key) {
-  try { return localStorage.getItem(key); } catch { return null; }
-}
-
-function kept(key, value) {
-  try { localStorage.setItem(key, value); } catch { /* a private window, or a file */ }
-}
 
 async function open() {
   const token = document.querySelector('meta[name="xinc-token"]')?.content;

@@ -36,7 +36,8 @@ export function save(name, content, type) {
 }
 
 export function csv(columns, rows) {
-  return [columns, ...rows].map((row) => row.join(",")).join("\n") + "\n";
+  const cell = (value) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value);
+  return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
 }
 
 // What is said to people who do not see the page.

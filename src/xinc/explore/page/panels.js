@@ -1,11 +1,14 @@
 // The answers beside the picture, one function a tab. Each fills its body and stops when it is no longer wanted.
 
-import { choices, copy, csv, empty, fill, make, percent, save, waiting, written } from "./dom.js";
-import { absolute, decibels, draw, heated, hues, peak, pictured, signed } from "./colours.js";
-import { chosenOf, textOf } from "./state.js";
+import { choices, copy, empty, fill, make, percent, save, waiting, written } from "./dom.js";
+import { absolute, decibels, draw, heated, peak, pictured, signed } from "./colours.js";
+import { chosenOf } from "./state.js";
+import { cloudPanel } from "./cloud.js";
 import { FINEST } from "./stage.js";
 
 const LISTED = 12;
+// Neurons of a layer up to which the page offers to measure how much of each is unique: some seconds.
+const UNIQUE = 4096;
 
 export const TABS = {
   place: ["Here", placePanel, ["place", "off", "k"]],
@@ -56,8 +59,9 @@ export function ranking(answer) {
       sums[c] += answer.terms[3 * k + c];
     }
   }
+  if (answer.known !== undefined) sums.splice(0, 3, ...(answer.sums ?? sums)); // the others are not all here
   const order = Array.from(sizes.keys()).sort((a, b) => sizes[b] - sizes[a] || a - b);
-  const total = sizes.reduce((sum, size) => sum + size, 0), cumulative = new Float32Array(count);
+  const total = answer.size ?? sizes.reduce((sum, size) => sum + size, 0), cumulative = new Float32Array(count);
   let held = 0, half = count;
   order.forEach((k, rank) => {
     held += sizes[k];
@@ -73,7 +77,7 @@ async function placePanel(app, body, signal) {
     await objects(app, how, signal));
   const answer = await app.source.ask("at", { ...how, place }, { signal });
   const found = ranking(answer), { coloured, count, sizes, order, sums } = found;
-  const off = chosenOf(app.state.get("off"))[how.layer] ?? [], few = order.slice(0, LISTED);
+  const off = chosenOf(app.state.get("off"))[how.layer] ?? [], few = order.slice(0, Math.min(LISTED, answer.known ?? LISTED));
   const colour = Array.from(answer.value, (value) => Math.round(255 * Math.max(0, Math.min(1, value))));
   const swatch = make("span", { class: "swatch" });
   swatch.style.background = `rgb(${colour.join(" ")})`;
@@ -92,23 +96,24 @@ async function placePanel(app, body, signal) {
   const rest = sums.map((sum, c) => sum - few.reduce((part, k) => part + (coloured ? answer.terms[3 * k + c] : 0), 0));
   const list = make("ol", { class: coloured ? "ranked" : "ranked plain", "aria-label": "Neurons by what they add here" }, few.map(row));
   if (coloured) {
-    const led = sums.map((sum, c) => sum - rest[c]), bent = Array.from(answer.value, (value, c) => value - sums[c] - answer.bias[c]);
-    const parts = [[`these ${few.length} together`, led], ...(count > LISTED ? [[`the ${written(count - LISTED)} others`, rest]] : []),
-      ["the layer's bias", Array.from(answer.bias)], ["later layers' own part", bent], ["what stands here", Array.from(answer.value)]];
+    const led = sums.map((sum, c) => sum - rest[c]), bias = answer.bias ?? [0, 0, 0], bent = Array.from(answer.value, (value, c) => value - sums[c] - bias[c]);
+    const parts = [[`these ${few.length} together`, led], ...(count > few.length && !(answer.known && !answer.sums) ? [[`the ${written(count - few.length)} others`, rest]] : []),
+      ...(answer.bias ? [["the layer's bias", Array.from(bias)]] : []), [answer.bias ? "later layers' own part" : "everything else", bent], ["what stands here", Array.from(answer.value)]];
     sumsMost = Math.max(...parts.flatMap(([, values]) => values.map(Math.abs)), 1e-12);
     list.append(...parts.map(([text, values], n) => whole(text, values, n === parts.length - 1)));
   }
   fill(body,
     make("h2", {}, swatch, `${where}, frame ${how.t}`),
-    make("p", { class: "sentence", text: `${few.length} of ${written(count)} neurons of ${how.layer} make ${percent(found.cumulative[few.length - 1])} of what is painted here; ${written(found.half)} make half of it.` }),
-    list, curve(found),
+    make("p", { class: "sentence", text: answer.known && !answer.size ? `The strongest of the ${answer.known} neurons of ${how.layer} whose maps this page holds.`
+      : `${few.length} of ${written(count)} neurons of ${how.layer} make ${percent(found.cumulative[few.length - 1])} of what is painted here${found.half <= (answer.known ?? count) ? `; ${written(found.half)} make half of it` : ""}.` }),
+    list, answer.known === undefined ? curve(found) : null,
     make("div", { class: "row" },
       make("button", { type: "button", text: `Switch these ${few.length} off`, onclick: () => app.switchOff({ [how.layer]: few }) }),
       make("button", { type: "button", text: "Only these", title: "Switch all others of the layer off", onclick: () => app.switchOff({ [how.layer]: few }, 1) }),
-      make("button", { type: "button", text: "Save as CSV", onclick: () => save("neurons.csv", csv(
-        coloured ? ["layer", "neuron", "red", "green", "blue", "size"] : ["layer", "neuron", "size"],
-        order.map((k) => [how.layer, k, ...(coloured ? three(k) : []), sizes[k]])), "text/csv") })),
+      make("button", { type: "button", text: "Save as CSV", onclick: () => app.saveNumbers() })),
     app.hovered ? null : await objects(app, how, signal));
+  app.numbers = () => ["neurons.csv", coloured ? ["layer", "neuron", "red", "green", "blue", "size"] : ["layer", "neuron", "size"],
+    order.map((k) => [how.layer, k, ...(coloured ? three(k) : []), sizes[k]])];
 }
 
 // The share of everything that the leading neurons hold.
@@ -151,7 +156,7 @@ async function neuronPanel(app, body, signal) {
     coloured && !app.state.get("size") ? signed(map, height, width, peak(map)) : heated(sizes, height, width, most));
   const drawn = kernel && draw(make("canvas", { class: "kernel", role: "img", "aria-label": "its weights" }), signed(kernel, kernel.shape[0], kernel.shape[1], peak(kernel)));
   const fact = (term, value) => make("div", {}, make("dt", { text: term }), make("dd", { text: value }));
-  const rank = fact("rank in the layer", "…"), neighbours = make("div", {}, waiting("Looking for its like …")), course = make("div", {});
+  const rank = fact("rank in the layer", "…"), alone = fact("its own", "–"), neighbours = make("div", {}, waiting("Looking for its like …")), course = make("div", {});
   fill(body,
     make("div", { class: "row" }, make("h2", { text: app.nameOf(how, k) }),
       make("button", { type: "button", text: "‹", title: "Previous by rank", "aria-label": "Previous neuron by rank", onclick: () => app.step(-1) }),
@@ -159,8 +164,8 @@ async function neuronPanel(app, body, signal) {
     make("div", { class: "tiles" }, make("button", { type: "button", title: "Show it large", onclick: () => app.state.set({ view: "neuron" }) }, picture, make("span", { text: "what it paints" })),
       drawn ? make("figure", {}, drawn, make("figcaption", { text: kernel.shape[0] * kernel.shape[1] === 1 ? "its weight" : kernel.shape[0] === 1 ? "its outgoing weights" : "its kernel" })) : null),
     coloured ? choices("Show", [["0", "signed colour", "grey is nothing"], ["1", "absolute", "sum over colours"]], String(app.state.get("size")), (value) => app.state.set({ size: Number(value) })) : null,
-    make("dl", { class: "facts" }, fact("total Σ|C|", written(total)), fact("pixels reached", percent(reached)), rank,
-      ...(await strongest(app, how, sizes, signal))),
+    make("dl", { class: "facts" }, fact("total Σ|C|", written(total)), fact("pixels reached", percent(reached)), rank, alone,
+      ...(await strongest(app, how, sizes, width, signal))),
     make("div", { class: "row" }, app.offButton(how.layer, k, off, true),
       make("button", { type: "button", text: "Only this one", onclick: () => app.switchOff({ [how.layer]: [k] }, 1) }), numberField(app, how)),
     course, make("h3", { text: "Neighbours" }), neighbours);
@@ -168,6 +173,11 @@ async function neuronPanel(app, body, signal) {
     rank.lastChild.textContent = "…";
     return app.order(how).then((found) => { rank.lastChild.textContent = `${written(found.indexOf(k) + 1)} of ${written(found.length)}`; }, () => { rank.lastChild.textContent = "–"; });
   };
+  alone.title = "Share of its energy that no other neurons of the layer make up for";
+  const measured = () => app.source.ask("unique", { run: how.run, t: how.t, layer: how.layer }, { signal }).then(({ shares }) => { alone.lastChild.textContent = percent(shares[k]); }, () => { alone.lastChild.textContent = "–"; });
+  if (app.coloured(how) && how.run.unique[how.layer]?.includes(how.t)) measured();
+  else if (app.coloured(how) && how.run.live && app.layerOf(how).neurons <= UNIQUE) alone.lastChild.replaceChildren(make("button", { type: "button", text: "Measure it", id: "unique", onclick: () => { alone.lastChild.textContent = "…"; measured(); } }));
+  app.numbers = () => ["neuron.csv", ["what", "value"], [["layer", how.layer], ["neuron", k], ["frame", how.t], ["method", how.method], ["total", total], ["pixels reached", reached], ["its own", alone.lastChild.textContent], ...(app.course ?? []).map(([t, value]) => [`total of frame ${t}`, value])]];
   const cheap = app.layerOf(how).neurons * height * width < 2 ** 28;
   if (!cheap) rank.lastChild.replaceChildren(make("button", { type: "button", text: "Rank it", title: "Goes through all neurons of the layer, which takes a while", onclick: ranked }));
   if (!cheap && how.run.frames > 1) fill(course, make("button", { type: "button", text: "Follow it over time", onclick: () => { fill(course, waiting()); over(app, how, k, course, signal); } }));
@@ -176,16 +186,16 @@ async function neuronPanel(app, body, signal) {
 }
 
 // The regions that it is strongest in, by mean |C|.
-async function strongest(app, how, sizes, signal) {
+async function strongest(app, how, sizes, columns, signal) {
   const grouping = app.grouping();
   if (!grouping) return [];
   const { labels, names } = await app.source.ask("labels", { run: how.run, t: how.t, grouping }, { signal });
   if (!labels) return [];
-  const sums = new Map();
+  const sums = new Map(), W = how.run.size[1], step = Math.ceil(W / columns);
   labels.forEach((label, p) => {
     if (label < 0) return;
-    const [sum, count] = sums.get(label) ?? [0, 0];
-    sums.set(label, [sum + sizes[p], count + 1]);
+    const [sum, count] = sums.get(label) ?? [0, 0], cell = step === 1 ? p : Math.floor(Math.floor(p / W) / step) * columns + Math.floor((p % W) / step);
+    sums.set(label, [sum + sizes[cell], count + 1]);
   });
   const best = [...sums].sort((a, b) => b[1][0] / b[1][1] - a[1][0] / a[1][1]).slice(0, 2);
   return best.map(([label], n) => make("div", {}, make("dt", { text: n ? "then in" : "strongest in" }), make("dd", { text: names[label] ?? `region ${label}` })));
@@ -209,6 +219,7 @@ async function over(app, how, k, body, signal) {
   if (how.run.frames < 2) return;
   const { frames, totals } = await app.source.ask("course", { ...how, neuron: k }, { signal });
   if (frames.length < 2) return;
+  app.course = Array.from(frames, (t, n) => [t, totals[n]]);
   const most = Math.max(...totals, 1e-12), last = how.run.frames - 1;
   const points = Array.from(frames, (t, n) => [(100 * t) / last, 58 - (56 * totals[n]) / most]);
   const now = points.reduce((best, point, n) => (Math.abs(frames[n] - how.t) < Math.abs(frames[best] - how.t) ? n : best), 0);
@@ -237,6 +248,8 @@ async function offPanel(app, body, signal) {
   const tile = (text, image, view) => make("button", { type: "button", onclick: () => app.state.set({ view }) }, draw(make("canvas", { role: "img", "aria-label": text }), image), make("span", { text }));
   const fact = (term, value) => make("div", {}, make("dt", { text: term }), make("dd", { text: value }));
   const json = JSON.stringify(chosen);
+  app.numbers = () => ["switched-off.csv", ["what", "value"], [["frame", how.t], ["all but these", only], ...(how.run.reference === false ? [] : [["PSNR before in dB", before]]), ["PSNR without in dB", after], ["PSNR predicted in dB", foreseen],
+    ...layers.map(([layer, neurons]) => [layer, neurons.join(" ")])]];
   fill(body,
     make("h2", { text: only ? `Only ${written(count)} neurons stay of their layers` : `${written(count)} neuron${count === 1 ? "" : "s"} switched off` }),
     make("p", { class: "sentence", text: how.run.reference === false
@@ -259,6 +272,10 @@ async function layerPanel(app, body, signal) {
   const how = app.how(), layer = app.layerOf(how), area = app.state.get("area");
   const scores = how.run.groupings.flatMap(({ name, scores }) => scores.filter((one) => one.layer === how.layer && one.method === how.method).map((one) => [name, one.score]));
   const principal = make("div", {});
+  app.numbers = async () => {
+    const { totals } = await app.source.ask("heat", { ...how, finest: how.run.live ? FINEST : 8 });
+    return ["layer.csv", ["layer", "neuron", "total"], Array.from(totals, (value, k) => [how.layer, k, value])];
+  };
   const slider = make("input", { type: "range", id: "area", min: 0.02, max: 0.98, step: 0.02, value: area, "aria-label": "share of everything that the counted neurons hold",
     onchange: () => app.state.set({ area: Number(slider.value), view: "density" }), oninput: () => { shown.textContent = percent(Number(slider.value)); } });
   const shown = make("output", { for: "area", text: percent(area) });
@@ -289,111 +306,10 @@ async function layerPanel(app, body, signal) {
 const table = (columns, rows) => make("table", {}, make("thead", {}, make("tr", {}, columns.map((text) => make("th", { text })))),
   make("tbody", {}, rows.map((row) => make("tr", {}, row.map((text) => make("td", { text }))))));
 
-async function cloudPanel(app, body, signal) {
-  const how = app.how(), layouts = how.run.positions;
-  const layout = layouts.find((one) => one.method === how.method && one.layers.includes(how.layer)) ?? layouts.find((one) => one.layers.includes(how.layer));
-  if (!layout) return fill(body, empty("No layout of the neurons is known yet. xinc analyse, and then xinc report, lay them out."));
-  const totals = app.state.get("colour") === "total" ? (await app.source.ask("heat", { ...how, finest: FINEST }, { signal })).totals : null;
-  const canvas = make("canvas", { class: "cloud", tabindex: 0, role: "img", "aria-label": `Cloud of ${layout.x.length} neurons by UMAP; draw round some with the mouse` });
-  const said = make("p", { class: "quiet", text: `Neurons that paint alike lie together (UMAP, ${layout.method}, frame ${layout.frame}). Draw round some of ${how.layer} to see what they paint together.` });
-  const group = chosenOf(app.state.get("group"));
-  const colours = hues();
-  fill(body, make("div", { class: "row" }, choices("Colour", [["layer", "layer"], ["total", "total"]], app.state.get("colour"), (colour) => app.state.set({ colour }))),
-    canvas, make("div", { class: "keys" }, totals ? make("span", { text: "dark: little, bright: much" }) : layout.layers.map((name, n) => {
-      const dot = make("i", {});
-      dot.style.background = colours[n % colours.length];
-      return make("span", {}, dot, name);
-    })), said,
-    Object.keys(group).length ? make("div", { class: "row" },
-      make("button", { type: "button", text: "Show what they paint", onclick: () => app.state.set({ view: "group" }) }),
-      make("button", { type: "button", text: "Switch them off", onclick: () => app.switchOff(group) }),
-      make("button", { type: "button", text: "Copy as JSON", onclick: () => copy(JSON.stringify(group), "Selection") })) : null);
-  cloud(app, how, canvas, layout, group, totals, colours, said);
-}
-
-function cloud(app, how, canvas, layout, group, totals, colours, said) {
-  const ratio = Math.min(2, devicePixelRatio || 1), width = canvas.clientWidth || 400, height = canvas.clientHeight || 320;
-  canvas.width = width * ratio;
-  canvas.height = height * ratio;
-  const paint = canvas.getContext("2d"), own = layout.layers.indexOf(how.layer), inside = new Set(group[how.layer] ?? []);
-  const [left, right, top, bottom] = [Math.min(...layout.x), Math.max(...layout.x), Math.min(...layout.y), Math.max(...layout.y)];
-  const at = (n) => [12 + ((layout.x[n] - left) / (right - left || 1)) * (width - 24), 12 + ((layout.y[n] - top) / (bottom - top || 1)) * (height - 24)];
-  const most = totals ? Math.max(...totals) : 1;
-  let line = [];
-  const redraw = () => {
-    paint.setTransform(ratio, 0, 0, ratio, 0, 0);
-    paint.clearRect(0, 0, width, height);
-    for (let n = 0; n < layout.x.length; n++) {
-      const mine = layout.layer[n] === own, [x, y] = at(n), chosen = mine && inside.has(layout.index[n]);
-      paint.globalAlpha = mine ? 0.9 : 0.22;
-      paint.fillStyle = totals && mine ? `hsl(265 60% ${15 + 70 * Math.sqrt(totals[layout.index[n]] / most)}%)` : colours[layout.layer[n] % colours.length];
-      paint.beginPath();
-      paint.arc(x, y, chosen ? 4.5 : mine ? 2.4 : 1.7, 0, 7);
-      paint.fill();
-      if (chosen || (mine && layout.index[n] === app.state.get("k"))) {
-        paint.globalAlpha = 1;
-        paint.lineWidth = 1.5;
-        paint.strokeStyle = getComputedStyle(canvas).color;
-        paint.stroke();
-      }
-    }
-    paint.globalAlpha = 1;
-    if (line.length > 1) {
-      paint.strokeStyle = getComputedStyle(canvas).color;
-      paint.setLineDash([4, 3]);
-      paint.beginPath();
-      line.forEach(([x, y], n) => (n ? paint.lineTo(x, y) : paint.moveTo(x, y)));
-      paint.stroke();
-      paint.setLineDash([]);
-    }
-  };
-  const where = (event) => {
-    const box = canvas.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    line = [where(event)];
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (!line.length) return;
-    line.push(where(event));
-    redraw();
-  });
-  canvas.addEventListener("pointerup", () => {
-    const drawn = line;
-    line = [];
-    const mine = Array.from(layout.x.keys()).filter((n) => layout.layer[n] === own);
-    if (drawn.length < 5) {
-      const [x, y] = drawn[0] ?? [0, 0], gap = (n) => (at(n)[0] - x) ** 2 + (at(n)[1] - y) ** 2;
-      const nearest = mine.reduce((best, n) => (gap(n) < gap(best) ? n : best), mine[0]);
-      if (gap(nearest) < 200) app.look(layout.index[nearest]);
-      else redraw();
-      return;
-    }
-    const chosen = mine.filter((n) => within(at(n), drawn)).map((n) => layout.index[n]);
-    if (!chosen.length) {
-      said.textContent = `No neuron of ${how.layer} lies inside.`;
-      return redraw();
-    }
-    app.state.set({ group: textOf({ [how.layer]: chosen }), view: "group" });
-  });
-  redraw();
-}
-
-// Whether a point lies inside a closed line.
-export function within([x, y], line) {
-  let inside = false;
-  for (let a = 0, b = line.length - 1; a < line.length; b = a++) {
-    const [[xa, ya], [xb, yb]] = [line[a], line[b]];
-    if (ya > y !== yb > y && x < ((xb - xa) * (y - ya)) / (yb - ya) + xa) inside = !inside;
-  }
-  return inside;
-}
-
 async function trustPanel(app, body) {
   const { run, layer } = app.how(), { rows, says } = run.trust;
   if (!rows.length) return fill(body, empty("Nobody has compared these maps with the truth yet. xinc verify removes neurons one by one, runs the network, and says which maps to trust."));
+  app.numbers = () => ["trust.csv", ["layer", "method", "correlation_median", "low", "high", "totals_rank"], rows.map((row) => [row.layer, row.method, row.correlation_median ?? "", row.low ?? "", row.high ?? "", row.totals_rank ?? ""])];
   const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(3));
   fill(body, make("h2", { text: "How far to trust the maps" }),
     says.map((text) => make("p", { class: "sentence", text })),

@@ -1,6 +1,7 @@
 // Who answers: a local server with the package behind it, or the network in this page. Both take the same questions,
 // ask(question, how, { signal, part }): how has run, t, layer, method and what the question needs.
 
+import { held } from "./still.js";
 import { bytesOf, unpack } from "./wire.js";
 
 export class Refused extends Error {}
@@ -137,11 +138,20 @@ export class Local extends Source {
 
   async answer(question, { run, t, place, ...more }, signal, part) {
     signal?.throwIfAborted();
+    if (question === "unique") return { shares: this.data[`${run.key}/unique/${more.layer}/${t}`] };
+    if (run.still && question !== "labels") return this.still(question, run, t, place, more);
     if (question === "labels") return this.labels(run, more.grouping, t);
     if (question === "kernel") return this.kernel(run, more.layer, more.neuron);
     const how = { t, ...more };
     if (question === "at") Object.assign(how, this.pixels(run, t, place));
     const found = await this.computed(question, how, run, signal, part);
+    if (question === "picture") found.original = run.reference === false ? found.picture : await this.original(run, t);
+    return found;
+  }
+
+  async still(question, run, t, place, more) {
+    const found = held(this.data, run, question, { t, ...more, ...(question === "at" ? this.pixels(run, t, place) : {}) });
+    if (!found) throw new Refused(`This page holds pictures, not the network: maps of the ${run.still[t]?.[more.layer]?.length ?? 0} strongest neurons of each layer. A server (xinc explore) answers the rest.`);
     if (question === "picture") found.original = run.reference === false ? found.picture : await this.original(run, t);
     return found;
   }

@@ -10,7 +10,7 @@ export const VIEWS = {
   network: ["Network", "The frame as the network paints it"],
   error: ["Error", "Sum over colours of the difference between the two", (state, run) => run.reference !== false],
   heat: ["Heatmap", "How much all neurons of the layer contribute to each pixel, whatever the sign"],
-  density: ["Neurons per pixel", "Which share of the layer's neurons matters at each pixel"],
+  density: ["Neurons per pixel", "Which share of the layer's neurons matters at each pixel", (state, run) => !run.still],
   neuron: ["Neuron", "What one neuron paints", (state) => state.get("k") >= 0],
   group: ["Group", "What the chosen neurons paint together", (state) => state.get("group")],
   principal: ["Principal", "One of the few independent pictures that the layer paints", (state) => state.get("tab") === "layer" || state.get("view") === "principal"],
@@ -101,6 +101,7 @@ export class Stage {
     if (view === "heat" || (view === "density" && !how.run.live)) {
       const area = state.get("area");
       const shown = (heat) => {
+        if (how.run.still && !heat?.heat) throw new Error("This page holds no heatmap of so large a layer.");
         if (!heat?.heat) return;
         const fine = heat.step > 1 ? `one pixel in ${heat.step ** 2} so far` : "every pixel";
         if (view === "heat") return scaled(heat.heat, heat.rows, heat.columns, `Σ|C| over ${written(how.run.layers.find((one) => one.name === how.layer).neurons)} neurons, ${fine}`);
@@ -119,8 +120,8 @@ export class Stage {
     if (view === "group") {
       const group = chosenOf(state.get("group")), [layer] = Object.keys(group);
       if (!layer) throw new Error("No group is chosen; draw round some neurons in the cloud.");
-      const { map } = await ask("group", { layer, neurons: group[layer] });
-      return coloured(map, H, W, `${written(group[layer].length)} neurons of ${layer} together`);
+      const { map, height = H, width = W } = await ask("group", { layer, neurons: group[layer] });
+      return coloured(map, height, width, `${written(group[layer].length)} neurons of ${layer} together`);
     }
     if (view === "principal") {
       const { pictures, squares } = await ask("principal", { count: 6 });
