@@ -119,7 +119,7 @@ class Canvas:
         """The page where one points at a pixel, inline in a notebook; ``.save(path)`` writes it as one file.
 
         Raises:
-            TraceError: the network is no plain chain of layers that a page can run.
+            TraceError: the picture has not three colours, or a layer cannot be traced.
         """
         return below("explore.notebook", "explore_canvas")(self)
 
