@@ -1,10 +1,11 @@
 """Joint pruning against single scores: PSNR to the clip over all frames, nothing trained.
 
-    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--out benchmarks/results/joint_pruning.json]
+    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--hnerv RUN] [--only-hnerv] [--out FILE]
 
 The NeRV is the demo's (33 frames of Big Buck Bunny at 128 x 256, 80 epochs), fitted into RUN where it is not there yet.
 It is measured on 9 frames (33 in block 1, whose grid is small); all 33 are judged. WEIGHTS are those of the FFN that
-the paper published, an npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture.
+the paper published, an npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture. HNERV is
+an imported run of the published 8-bit HNeRV: what a budget of 0.3 dB removes; ``--only-hnerv`` keeps all other rows.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import torch
 
 import xinc
 from networks import published
+from xinc.errors import FindingError
 from xinc.findings.pruning.cutting import Part, fine_tune, prune
 from xinc.findings.pruning.joint import FRAMES, Moments, gram_of, removal
-from xinc.findings.pruning.network import Budget, ranked, scored
+from xinc.findings.pruning.network import JUDGED, Budget, ranked, scored
 from xinc.findings.pruning.prune import Pruning, order, scores
 from xinc.run import Run
 from xinc.workflow.job import DEMO_EPOCHS
@@ -33,6 +35,8 @@ SHARES = {"block3": (0.2, 0.4, 0.6, 0.8), "block2": (0.4, 0.6, 0.8), "block1": (
 SINGLE = ("magnitude", "exact")
 WHOLE = (0.3, 0.5)
 """Shares of all kernels of more than one tap that go with one budget."""
+LOSS = 0.3
+"""Decibels that the HNeRV may lose."""
 STEPS = 330
 """Steps of fine-tuning, the same for every choice: 10 epochs."""
 
@@ -77,6 +81,52 @@ def of_network(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
+def alike(run: Run, loss: float) -> tuple[Run, dict[str, int]]:
+    """The same share of every layer by magnitude: a rival that no small kernels of one layer lead astray."""
+    layers = Budget.of(run, "magnitude").layers
+    some = sorted({round(t) for t in np.linspace(0, len(run.clip) - 1, min(JUDGED, len(run.clip)))})
+    whole, low, high = float(run.psnr(some).mean()), 0.0, 0.98
+
+    def without(share: float) -> tuple[Run, dict[str, int]]:
+        smaller, counts = run, {one.part.name: round(share * one.part.count) for one in layers}
+        for one in layers:
+            smaller = one.prune(smaller, counts[one.part.name])
+        return smaller, counts
+
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if whole - float(without(middle)[0].psnr(some).mean()) <= loss else (low, middle)
+    while (found := without(low))[0].psnr().mean() < run.psnr().mean() - loss:
+        low *= 0.97
+    return found
+
+
+def of_budget(run: Run, loss: float) -> list[dict[str, Any]]:
+    """How many kernels of all layers can go for a loss in dB, all frames judged."""
+    whole, rows = _psnr(run), []
+    begun = time.perf_counter()
+    rival, counts = alike(run, loss)
+    row = {"by": "magnitude, each layer alike", "loss": loss, "unpruned": whole, "psnr": _psnr(rival)}
+    row |= {"removed": sum(counts.values()), **counts, "seconds": round(time.perf_counter() - begun)}
+    rows.append(row)
+    print(row, flush=True)
+    for by in ("magnitude", "joint"):
+        begun = time.perf_counter()
+        budget = Budget.of(run, by)
+        try:
+            found = budget.within(loss)
+        except FindingError:  # not even one
+            rows.append({"by": by, "loss": loss, "unpruned": whole, "kernels": budget.count, "removed": 0})
+            print(rows[-1], flush=True)
+            continue
+        gone = sum(found.removed.values())
+        row = {"by": by, "loss": loss, "unpruned": whole, "psnr": _psnr(found.run), "kernels": budget.count}
+        row |= {"removed": gone, **found.removed, "seconds": round(time.perf_counter() - begun)}
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
 def _psnr(run: Run) -> float:
     return round(float(run.psnr().mean()), 2)
 
@@ -102,8 +152,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nerv", type=Path, default=None)
     parser.add_argument("--ffn", type=Path, default=None)
+    parser.add_argument("--hnerv", type=Path, default=None)
+    parser.add_argument("--only-hnerv", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/joint_pruning.json"))
     given = parser.parse_args()
+    if given.only_hnerv:
+        known: dict[str, Any] = json.loads(given.out.read_text())
+        known["hnerv"] = of_budget(xinc.load(given.hnerv), LOSS)
+        given.out.write_text(json.dumps(known, indent=1) + "\n")
+        return
     run = fitted(given.nerv)
     found: dict[str, Any] = {
         "date": str(date.today()),
@@ -116,6 +173,8 @@ def main() -> None:
     if given.ffn is not None:
         found["ffn"] = of_ffn(given.ffn)
         print(found["ffn"])
+    if given.hnerv is not None:
+        found["hnerv"] = of_budget(xinc.load(given.hnerv), LOSS)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -8,13 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import tiny_networks as tiny
 import xinc
 from tiny_runs import ANALYSING, runs
 from xinc.errors import TraceError
 from xinc.findings.analyse import analyse
-from xinc.findings.together.together import cosines, dimensions, groups_of, together, unique_parts
+from xinc.findings.pruning.cutting import Part
+from xinc.findings.pruning.joint import gram_of
+from xinc.findings.replication.claims import OWN
+from xinc.findings.replication.replicate import Replication, replicate
+from xinc.findings.together.control import random_network
+from xinc.findings.together.together import (
+    OVER_FRAMES,
+    cosines,
+    dimensions,
+    groups_of,
+    over_frames,
+    together,
+    unique_parts,
+)  # fmt: skip
 from xinc.run import load
 from xinc.show.report import report
 
@@ -92,3 +106,67 @@ def test_it_stands_in_the_results_and_in_the_report(tmp_path: Path) -> None:
     page = report(run, tmp_path / "report.html", embed=False).read_text()
     assert "What do neurons do together?" in page
     assert (tmp_path / "figures" / "together-0.png").exists()
+
+
+def test_the_control_is_the_same_network_with_random_weights() -> None:
+    run = runs()[0]
+    random, again, other = random_network(run), random_network(run), random_network(run, 1)
+    for one, two, three, own in zip(*(r.model.parameters() for r in (random, again, other, run)), strict=True):
+        assert one.shape == own.shape
+        assert torch.equal(one, two)
+        assert not torch.equal(one, three)
+        if own.numel() > 500:
+            assert float(one.std()) == pytest.approx(float(own.std()), rel=0.15)
+    assert torch.equal(random.input(1), run.input(1))
+    layer, control = run.canvas(1, "exact")["block2"], random.canvas(1, "exact")["block2"]
+    found = together(layer, control)
+    maps = control.maps(range(control.shape[0]), signed=True).double()
+    flat = maps.flatten(1).numpy()
+    assert float(found["participation_random"]) == pytest.approx(
+        dimensions(flat @ flat.T)[0]["participation"], rel=1e-4
+    )
+    lost = 1 - float(maps.sum(0).abs().sum() / maps.abs().sum())
+    assert float(found["cancelled_random"]) == pytest.approx(lost, rel=1e-4)
+
+
+def test_intervals_over_frames_are_those_of_student() -> None:
+    values = {name: ("frame", [1.0, 2.0, 6.0]) for name in OVER_FRAMES}
+    found = over_frames(xr.Dataset(values))
+    mean, half = 3.0, 4.302652729911275 * 2.6457513110645907 / 3**0.5  # t of 2 degrees of freedom, by a table
+    assert float(found["participation_mean"]) == pytest.approx(mean)
+    assert float(found["participation_low"]) == pytest.approx(mean - half)
+    assert float(found["participation_high"]) == pytest.approx(mean + half)
+    alone = over_frames(xr.Dataset({name: ("frame", [2.0]) for name in OVER_FRAMES}))
+    assert np.isnan(float(alone["cancelled_low"]))
+    assert float(alone["cancelled_mean"]) == 2
+
+
+def test_our_own_claims_stand_where_results_hold_them(tmp_path: Path) -> None:
+    shutil.copytree(runs()[0].path or "", tmp_path / "run")
+    run = load(tmp_path / "run")
+    how = Replication(("exact",), layers=("head",), frames=(0, 2), draws=20, settings=ANALYSING.settings)
+    assert not set(replicate([run], how)["claim"]) & {claim.text for claim in OWN}
+    tree = analyse(run, methods=("exact",), frames=(0, 2), findings=["together"], settings=ANALYSING.settings)
+    table = replicate([run], how).set_index("claim")
+    values = tree["together/exact/head"].to_dataset()
+    row = table.loc[OWN[0].text]
+    share = values["participation"].values / values.sizes["neuron"]
+    assert row["value"] == pytest.approx(share.mean())
+    assert min(share) <= row["low"] <= row["high"] <= max(share)
+    assert table.loc[OWN[2].text, "value"] == pytest.approx(float(values["cancelled"].mean()))
+
+
+def test_a_gram_matrix_is_kept_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(runs()[0].path or "", tmp_path / "run")
+    run = load(tmp_path / "run")
+    part = Part.of(run, "block2")
+    first = gram_of(run, part, [0, 2])
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("xinc.canvas.layer.Layer.gram", never)
+    kept = gram_of(load(tmp_path / "run"), part, [0, 2])
+    np.testing.assert_allclose(kept, first, rtol=1e-6, atol=1e-6 * np.abs(first).max())
+    with pytest.raises(AssertionError, match="made again"):
+        gram_of(run, part, [0, 1])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xinc.canvas.trace import Canvas, trace
     from xinc.canvas.trace import attribute_to as attribute
     from xinc.errors import XincError
+    from xinc.findings.pruning.modules import prune_module as prune
     from xinc.findings.pruning.without import without
     from xinc.run import Run, fit, load
     from xinc.signals.clip import Clip
@@ -46,6 +47,7 @@ __all__ = [
     "load",
     "method",
     "open",
+    "prune",
     "trace",
     "without",
 ]
@@ -61,6 +63,7 @@ _HOMES: dict[str, str | tuple[str, str]] = {
     "load": "xinc.run",
     "method": "xinc.canvas.methods",
     "open": "xinc.signals.reading",
+    "prune": ("xinc.findings.pruning.modules", "prune_module"),
     "trace": "xinc.canvas.trace",
     "without": "xinc.findings.pruning.without",
 }

@@ -163,7 +163,7 @@ class Run:
             port: of the server; None for the usual one, or the next that is free.
 
         Raises:
-            RunError: the page cannot run this network, its frames are too many, or the port is taken.
+            RunError: its frames are too many for a file, or the port is taken.
         """
         return below("explore.notebook", "explore_run")(self, server=server, port=port)
 

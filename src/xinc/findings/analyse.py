@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from xinc.findings.optical_flow.flows import key_of
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.findings.section4.layouts import LAYER, LAYOUTS, of_layer, of_layers
 from xinc.findings.section4.motion import Flow
+from xinc.findings.together.control import random_network
 from xinc.signals.clip import Clip
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def analyse(
             for job, found in task.at_frame([job for job in step if t in job.frames], t):
                 parts[job.name].append(found)
         for job in step:
-            results.put(job.group, _joined(parts[job.name], job))
+            results.put(job.group, ANALYSES[job.name].finish(_joined(parts[job.name], job)))
     task.keep_regions(results, any(ANALYSES[job.name].cuts for job in jobs))
     for number, (method, name) in enumerate(product(methods, layouts), len(steps)):
         report(f"neurons by {method} in two dimensions", number, total)
@@ -148,7 +149,19 @@ class _Task:
 
     @cached_property
     def scenes(self) -> dict[int, FrameContext]:
-        return {t: FrameContext(self.run.clip, t, self.settings, self.flows) for t in self.frames}
+        return {
+            t: FrameContext(self.run.clip, t, self.settings, self.flows, control=partial(self._random, t))
+            for t in self.frames
+        }
+
+    def _random(self, frame: int, layer: str) -> Layer:
+        """A layer of the same network with random weights, by the method that has signed maps."""
+        return self.control.canvas(frame, DEFAULT)[layer]
+
+    @cached_property
+    def control(self) -> Run:
+        """The same network with random weights."""
+        return random_network(self.run, self.settings.seed)
 
     @cached_property
     def layers(self) -> list[str]:

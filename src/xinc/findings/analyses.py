@@ -77,6 +77,8 @@ class FrameContext:
     settings: Settings
     flows: Mapping[int, Flow] = field(default_factory=dict)
     made: dict[str, Regions] = field(default_factory=dict)
+    control: Callable[[str], Layer] | None = None
+    """The layer of a name in a network of the same shape with random weights."""
 
     @property
     def image(self) -> Tensor:
@@ -153,6 +155,7 @@ class Analysis:
         once: whether the first frame is enough.
         default: whether it is made if nobody names it.
         signed: whether it needs signed maps of a layer whose Gram matrix can be held; others are left out.
+        finish: what is added once all frames are there.
         version: raised when its numbers change meaning, so that kept results are made again.
     """
 
@@ -165,6 +168,7 @@ class Analysis:
     once: bool = False
     default: bool = True
     signed: bool = False
+    finish: Callable[[xr.Dataset], xr.Dataset] = lambda found: found
     version: int = 1
 
     @property
@@ -216,7 +220,7 @@ def _moments_motion(layer: LayerLike, scene: FrameContext, before: LayerLike | N
 
 def _together(layer: LayerLike, scene: FrameContext, _: LayerLike | None) -> xr.Dataset:
     assert isinstance(layer, Layer)  # `signed` analyses get layers of the canvas
-    return together.together(layer)
+    return together.together(layer, scene.control(layer.name) if scene.control is not None else None)
 
 
 ANALYSES: Mapping[str, Analysis] = MappingProxyType(
@@ -260,7 +264,9 @@ ANALYSES: Mapping[str, Analysis] = MappingProxyType(
             CLUSTERING,
             ("gabor", "extremes"),
         ),
-        "together": Analysis(together.FINDING, _together, default=False, signed=True),
+        "together": Analysis(
+            together.FINDING, _together, ("seed",), default=False, signed=True, finish=together.over_frames, version=2
+        ),
         "moments": Analysis(
             moments.FINDING, _moments, ("areas", "seed"), ("totals", "neurons_per_pixel"), default=False
         ),

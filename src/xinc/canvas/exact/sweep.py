@@ -47,13 +47,14 @@ class Sweep:
         Args:
             cotangent: ``g``, a picture ``(C, H, W)``.
         """
+        for layer, slope in zip(self.layers, self.slopes(cotangent), strict=True):
+            yield layer, layer.pull(slope.reshape(1, *layer.shape))[0].detach()
+
+    def slopes(self, cotangent: Tensor) -> list[Tensor]:
+        """``<g, picture>`` differentiated by what each layer makes, of the shapes of :attr:`outputs`."""
         outputs = list(self.outputs)
-        slopes = torch.autograd.grad(
-            self.image, outputs, cotangent.to(self.image), retain_graph=True, allow_unused=True
-        )
-        for layer, output, slope in zip(self.layers, outputs, slopes, strict=True):
-            known = torch.zeros_like(output) if slope is None else slope
-            yield layer, layer.pull(known.reshape(1, *layer.shape))[0].detach()
+        found = torch.autograd.grad(self.image, outputs, cotangent.to(self.image), retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(o) if slope is None else slope for o, slope in zip(outputs, found, strict=True)]
 
 
 def _recorded(plan: Plan, stems: Sequence[Rest], held: Rest) -> Sweep:

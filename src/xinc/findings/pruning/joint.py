@@ -15,6 +15,7 @@ Kronecker factored curvature, Martens and Grosse 2015).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xinc.canvas.joint.probes import random_signs
+from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.findings.pruning.cutting import Indices, Part
+from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.run import Run
 
 Values = NDArray[np.float64]
@@ -203,12 +206,35 @@ def gram_of(run: Run, part: Part, frames: Sequence[int] | None) -> Values:
     Raises:
         TraceError: the layer has too many neurons for a Gram matrix.
     """
-    chosen = sampled(run, frames)
-    pixels = max(1, PIXELS_A_NEURON * part.layer.neurons // (3 * len(chosen)))
-    layers = (run.canvas(t, "exact")[part.name] for t in chosen)
-    total: Values = np.sum([layer.gram(pixels=pixels).numpy() for layer in layers], 0)
+    total = _kept_gram(run, part.layer, sampled(run, frames))
     if part.count == len(total):
         return total
     member = np.zeros((part.count, len(total)))
     member[part.members, np.arange(len(total))] = 1
     return np.asarray(member @ total @ member.T)
+
+
+def _kept_gram(run: Run, layer: LinearOperation, frames: Sequence[int]) -> Values:
+    """The Gram matrix of a layer's neurons; kept in the run's results as ``gram/LAYER``, in single precision."""
+    import xarray as xr
+
+    pixels = max(1, PIXELS_A_NEURON * layer.neurons // (3 * len(frames)))
+    described = {
+        "version": 1,
+        "network": fingerprint(run.model.state_dict().values()),
+        "signal": fingerprint([run.clip[frames].frames]),
+        "frames": list(frames),
+        "layer": layer.name,
+        "pixels": pixels,
+    }
+    results = Results(run.path / FOLDER if run.path is not None else None)
+    group, key = f"gram/{layer.name}", digest(described)
+    if results.holds(group, key):
+        lower = results.tree()[group].to_dataset()["gram"].values.astype(np.float64)
+        return np.asarray(lower + np.tril(lower, -1).T)
+    layers = (run.canvas(t, "exact")[layer.name] for t in frames)
+    total: Values = np.sum([one.gram(pixels=pixels).numpy() for one in layers], 0)
+    lower = np.tril(total).astype(np.float32)  # the other half is the same, and zeros take no room
+    about = {"digest": key, "made_with": json.dumps(described), "pixels": pixels, "frames": list(frames)}
+    results.put(group, xr.Dataset({"gram": (("neuron", "other"), lower)}, attrs=about))
+    return total

@@ -10,7 +10,7 @@ there without the derivatives). What channels can do for each other is left to :
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,11 +29,17 @@ Floats = NDArray[np.float32]
 PLACES = 1 << 14
 """Places of the layer's grid that are looked at, over all frames; spread evenly."""
 
+MOST_FRAMES = 33
+"""Frames that are looked at for them, at most."""
+
 PROBES = 8
 """Random pictures a frame by which squared derivatives are estimated."""
 
 HELD_VALUES = 1 << 26
 """Values of ``C`` of all channels that are worked on together (512 MB in float64)."""
+
+PATH_VALUES = 1 << 26
+"""Weights that are kept on the way, one set a kernel that goes (256 MB); beyond, they are solved for again."""
 
 DAMPING = 1e-3
 """Share of the mean diagonal of ``C`` that is added to it."""
@@ -54,6 +60,7 @@ class Channels:
     slopes: Floats
     weight: Values
     taps: int
+    _way: list[tuple[Indices, Floats]] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, run: Run, part: Part, frames: Sequence[int] | None, seed: int = 0) -> Channels:
@@ -62,8 +69,9 @@ class Channels:
         seen: list[tuple[Tensor, Tensor]] = []
         handle = module.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
         grid = part.layer.shape[-2] * part.layer.shape[-1]
-        more = np.linspace(0, len(run.clip) - 1, min(len(run.clip), max(FRAMES, PLACES // grid))).round().astype(int)
-        chosen = sampled(run, more.tolist() if frames is None else frames)  # a small grid has few places a frame
+        wanted = min(len(run.clip), max(FRAMES, min(MOST_FRAMES, PLACES // grid)))  # a small grid has few places
+        more = np.linspace(0, len(run.clip) - 1, wanted).round().astype(int)
+        chosen = sampled(run, more.tolist() if frames is None else frames)
         like = torch.zeros(3).to(next(run.model.parameters()))
         patches, slopes = [], []
         try:
@@ -76,7 +84,7 @@ class Channels:
                 for signs in random_signs(run.clip.size, PROBES, seed + t, like):
                     square += torch.autograd.grad(picture, output, signs, retain_graph=True)[0].square() / PROBES
                 count = output.shape[2] * output.shape[3]
-                places = _places(count, max(1, PLACES // len(chosen)), seed + t)
+                places = sampled_places(count, max(1, PLACES // len(chosen)), seed + t)
                 patches.append(_patches(module, values.detach())[places].cpu().numpy())
                 slopes.append(square.detach()[0].flatten(1)[:, places].cpu().numpy() * (count / len(places)))
         finally:
@@ -111,8 +119,11 @@ class Channels:
         """
         outputs, inputs = len(self.weight), self.inputs
         lost, gone = np.zeros((outputs, inputs)), np.zeros((outputs, inputs), np.int64)
+        kept = outputs * inputs * self.weight.shape[1] <= PATH_VALUES
+        way = np.zeros((outputs, inputs, self.weight.shape[1]) if kept else (outputs, 0, 0), np.float32)
         for some, found in self.moments():
-            lost[some], gone[some] = _one_by_one(found, self.weight[some].copy(), self.taps)
+            lost[some], gone[some] = _one_by_one(found, self.weight[some].copy(), self.taps, way[some])
+        self._way[:] = [(gone, way)] if kept else []
         height = np.maximum.accumulate(lost, 1)
         merged = np.argsort(height.reshape(-1), kind="stable")
         neurons = gone * outputs + np.arange(outputs)[:, None]
@@ -124,6 +135,9 @@ class Channels:
         away = np.zeros((outputs, self.inputs), bool)
         index = np.asarray(gone, np.int64)
         away[index % outputs, index // outputs] = True
+        known = self._on_the_way(away)
+        if known is not None:
+            return known
         taps = np.repeat(away, self.taps, 1)
         weight = np.where(taps, 0.0, self.weight)
         for some, found in self.moments():
@@ -132,6 +146,21 @@ class Channels:
                 if len(out) and len(stay):
                     shared = np.linalg.solve(moments[np.ix_(stay, stay)], moments[np.ix_(stay, out)])
                     weight[o, stay] += shared @ self.weight[o, out]
+        return weight
+
+    def _on_the_way(self, away: NDArray[np.bool_]) -> Values | None:
+        """The weight as :meth:`losses` came by it, where exactly the first kernels of each channel are ``away``."""
+        if not self._way:
+            return None
+        order, way = self._way[0]
+        counts = away.sum(1)
+        if not (
+            np.take_along_axis(away, order, 1).cumsum(1) == np.minimum(np.arange(1, away.shape[1] + 1), counts[:, None])
+        ).all():
+            return None
+        weight = self.weight.copy()
+        some = np.flatnonzero(counts)
+        weight[some] = way[some, counts[some] - 1]
         return weight
 
 
@@ -145,8 +174,11 @@ def rewriting(run: Run, part: Part, frames: Sequence[int] | None) -> Moments | C
     return Channels.of(run, part, frames) if part.unit == "neurons" and part.count > LARGEST else None
 
 
-def _one_by_one(found: Values, weight: Values, taps: int) -> tuple[Values, Indices]:
-    """Losses and kernels of some channels in the order in which they go, ``(o, I)`` both."""
+def _one_by_one(found: Values, weight: Values, taps: int, way: Floats) -> tuple[Values, Indices]:
+    """Losses and kernels of some channels in the order in which they go, ``(o, I)`` both.
+
+    ``way (o, I, I * t)``, where it has room, is filled with the weights after each kernel went.
+    """
     channels, width = weight.shape
     inputs, each = width // taps, np.arange(channels)
     inverse = np.linalg.inv(found)
@@ -166,10 +198,13 @@ def _one_by_one(found: Values, weight: Values, taps: int) -> tuple[Values, Indic
         inverse -= columns @ np.linalg.solve(blocks[each, k], columns.transpose(0, 2, 1))
         gone[each, k] = True
         weight[np.repeat(gone, taps, 1)] = 0
+        if way.size:
+            way[:, step] = weight
     return lost, order
 
 
-def _places(count: int, most: int, seed: int) -> Tensor:
+def sampled_places(count: int, most: int, seed: int) -> Tensor:
+    """At most so many of ``count`` places, in order."""
     chosen = np.random.default_rng(seed).choice(count, min(count, most), replace=False)
     return torch.from_numpy(np.sort(chosen))
 

@@ -23,8 +23,17 @@ from xinc.run import Run
 MOST = 0.98
 """Share of a layer's neurons that can go: without all of them nothing reaches the picture."""
 
-SEARCHES = 8
-"""Halvings of the share that can go for a loss: it is right to half a percent."""
+SEARCHES = 14
+"""Halvings of the number that can go for a loss, at most."""
+
+CLOSE = 0.02
+"""How near the number is searched for, relative to itself."""
+
+JUDGED = 33
+"""Frames by which the search judges a network; in the end all do."""
+
+STEP_BACK = 0.97
+"""Share of the removed neurons that still go where all frames lost more than those judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,21 +44,22 @@ class Ranked:
         part: the layer.
         order: neurons, the first to go first ``(K,)``.
         losses: what the picture loses by each ``(K,)``, never falling.
-        measured: what makes up for those that go; a layer's Gram matrix, channels or features. None for single scores.
+        measured: what makes up for those that go: scales for each number of them, channels or features. None for
+            single scores.
     """
 
     part: Part
     order: Indices
     losses: Values
-    measured: Values | Channels | Moments | None = None
+    measured: Mapping[int, Values] | Channels | Moments | None = None
 
     def prune(self, run: Run, count: int) -> Run:
         """The run without the first ``count``."""
         gone, described = self.order[:count], {"by": JOINT if self.measured is not None else "score"}
         if self.measured is None or not count:
             return prune(run, self.part, gone, described)
-        if isinstance(self.measured, np.ndarray):
-            return prune(run, self.part, gone, described, removal(self.measured, [count]).scales[count])
+        if isinstance(self.measured, Mapping):
+            return prune(run, self.part, gone, described, self.measured[count])
         return prune(run, self.part, gone, described, weight=self.measured.folded(gone))
 
 
@@ -58,9 +68,8 @@ def ranked(run: Run, part: Part, frames: Sequence[int] | None) -> Ranked:
     measured = rewriting(run, part, frames)
     if measured is not None:
         return Ranked(part, *measured.losses(round(MOST * part.count)), measured)
-    gram = gram_of(run, part, frames)
-    found = removal(gram, [round(MOST * part.count)])
-    return Ranked(part, found.order, np.maximum.accumulate(found.losses), gram)
+    found = removal(gram_of(run, part, frames), range(int(MOST * part.count) + 1))
+    return Ranked(part, found.order, np.maximum.accumulate(found.losses), found.scales)
 
 
 def scored(run: Run, part: Part, by: str, frames: Sequence[int] | None, seed: int) -> Ranked:
@@ -82,11 +91,15 @@ def parts_of(run: Run) -> list[Part]:
 
 def divided(layers: Sequence[Ranked], budget: int) -> list[int]:
     """How many neurons of each layer go: those with the least losses of all, at most :data:`MOST` of a layer."""
-    allowed = [layer.losses[: int(MOST * layer.part.count)] for layer in layers]
-    every = np.concatenate(allowed)
-    whose = np.repeat(np.arange(len(layers)), [len(own) for own in allowed])
-    least = np.argsort(every, kind="stable")[: min(budget, len(every))]
-    return [int(count) for count in np.bincount(whose[least], minlength=len(layers))]
+    return least_of([layer.losses for layer in layers], budget)
+
+
+def least_of(losses: Sequence[Values], budget: int) -> list[int]:
+    """How many of each layer's losses, which never fall, are among the least of all."""
+    allowed = [own[: int(MOST * len(own))] for own in losses]
+    whose = np.repeat(np.arange(len(allowed)), [len(own) for own in allowed])
+    least = np.argsort(np.concatenate(allowed), kind="stable")[:budget]
+    return [int(count) for count in np.bincount(whose[least], minlength=len(allowed))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,24 +169,31 @@ class Budget:
     def within(self, loss: float, progress: Progress = silent) -> Whole:
         """The network without as many neurons as can go before the picture has lost ``loss`` dB, over all frames.
 
-        The share is found by halving, with the order of the whole network; the last network is measured anew layer by
-        layer, which only spares the picture more, and kept if it does.
+        The number is found by halving on :data:`JUDGED` frames, with the order of the whole network. The network is
+        then measured anew layer by layer, which spares the picture more; all frames decide, and fewer go until they
+        agree.
 
         Raises:
             FindingError: the loss is not above zero, or even one neuron costs more.
         """
         check_loss(loss)
-        whole = float(self.run.psnr().mean())
-        low, high, best = 0, int(MOST * self.count), None
+        some = sorted({round(t) for t in np.linspace(0, len(self.run.clip) - 1, min(JUDGED, len(self.run.clip)))})
+        judged = float(self.run.psnr(some).mean())
+        low, high = 0, int(MOST * self.count)
         for step in range(SEARCHES):
             progress("searching", step, SEARCHES)
+            if high - low <= max(1, CLOSE * low):
+                break
             middle = (low + high) // 2
-            found = self.pruned(middle, again=False)
-            if whole - float(found.run.psnr().mean()) <= loss:
-                low, best = middle, found
+            if judged - float(self.pruned(middle, again=False).run.psnr(some).mean()) <= loss:
+                low = middle
             else:
                 high = middle
-        if not low or best is None:
-            raise FindingError(f"not even {high} of {self.count:,} neurons can go for {loss:g} dB; allow more")
-        anew = self.pruned(low, progress=progress)
-        return anew if float(anew.run.psnr().mean()) >= float(best.run.psnr().mean()) else best
+        whole, count = float(self.run.psnr().mean()), low
+        while count:
+            for again in (True, False) if self.by == JOINT and count == low else (False,):
+                found = self.pruned(count, again=again, progress=progress)
+                if whole - float(found.run.psnr().mean()) <= loss:
+                    return found
+            count = int(STEP_BACK * count)
+        raise FindingError(f"not even {high} of {self.count:,} neurons can go for {loss:g} dB; allow more")

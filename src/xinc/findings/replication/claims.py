@@ -290,6 +290,37 @@ CLAIMS: tuple[Claim, ...] = (
 )
 """Claims about single networks; that networks of other seeds have the same kinds of neurons is :data:`MIXING`."""
 
+OWN = (
+    Claim(
+        "a layer works like far fewer neurons than it has",
+        "ours",
+        "effective dimension of the signed maps / number of neurons",
+        Range(high=0.2),
+        by.together(lambda found: found["participation"] / found.sizes["neuron"]),
+        everywhere,
+        (),
+    ),
+    Claim(
+        "neurons share their work: fewer independent pictures than their energies alone give",
+        "ours",
+        "effective dimension / that of maps with nothing in common",
+        Range(high=0.8),
+        by.together(lambda found: found["participation"] / found["participation_apart"]),
+        everywhere,
+        (),
+    ),
+    Claim(
+        "most of a heatmap cancels",
+        "ours",
+        "share of the heatmap that neurons undo in each other",
+        Range(low=0.5),
+        by.together(lambda found: found["cancelled"]),
+        everywhere,
+        (),
+    ),
+)
+"""Our own claims, of the finding ``together``: measured where the results of a run hold it, not asked for."""
+
 MIXING = Claim(
     "neurons of different seeds are alike",
     "Fig. 10",

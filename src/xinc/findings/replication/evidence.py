@@ -127,6 +127,22 @@ Measure = Callable[[Evidence, str], Measured | None]
 """From a run's evidence and a layer to a number; None where the run cannot say."""
 
 
+def together(statistic: Callable[[xr.Dataset], xr.DataArray]) -> Measure:
+    """A number of what neurons do together, mean over frames; drawn anew are the frames, as there is one a frame."""
+
+    def measure(evidence: Evidence, layer: str) -> Measured | None:
+        found = evidence.dataset("together", layer)
+        if found is None:
+            return None
+        values = np.asarray(statistic(found).values, np.float64).reshape(-1)
+        if len(values) < 2:
+            return Measured(float(values.mean()), np.array([np.nan]), found.sizes["neuron"])
+        chosen = np.random.default_rng(evidence.seed).integers(len(values), size=(evidence.draws, len(values)))
+        return Measured(float(values.mean()), values[chosen].mean(1), found.sizes["neuron"])
+
+    return measure
+
+
 def score_over_grid(grouping: str, grid: str) -> Measure:
     """Median over neurons of a grouping's score minus that of as many grid cells (Eq. 2, Fig. 4)."""
 

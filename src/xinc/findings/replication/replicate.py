@@ -18,7 +18,7 @@ from xinc.errors import FindingError
 from xinc.findings.analyse import Progress, analyse
 from xinc.findings.analyses import Settings
 from xinc.findings.optical_flow.flows import FlowsOf
-from xinc.findings.replication.claims import CLAIMS, MIXING, Claim
+from xinc.findings.replication.claims import CLAIMS, MIXING, OWN, Claim
 from xinc.findings.replication.evidence import Evidence, Measured
 from xinc.findings.results import fingerprint
 from xinc.findings.section4.clusters import mixing, stack
@@ -146,7 +146,7 @@ def _table(heard: Sequence[Witness], methods: Sequence[str], draws: int, seed: i
 
     rows = [
         row
-        for claim in (*CLAIMS, MIXING)
+        for claim in (*CLAIMS, MIXING, *OWN)
         for method in methods
         for row in _rows(claim, method, [w for w in heard if w.evidence.method == method], draws, seed)
     ]

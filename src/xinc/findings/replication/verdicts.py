@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xinc.findings.replication.claims import CLAIMS, MIXING, Claim
+from xinc.findings.replication.claims import CLAIMS, MIXING, OWN, Claim
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class Case:
 
 def cases(table: pd.DataFrame) -> list[Case]:
     """The cases of a table of :func:`xinc.findings.replication.replicate`, in the order of the claims."""
-    known = {(claim.text, claim.statistic): claim for claim in (*CLAIMS, MIXING)}
+    known = {(claim.text, claim.statistic): claim for claim in (*CLAIMS, MIXING, *OWN)}
     found: dict[tuple[str, str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in records(table):
         found.setdefault((row["claim"], row["statistic"], row["model"], row["layer"]), {})[row["method"]] = row

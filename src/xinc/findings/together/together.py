@@ -99,16 +99,18 @@ def groups_of(cosine: Values, alive: NDArray[np.bool_]) -> NDArray[np.int64]:
     return found
 
 
-def together(layer: Layer) -> xr.Dataset:
+def together(layer: Layer, control: Layer | None = None) -> xr.Dataset:
     """What a layer's neurons do together, on one frame.
 
     Args:
         layer: with signed maps, of at most :data:`xinc.canvas.joint.gram.LARGEST` neurons.
+        control: the same layer of a network with random weights (:func:`~.control.random_network`).
 
     Returns:
         Dataset of
 
         - ``participation``, ``components_95``, ``components_999``, ``participation_apart``: see :func:`dimensions`;
+          ``participation_random`` and ``cancelled_random``: of the control;
         - ``cancelled``: share of the heatmap that neurons undo in each other, ``1 - sum |sum_k T_k| / sum |T_k|``;
         - ``kept (y, x)``: ``|sum_k T_k|`` over the heatmap, summed over colours;
         - ``held (rank)``: share of the energy in the first eigenvectors;
@@ -138,6 +140,7 @@ def together(layer: Layer) -> xr.Dataset:
     return xr.Dataset(
         {
             **{name: ((), value, {"units": FINDING.unit}) for name, value in known.items()},
+            **(_of_control(control) if control is not None else {}),
             "cancelled": ((), 1 - float(kept.sum()) / total if total else np.nan, {"units": "share of the heatmap"}),
             "kept": (("y", "x"), _ratio(kept, heatmap).astype(np.float32)),
             "held": ("rank", running[ranks - 1], {"units": "share of the energy"}),
@@ -151,6 +154,38 @@ def together(layer: Layer) -> xr.Dataset:
         coords={"neuron": np.arange(len(gram)), "rank": ranks, "component": np.arange(count)},
         attrs={**FINDING.attrs(), "layer": layer.name, "method": layer.method},
     )
+
+
+def _of_control(layer: Layer) -> dict[str, tuple[tuple[()], float, dict[str, str]]]:
+    """How many independent pictures a layer of a random network paints, and how much of its heatmap cancels."""
+    known = dimensions(layer.gram().numpy())[0]["participation"]
+    sums = layer.sum(range(layer.shape[0]))
+    total = float(layer.heatmap().double().sum())
+    cancelled = 1 - float(sums.abs().double().sum()) / total if total else float("nan")
+    return {
+        "participation_random": ((), known, {"units": FINDING.unit}),
+        "cancelled_random": ((), cancelled, {"units": "share of the heatmap"}),
+    }
+
+
+OVER_FRAMES = ("participation", "components_95", "components_999", "participation_apart", "cancelled")
+"""What gets an interval over frames."""
+
+
+def over_frames(found: xr.Dataset) -> xr.Dataset:
+    """With ``NAME_mean``, ``NAME_low`` and ``NAME_high`` of each of :data:`OVER_FRAMES`: Student's 95 % interval.
+
+    Of a single frame both ends are NaN.
+    """
+    from scipy.stats import t
+
+    made: dict[str, float] = {}
+    for name in OVER_FRAMES:
+        values = found[name].values.astype(np.float64)
+        count, mean = len(values), float(values.mean())
+        half = float(t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count)) if count > 1 else np.nan
+        made |= {f"{name}_mean": mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+    return found.assign(made)
 
 
 def _pairs(likeness: Values, strong: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -314,8 +314,9 @@ KINDS: tuple[Kind, ...] = (
         shown,
         told_together,
         together_row,
-        "Effective dimension: (sum of eigenvalues)² over their sum of squares; that of maps with nothing in common; "
-        "eigenvectors that hold 95 % and 99.9 %; share of the heatmap that cancels; unique part: what is left of maps "
+        "Effective dimension: (sum of eigenvalues)² over their sum of squares, with the 95 % interval of its mean over "
+        "frames; that of maps with nothing in common, and of the same network with random weights; eigenvectors that "
+        "hold 95 % and 99.9 %; share of the heatmap that cancels; unique part: what is left of maps "
         "after regression on all others, over the energy.",
     ),
     Kind(

@@ -99,12 +99,20 @@ def layers_row(data: xr.Dataset) -> dict[str, Any]:
     }
 
 
+def _ends(data: xr.Dataset, name: str) -> str:
+    """An interval over frames as ``"23 to 27"``; a dash where there was one frame."""
+    low, high = (float(data.get(f"{name}_{end}", np.nan)) for end in ("low", "high"))
+    return f"{max(low, 1):.0f} to {high:.0f}" if np.isfinite(low) else "–"
+
+
 def together_row(data: xr.Dataset) -> dict[str, Any]:
     """Effective dimensions, what cancels, and what is unique."""
     return {
         "neurons": data.sizes["neuron"],
         "effective dimension": float(data["participation"]),
+        "over frames": _ends(data, "participation"),
         "with nothing in common": float(data["participation_apart"]),
+        "with random weights": float(data.get("participation_random", np.nan)),
         "95 % of the energy": int(data["components_95"]),
         "99.9 % of the energy": int(data["components_999"]),
         "cancelled (%)": 100 * float(data["cancelled"]),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xinc.errors import FindingError
-from xinc.findings.replication.claims import Claim
+from xinc.findings.replication.claims import OWN, Claim
 from xinc.findings.replication.replicate import remembered
 from xinc.findings.replication.verdicts import Case, by_claim, cases, count, records
 from xinc.show.figures.replication import forest, methods_of, name_of, verdicts
@@ -80,7 +80,8 @@ def _meaning(methods: Sequence[str]) -> str:
 
 
 def sentences(found: Sequence[Case]) -> list[str]:
-    """How many cases hold, fail, or hang on the method; and which claims always do."""
+    """How many of the paper's cases hold, fail, or hang on the method; and which claims always do."""
+    found = [case for case in found if case.claim not in OWN]
     methods, outcomes = methods_of(found), count(found)
     under = " under every definition" if len(methods) > 1 else ""
     said = [f"{n} {_verb(n, verb)}{under}" for verb in ("hold", "fail") for n in (outcomes[f"{verb}s"],)]
@@ -143,7 +144,8 @@ def heading(claim: Claim, own: Iterable[Case]) -> str:
         family = name_of(case).split(" ")[0]
         counts[family] = max(counts.get(family, 0), *(row["signals"] for row in case.rows.values()))
     signals = story.listing(f"{n} of {family}" for family, n in counts.items())
-    return f"{claim.figure}: {claim.text}\n{claim.statistic}; the paper: {claim.paper}; signals: {signals}"
+    whose = "we expect" if claim in OWN else "the paper"
+    return f"{claim.figure}: {claim.text}\n{claim.statistic}; {whose}: {claim.paper}; signals: {signals}"
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from xinc.show.figures.sheet import Panels
 from xinc.show.sentences.findings import listing, numbers, percent, span
 
@@ -11,16 +13,27 @@ def together(panels: Panels) -> list[str]:
     effective = numbers(panels, lambda d: float(d["participation"]))
     apart = numbers(panels, lambda d: float(d["participation_apart"]))
     most = numbers(panels, lambda d: float(d["components_95"]))
+    random = numbers(panels, lambda d: float(d.get("participation_random", np.nan)))
     sizes = numbers(panels, lambda d: float(d.sizes["neuron"]))
     said = [
         "A layer paints far fewer independent pictures than it has neurons: "
         + listing(
             f"{name} about {effective[name]:.0f} ({most[name]:.0f} hold 95 % of the energy of its "
-            f"{sizes[name]:,.0f} neurons; maps with nothing in common would make {apart[name]:.0f})"
+            f"{sizes[name]:,.0f} neurons; maps with nothing in common would make {apart[name]:.0f}"
+            + (f", random weights {random[name]:.0f}" if name in random else "")
+            + ")"
             for name in effective
         )
         + "."
     ]
+    ends = numbers(panels, lambda d: float(d.get("participation_low", np.nan)))
+    if ends:
+        tops = numbers(panels, lambda d: float(d["participation_high"]))
+        said.append(
+            "Over frames it lies between "
+            + listing(f"{max(low, 1):.0f} and {tops[name]:.0f} in {name}" for name, low in ends.items())
+            + " (95 % intervals of the mean)."
+        )
     cancelled = numbers(panels, lambda d: float(d["cancelled"]))
     own = numbers(panels, lambda d: float(d["unique"].sum() / d["energy"].sum()))
     said.append(
