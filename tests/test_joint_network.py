@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ import xinc
 from tiny_runs import runs
 from xinc.cli import app
 from xinc.errors import FindingError, TraceError
-from xinc.findings.pruning.cutting import Part
+from xinc.findings.pruning.cutting import Part, fade_out
 from xinc.findings.pruning.kernels import Channels
 from xinc.findings.pruning.network import MOST, Budget, divided
-from xinc.findings.pruning.prune import Pruning, compare, pruned
+from xinc.findings.pruning.prune import CHOICES, Pruning, compare, pruned
 from xinc.run import Run
 
 
@@ -168,10 +169,32 @@ def test_the_command_prunes_whole_networks_and_to_a_loss(nerv: Run, tmp_path: Pa
     lost = float(nerv.psnr().mean() - xinc.load(tmp_path / "loss").psnr().mean())
     assert 0 < lost <= 0.5
     for arguments, says in [
-        (("--layer", "all", "--whole"), "leave --whole and --compare out"),
+        (("--layer", "all", "--whole"), "leave --whole out"),
         (("--layer", "all", "--psnr-loss", "-1"), "psnr_loss"),
         (("--layer", "all", "--fraction", "0"), "leaves nothing to choose"),
     ]:
         code, said = prune(*arguments)
         assert code == 2, said
         assert says in said
+
+
+def test_fading_weights_end_at_zero_and_beat_removal(nerv: Run) -> None:
+    budget = Budget.of(nerv, "magnitude")
+    count = round(0.3 * budget.count)
+    faded = fade_out(nerv, budget.chosen(count), 12)
+    assert kernels_gone(faded, [part.name for part, _ in budget.chosen(count)]) >= count
+    assert float(faded.psnr().mean()) > float(budget.pruned(count).run.psnr().mean())
+    with pytest.raises(FindingError, match="give 1 or more"):
+        fade_out(nerv, budget.chosen(count), 0)
+
+
+def test_a_whole_network_is_compared_by_all_scores(nerv: Run, tmp_path: Path) -> None:
+    nerv.save(tmp_path / "run")
+    words = ["--layer", "all", "--fraction", "0.2", "--by", "joint", "--compare", "--finetune", "3"]
+    ran = CliRunner().invoke(app, ["prune", str(tmp_path / "run"), *words, "--json", str(tmp_path / "rows.json")])
+    assert ran.exit_code == 0, ran.output
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    scores = {row["by"]: row for row in rows if "by" in row}
+    assert set(scores) == {*CHOICES, "magnitude, fading"}
+    assert scores["joint"]["psnr"] > scores["magnitude"]["psnr"]
+    assert all(row["psnr_tuned"] >= (row["psnr"] or 0) for row in scores.values())

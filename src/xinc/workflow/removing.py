@@ -1,15 +1,23 @@
-"""For the command line: a run without chosen neurons, or without as many of all layers as a budget allows."""
+"""For the command line: a run without chosen neurons, without a share of a layer, or without what a budget allows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xinc.errors import FindingError
+from xinc.errors import FindingError, TraceError
+from xinc.findings.analyse import Progress
 from xinc.run import Run, load
-from xinc.workflow.evidence import sizes_of
 from xinc.workflow.stages import Stage, silent
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+FADING = "magnitude, fading"
+"""Small weights that are decayed while the network trains (targeted decay), not removed first."""
 
 
 class ChosenRun(NamedTuple):
@@ -53,11 +61,13 @@ class WholeRun(NamedTuple):
 
     Attributes:
         rows: one a layer: what went, of how many.
+        rivals: where scores are compared, one a score: what the network is without as many neurons by it.
         run: without a folder.
         sentences: what it lost, and what it takes.
     """
 
     rows: list[dict[str, Any]]
+    rivals: list[dict[str, Any]]
     run: Run
     sentences: list[str]
 
@@ -71,6 +81,7 @@ def prune_network(
     frames: Sequence[int] | None = None,
     seed: int = 0,
     finetune: int = 0,
+    compare: bool = False,
     out: Path | None = None,
     stage: Stage = silent,
 ) -> WholeRun:
@@ -84,6 +95,7 @@ def prune_network(
         frames: over which the network is measured; spread over the clip where None.
         seed: of the score ``random``, and of fine-tuning.
         finetune: steps of training afterwards, zeros held.
+        compare: whether as many neurons are taken away by every other score too.
         out: folder that must be free; it is not written here.
         stage: shows a long step.
 
@@ -122,7 +134,40 @@ def prune_network(
         }
         for layer in budget.layers
     ]
-    return WholeRun(rows, smaller, [*sentences, sizes_of(run, smaller, share)])
+    rivals: list[dict[str, Any]] = []
+    if compare:
+        rivals = [_row(by, found.run, smaller if finetune else None)]
+        with stage("Comparing scores") as progress:
+            rivals += _rivals(run, by, gone, frames, seed, finetune, progress)
+    return WholeRun(rows, rivals, smaller, [*sentences, sizes_of(run, smaller, share)])
+
+
+def _row(by: str, smaller: Run, tuned: Run | None) -> dict[str, Any]:
+    after = {"psnr_tuned": float(tuned.psnr().mean())} if tuned is not None else {}
+    return {"by": by, "psnr": float(smaller.psnr().mean()), **after}
+
+
+def _rivals(
+    run: Run, by: str, gone: int, frames: Sequence[int] | None, seed: int, finetune: int, progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """The network without as many neurons by each other score; where it is trained on, small weights fading too."""
+    from xinc.findings.pruning.cutting import fade_out, fine_tune
+    from xinc.findings.pruning.network import Budget
+    from xinc.findings.pruning.prune import CHOICES
+
+    others = [name for name in CHOICES if name != by]
+    for number, name in enumerate(others):
+        progress(name, number, len(others))
+        try:
+            budget = Budget.of(run, name, frames, seed)
+        except TraceError:  # the method has no rule for this network
+            continue
+        smaller = budget.pruned(gone).run
+        yield _row(name, smaller, fine_tune(smaller, finetune, seed) if finetune else None)
+        if finetune and name == "magnitude":
+            faded = fade_out(run, budget.chosen(gone), finetune, seed)
+            yield {"by": FADING, "psnr": None, "psnr_tuned": float(faded.psnr().mean())}
+    progress("compared", len(others), len(others))
 
 
 def prune_to_loss(
@@ -148,3 +193,111 @@ def prune_to_loss(
             return share
         share = min(share - smallest, 0.97 * share)
     raise FindingError(f"not even one of the neurons of {layer} can go for {loss:g} dB by {by}; allow more")
+
+
+@dataclass(frozen=True, eq=False)
+class PrunedRun:
+    """What pruning a layer comes to.
+
+    Attributes:
+        rows: one a score and share.
+        called: what goes, in the plural.
+        sentences: the conclusion, and what the network took and takes.
+        figure: of the curves.
+        run: the pruned network.
+    """
+
+    rows: list[dict[str, Any]]
+    called: str
+    sentences: list[str]
+    figure: Path
+    run: Run
+
+
+def prune_folder(
+    folder: Path,
+    layer: str,
+    fraction: float,
+    by: str,
+    *,
+    side: str = "input",
+    whole: bool = False,
+    frames: Sequence[int] | None = None,
+    seed: int = 0,
+    finetune: int = 0,
+    compare: bool = False,
+    out: Path | None = None,
+    stage: Stage = silent,
+) -> PrunedRun:
+    """Remove a share of a layer's neurons from a run's network, least scores first.
+
+    Args:
+        folder: of the run.
+        layer: its name.
+        fraction: share of the neurons that goes.
+        by: score.
+        side: which channels go where ``whole``: ``"input"`` or ``"output"``.
+        whole: whether whole channels go.
+        frames: indices over which scores are summed; those that the findings choose where None.
+        seed: of the score ``random``, and of fine-tuning.
+        finetune: steps of training afterwards, zeros held.
+        compare: whether all scores are compared.
+        out: folder that must be free for the pruned run; it is not written here.
+        stage: shows a long step.
+
+    Raises:
+        XincError: the run, layer, share, score or folder is wrong.
+    """
+    from xinc.findings.pruning.cutting import check_free, fine_tune
+    from xinc.findings.pruning.prune import CHOICES, Pruning, pruned
+    from xinc.findings.pruning.prune import compare as compare_scores
+    from xinc.findings.pruning.spared import conclusion, rows, tuned_row
+    from xinc.show.panels.pruning import keep_figure
+
+    if side not in ("input", "output"):
+        raise FindingError(f"--side {side} is no side of a layer; choose input or output")
+    if out is not None:
+        check_free(out)
+    run = load(folder)
+    pruning = Pruning(layer, f"{side}s" if whole else "neurons", tuple(frames) if frames is not None else None, seed)
+    names = tuple(dict.fromkeys((*CHOICES, by))) if compare else (by,)
+    with stage("Removing neurons") as progress:
+        curves = compare_scores(run, pruning, names, fraction, progress=progress)
+    table, smaller = rows(curves), pruned(run, curves, by)
+    if finetune:
+        with stage("Fine-tuning") as progress:
+            smaller = fine_tune(smaller, finetune, seed, lambda step: progress("", step, finetune))
+        table.append(tuned_row(run, smaller, curves, by))
+        if compare:
+            with stage("Fine-tuning the rivals"):
+                table += _tuned_rivals(run, curves, by, finetune, seed)
+    called = str(curves.attrs["called"])
+    sizes = sizes_of(run, smaller, f"{100 * fraction:.3g} % of the {called} of {layer}, chosen by {by}")
+    return PrunedRun(table, called, [conclusion(curves), sizes], keep_figure(run, layer), smaller)
+
+
+def _tuned_rivals(run: Run, curves: xr.Dataset, by: str, steps: int, seed: int) -> Iterator[dict[str, Any]]:
+    """The other scores' networks after as many steps, and that of small weights which fade while it trains."""
+    from xinc.findings.pruning.cutting import fade_out, fine_tune
+    from xinc.findings.pruning.prune import least, pruned
+    from xinc.findings.pruning.spared import tuned_row
+
+    for name in curves["by"].values.tolist():
+        if name != by:
+            yield tuned_row(run, fine_tune(pruned(run, curves, name), steps, seed), curves, name)
+        if name == "magnitude":
+            faded = fade_out(run, [least(run, curves, name)], steps, seed)
+            yield {**tuned_row(run, faded, curves, name), "by": FADING}
+
+
+def sizes_of(whole: Run, smaller: Run, what: str) -> str:
+    """What the network took, and what it takes now, in a line."""
+    from xinc.findings.pruning.cutting import size_of
+
+    before, after = size_of(whole), size_of(smaller)
+    psnr = [float(run.psnr().mean()) for run in (whole, smaller)]
+    return (
+        f"Without {what}: {psnr[0]:.2f} → {psnr[1]:.2f} dB to the signal over all frames; "
+        f"{before.parameters:,} → {after.parameters:,} parameters that are not zero, {after.reaching:,} of which still "
+        f"reach the picture; {before.packed:,} → {after.packed:,} bytes when compressed."
+    )

@@ -84,8 +84,7 @@ def prune(
     json: Json = None,
 ) -> None:
     """Remove the neurons that contribute least: PSNR against the share removed, and the pruned network as a run."""
-    from xinc.workflow.evidence import prune_folder
-    from xinc.workflow.removing import prune_network, prune_to_loss, remove_chosen
+    from xinc.workflow.removing import prune_folder, prune_network, prune_to_loss, remove_chosen
 
     if (layer is None) == (neurons is None):
         raise FindingError("say which neurons go: by --layer NAME and --fraction, or by --neurons FILE")
@@ -95,8 +94,8 @@ def prune(
         return
     assert layer is not None  # one of the two
     if layer == ALL:
-        if whole or compare:
-            raise FindingError("--layer all takes single neurons by one score; leave --whole and --compare out")
+        if whole:
+            raise FindingError("--layer all takes single neurons; leave --whole out")
         found = prune_network(
             run,
             fraction,
@@ -105,12 +104,15 @@ def prune(
             frames=as_frames(frames),
             seed=seed,
             finetune=finetune,
+            compare=compare,
             out=out,
             stage=stage,
         )
         if json is not None:
-            keep(found.rows, json)
+            keep([*found.rows, *found.rivals], json)
         show(found.rows, "Removed with one budget, of all layers")
+        if found.rivals:
+            show(found.rivals, "PSNR to the signal over all frames without as many, by each score")
         _told(found.sentences, found.run, out)
         return
     if psnr_loss is not None:

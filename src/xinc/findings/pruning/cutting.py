@@ -275,6 +275,35 @@ def fine_tune(pruned: Run, steps: int, seed: int = 0, watch: Callable[[int], Non
     return Run(pruned.family, model, pruned.clip, pruned.epochs, {**pruned.settings, "pruned.finetune": steps})
 
 
+def fade_out(run: Run, chosen: Sequence[tuple[Part, Indices]], steps: int, seed: int = 0) -> Run:
+    """Train on while the weights of some units fade to zero: a rival of removing them at once and training after.
+
+    Args:
+        run: the whole network; it stays as it is.
+        chosen: parts of it with the units that go.
+        steps: of the optimiser, as many as :func:`fine_tune` would get.
+        seed: of the frames' order.
+
+    Returns:
+        A run without a folder.
+
+    Raises:
+        FindingError: there is no step to do.
+    """
+    if steps < 1:
+        raise FindingError(f"{steps} steps cannot make anything fade; give 1 or more")
+    model, fading = copy.deepcopy(run.model), {}
+    for part, units in chosen:
+        weight = model.get_parameter(part.parameter)
+        marked = copy.deepcopy(model)
+        with torch.no_grad():
+            marked.get_parameter(part.parameter).fill_(1.0)
+        part.remove(marked, units)
+        fading[part.parameter] = (marked.get_parameter(part.parameter) == 0).to(weight.device)
+    tune(model, run.clip.frames, family(run.family).recipe, steps, seed=seed, fading=fading)
+    return Run(run.family, model, run.clip, run.epochs, {**run.settings, "pruned.finetune": steps})
+
+
 def check_free(folder: Path) -> None:
     """Make sure that nothing is overwritten.
 

@@ -166,6 +166,11 @@ class Budget:
         progress("pruned", len(numbers), len(numbers))
         return Whole(run, {layer.part.name: count for layer, count in zip(self.layers, numbers, strict=True)})
 
+    def chosen(self, budget: int) -> list[tuple[Part, Indices]]:
+        """Each layer with the neurons that go, by the first ranking."""
+        numbers = divided(self.layers, budget)
+        return [(layer.part, layer.order[:count]) for layer, count in zip(self.layers, numbers, strict=True) if count]
+
     def within(self, loss: float, progress: Progress = silent) -> Whole:
         """The network without as many neurons as can go before the picture has lost ``loss`` dB, over all frames.
 

@@ -375,7 +375,7 @@ def pruned(run: Run, curves: xr.Dataset, by: str) -> Run:
     Raises:
         FindingError: the curves lack that score.
     """
-    part, least = _least(run, curves, by)
+    part, units = least(run, curves, by)
     scales = curves["scale"].sel(by=by, share=curves.attrs["fraction"]).values
     described = {"by": by, "fraction": curves.attrs["fraction"], "frames": curves["frame"].values.tolist()}
     described["seed"] = curves.attrs["seed"]
@@ -383,11 +383,11 @@ def pruned(run: Run, curves: xr.Dataset, by: str) -> Run:
         asked = [int(t) for t in np.atleast_1d(curves.attrs["asked_frames"])]
         measured = rewriting(run, part, asked or None)
         if measured is not None:
-            return prune(run, part, least, described, weight=measured.folded(least))
-    return prune(run, part, least, described, scales if by == JOINT else None)
+            return prune(run, part, units, described, weight=measured.folded(units))
+    return prune(run, part, units, described, scales if by == JOINT else None)
 
 
-def _least(run: Run, curves: xr.Dataset, by: str) -> tuple[Part, Indices]:
+def least(run: Run, curves: xr.Dataset, by: str) -> tuple[Part, Indices]:
     """The units that go for the fraction of the curves."""
     if by not in curves["by"].values:
         raise FindingError(f"no curve by {by!r}; there are those by {', '.join(curves['by'].values)}")
