@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -323,3 +324,39 @@ def test_every_command_that_takes_annotations_takes_their_encoding() -> None:
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         options = {option for parameter in command.params for option in parameter.opts}
         assert ("--annotations" in options) <= ("--encoding" in options), name
+
+
+@pytest.mark.parametrize("ending", ["json", "csv", "parquet"])
+def test_tables_are_written_by_the_ending_of_their_file(ending: str, nerv: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    file = tmp_path / f"rows.{ending}"
+    ran = xinc("inspect", str(nerv), "--json", str(file))
+    assert ran.code == 0, ran.err
+    table = {"json": pd.read_json, "csv": pd.read_csv, "parquet": pd.read_parquet}[ending](file)
+    assert table["layer"].tolist() == ["block1", "block2", "head"]
+    assert table["neurons"].min() > 0
+
+
+def test_files_are_readable_as_the_umask_says(nerv: Path, tmp_path: Path) -> None:
+    run = package.load(nerv)
+    before = os.umask(0o027)
+    try:
+        run.save(tmp_path / "run")
+    finally:
+        os.umask(before)
+    modes = {p.name: oct(p.stat().st_mode & 0o777) for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert set(modes.values()) == {"0o640"}, modes
+
+
+def test_loops_are_compiled_without_a_home_and_beside_a_read_only_package(tmp_path: Path) -> None:
+    code = (
+        "import os; from unittest import mock\n"
+        "with mock.patch('os.access', return_value=False):\n"
+        "    import xinc.canvas.kernels\n"
+        "print(os.environ['NUMBA_CACHE_DIR'])"
+    )
+    home = {**os.environ, "TMPDIR": str(tmp_path)}
+    home.pop("NUMBA_CACHE_DIR", None)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=home, check=True)
+    assert ran.stdout.strip().startswith(str(tmp_path))

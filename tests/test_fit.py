@@ -7,15 +7,20 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from xinc import models
+import xinc
+from xinc import Clip, models
 from xinc.errors import ModelError, RunError
+from xinc.models.families import family
 from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, Fitted, run_task
 from xinc.models.recipe import SCHEDULES, Recipe
+from xinc.workflow.job import RECIPES, Fitting
 
 OPTIONS = {
     "ffn": {"width": 48},
@@ -196,3 +201,44 @@ def test_errors() -> None:
         Recipe(1, 1e-3, schedule="step")
     with pytest.raises(ModelError, match="epochs cannot be 0"):
         Recipe(0, 1e-3)
+
+
+def moving_clip() -> Clip:
+    y, x = np.indices((16, 32)) / 16.0
+    frames = [np.stack([np.sin(3 * x + t), np.cos(2 * y - t), x * y / 2]) / 2 + 0.5 for t in range(3)]
+    return Clip(torch.from_numpy(np.stack(frames)).float(), ("0", "1", "2"))
+
+
+def test_a_fit_ends_where_it_is_good_enough(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"epochs": 400, "fc_dim": 6, "levels": 4, "strides": (4, 2)}
+    run = xinc.fit("nerv", moving_clip(), psnr=22.0, out=tmp_path / "run", **how)
+    assert 1 < len(run.epochs) < 400
+    assert float(run.psnr().mean()) >= 22.0
+    again = xinc.fit("nerv", moving_clip(), psnr=22.0, out=tmp_path / "run", **how)  # the same command reads it back
+    assert len(again.epochs) == len(run.epochs)
+    with pytest.raises(RunError, match=r"until.psnr 22.0 instead of 30.0"):
+        xinc.fit("nerv", moving_clip(), psnr=30.0, out=tmp_path / "run", **how)
+    whole = xinc.fit("nerv", moving_clip(), epochs=4, psnr=99.0, **{k: v for k, v in how.items() if k != "epochs"})
+    assert len(whole.epochs) == 4
+
+
+def test_a_fit_ends_after_some_minutes() -> None:
+    run = xinc.fit("nerv", moving_clip(), epochs=100_000, minutes=0.02, fc_dim=6, levels=4, strides=(4, 2))
+    assert 1 <= len(run.epochs) < 100_000
+    assert run.epochs[-1].seconds < 10
+    with pytest.raises(ModelError, match="minutes"):
+        xinc.fit("nerv", moving_clip(), minutes=0)
+
+
+def test_commands_take_targets_and_recipes(tmp_path: Path) -> None:
+    from click_free import one_line
+    from click_free import xinc as command
+
+    ran = command("fit", "astronaut", "--model", "ffn", "--size", "16x16", "--psnr", "12", "--out", str(tmp_path / "r"))
+    assert ran.code == 0, ran.err
+    assert " epochs" in ran.out + ran.err
+    bad = command("fit", "astronaut", "--model", "ffn", "--recipe", "slow", "--out", str(tmp_path / "s"))
+    assert one_line(bad) == "xinc: no recipe is called 'slow'; choose from fast, paper"
+    assert not (tmp_path / "s").exists()
+    paper = Fitting("ffn", recipe="paper")
+    assert RECIPES[paper.recipe](family("ffn")).epochs == family("ffn").plain.epochs

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from xinc.below import below
@@ -35,6 +35,7 @@ from xinc.models.recipe import Recipe
 from xinc.notation import Image, PerFrame
 from xinc.options.tables import FIT, RECIPE
 from xinc.signals.clip import Clip
+from xinc.signals.storage import save_tensors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +193,7 @@ class Run:
         with _replacing(folder / "history.csv") as part:
             self.history.to_csv(part, index=False)
         with _replacing(folder / "model.safetensors") as part:
-            save_file({k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}, part)
+            save_tensors({k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}, part)
         description = {
             "format": FORMAT,
             "family": self.family,
@@ -241,6 +242,8 @@ def fit(
     out: str | Path | None = None,
     progress: bool = False,
     checkpoint_every: float = 20.0,
+    psnr: float | None = None,
+    minutes: float | None = None,
     params: float | None = None,
     bpp: float | None = None,
     **options: Any,
@@ -265,6 +268,8 @@ def fit(
         out: folder to save the run in, and to keep checkpoints in while it is not finished.
         progress: show a bar with the PSNR and the time left.
         checkpoint_every: seconds between checkpoints.
+        psnr: dB, mean over frames, at which the fit ends before its last epoch.
+        minutes: after which it ends with the best network so far, whatever comes first.
         params: wanted number of parameters, or ``bpp`` bits a pixel; see :func:`xinc.models.families.configure`.
         bpp: see ``params``.
         **options: the family's own, such as ``fc_dim`` or ``width``, and the recipe's (``schedule``, ``parts``,
@@ -276,7 +281,9 @@ def fit(
         RunError: ``out`` holds a fit with other settings.
     """
     row = family(name)
-    checked = FIT.check({"seed": seed, "frame": frame, "checkpoint_every": checkpoint_every})
+    checked = FIT.check(
+        {"seed": seed, "frame": frame, "checkpoint_every": checkpoint_every, "psnr": psnr, "minutes": minutes}
+    )
     seed, frame = checked["seed"], checked["frame"]
     changes = {key: options.pop(key) for key in RECIPE if key in options}
     changes |= {"epochs": epochs, "learning_rate": learning_rate, "batch": batch}
@@ -286,7 +293,7 @@ def fit(
         clip = clip[frame]
     config = configure(name, clip.size, len(clip), params=params, bpp=bpp, **options)
     recipe = (recipe or row.recipe).change(**changes)
-    task = FitTask(row, config, recipe, clip.frames, seed)
+    task = FitTask(row, config, recipe, clip.frames, seed, checked["psnr"], checked["minutes"])
     folder = Path(out) if out is not None else None
     settings = task.describe()
     if folder is not None:

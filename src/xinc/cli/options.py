@@ -51,6 +51,17 @@ Epochs = Annotated[
         help="Passes over the frames; the family's own number if not given.", callback=within(RECIPE, "epochs")
     ),
 ]
+Psnr = Annotated[
+    float | None,
+    typer.Option(metavar="DB", help="End the fit once it is as good as this.", callback=within(FIT, "psnr")),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="End the fit after so long, with the best network so far.", callback=within(FIT, "minutes")),
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", help="fast, or paper: as the family's paper fits it, which takes many times as long.")
+]
 Seed = Annotated[
     int, typer.Option(help="Of the fit: the same seed gives the same network.", callback=within(FIT, "seed"))
 ]

@@ -1,4 +1,4 @@
-"""Tables of results: for people on the terminal, for programs as JSON."""
+"""Tables of results: for people on the terminal, for programs as JSON, CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import typer
 from xinc.cli.app import console
 
 Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the same rows as JSON, under stable names.")
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write the same rows under stable names: JSON, or CSV or Parquet by its ending."
+    ),
 ]
 Row = Mapping[str, Any]
 
@@ -23,7 +26,7 @@ def show(rows: Sequence[Row], title: str = "", file: Path | None = None) -> None
     Args:
         rows: one mapping a row, all with the same keys; None is shown as a dash.
         title: above the table.
-        file: for the rows as a JSON list.
+        file: for the rows, see :func:`keep`.
     """
     from rich import box
     from rich.table import Table
@@ -40,8 +43,17 @@ def show(rows: Sequence[Row], title: str = "", file: Path | None = None) -> None
 
 
 def keep(rows: Sequence[Row], file: Path) -> None:
-    """Write rows to a file as a JSON list."""
+    """Write rows to a file: as a JSON list, or as CSV or Parquet where its name ends so."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix.lower() in (".csv", ".parquet"):
+        import pandas as pd
+
+        table = pd.DataFrame(list(rows))
+        if file.suffix.lower() == ".csv":
+            table.to_csv(file, index=False)
+        else:
+            table.to_parquet(file, index=False)
+        return
     file.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
 
 

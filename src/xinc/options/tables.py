@@ -183,6 +183,8 @@ FIT = schema(
         Option("seed", "whole", "of the initial weights and the order of frames", 0, SEEDS),
         Option("frame", "whole", "which frame a network of one frame represents", -(10**9), 10**9, optional=True),
         Option("checkpoint_every", "number", "seconds between checkpoints", 0, 1e9),
+        Option("psnr", "number", "dB at which a fit is good enough", 0, 100, open=True, optional=True),
+        Option("minutes", "number", "after which a fit ends", 0, 1e6, open=True, optional=True),
     ),
     ModelError,
 )

@@ -8,6 +8,8 @@ in the way of COCO panoptic: id = R + 256 G + 65536 B.
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +46,15 @@ class Stored:
     source: str
 
 
+def save_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, readable by whom the user's umask says: the library's own files are not."""
+    save_file(tensors, path, about)
+    new = path.with_name(f"{path.name}.{os.getpid()}.mode")
+    new.touch()
+    path.chmod(stat.S_IMODE(new.stat().st_mode))
+    new.unlink()
+
+
 def write(
     folder: Path, frames: Tensor, names: tuple[str, ...], fps: float | None, segments: Segments | None, source: str
 ) -> Path:
@@ -61,7 +72,7 @@ def write(
                 folder / f"frames/{i:05d}.png", compress_level=1
             )
     else:
-        save_file({"frames": frames.contiguous()}, folder / "frames.safetensors")
+        save_tensors({"frames": frames.contiguous()}, folder / "frames.safetensors")
     for i, plane in (segments.labels if segments else {}).items():
         _rgb_encoded(plane).save(folder / f"labels/{i:05d}.png")
     description = {

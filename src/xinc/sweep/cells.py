@@ -66,7 +66,7 @@ class Cell:
     def fitting(self, device: str | None = None) -> Fitting:
         """How it is fitted."""
         o = self.signal.options
-        how = {name: o.get(name) for name in ("epochs", "learning_rate", "batch", "frame")}
+        how: dict[str, Any] = {name: o.get(name) for name in ("epochs", "learning_rate", "batch", "frame")}
         return Fitting(self.model.family, self.seed, device=device, options=self.model.options, **how)
 
     @property

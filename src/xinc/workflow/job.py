@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from xinc.canvas.methods import DEFAULT, named_methods
 from xinc.errors import FindingError, ModelError, RunError, SignalError
 from xinc.findings.analyses import Settings
-from xinc.models.families import family
+from xinc.models.families import Family, family
 from xinc.models.fitting.fit import place_of
+from xinc.models.recipe import Recipe
 from xinc.options.tables import FIT, RECIPE, SET_FINDINGS, SOURCE, settable
 from xinc.run import Run, fit
 from xinc.signals.clip import Clip
@@ -106,6 +108,9 @@ class Fitting:
         frame: which frame a network of one frame represents; None for the first annotated one, else the first.
         device: None for CUDA where there is one.
         options: the family's own, ``params`` or ``bpp``, and the recipe's; see :mod:`xinc.options.tables`.
+        psnr: dB at which the fit ends before its last epoch.
+        minutes: after which it ends.
+        recipe: a key of :data:`RECIPES`: ours, or that of the family's paper, which takes many times as long.
 
     Raises:
         ModelError: there is no such family, option or device, or an option cannot have that value.
@@ -119,13 +124,18 @@ class Fitting:
     frame: int | None = None
     device: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    psnr: float | None = None
+    minutes: float | None = None
+    recipe: str = "fast"
 
     def __post_init__(self) -> None:
         if self.model is not None:
             family(self.model)
         if self.device is not None:
             place_of(self.device)
-        FIT.check({"seed": self.seed, "frame": self.frame})
+        FIT.check({"seed": self.seed, "frame": self.frame, "psnr": self.psnr, "minutes": self.minutes})
+        if self.recipe not in RECIPES:
+            raise ModelError(f"no recipe is called {self.recipe!r}; choose from {', '.join(RECIPES)}")
         options = settable(self.model).check(self.options)
         for name in ("epochs", "learning_rate", "batch"):
             given = getattr(self, name)
@@ -142,6 +152,12 @@ class Fitting:
             ModelError: there is no such family.
         """
         return self.model if self.model is not None else CLIPS if source.is_clip() else STILLS
+
+
+RECIPES: Mapping[str, Callable[[Family], Recipe]] = MappingProxyType(
+    {"fast": lambda row: row.recipe, "paper": lambda row: row.plain}
+)
+"""How a family is fitted: as we do, or as its paper does."""
 
 
 def step_of(model: str) -> int:
@@ -219,6 +235,9 @@ def fit_signal(source: Source, fitting: Fitting, out: Path, *, progress: bool = 
         device=fitting.device,
         out=out,
         progress=progress,
+        psnr=fitting.psnr,
+        minutes=fitting.minutes,
+        recipe=RECIPES[fitting.recipe](family(model)),
         **fitting.options,
     )
 

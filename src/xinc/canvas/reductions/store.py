@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from xinc.canvas.reductions.rows import Key
+from xinc.signals.storage import save_tensors
 
 LARGEST = 1 << 24
 """Bytes of one reduction above which it is not kept: 16 MB."""
@@ -72,7 +72,7 @@ class Store:
                 with safe_open(self.path, "pt") as file:
                     tensors = {name: file.get_tensor(name) for name in file.keys()} | tensors  # noqa: SIM118
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, part, {"key": self.key, "kinds": json.dumps(kinds)})
+            save_tensors(tensors, part, {"key": self.key, "kinds": json.dumps(kinds)})
             os.replace(part, self.path)
             self._names = kinds
         except Exception:  # full, read-only or damaged: what was computed is there all the same

@@ -17,7 +17,10 @@ from xinc.cli.options import (
     Every,
     Frames,
     Methods,
+    Minutes,
     Out,
+    Psnr,
+    RecipeName,
     Seed,
     Size,
     Start,
@@ -64,6 +67,9 @@ def explain(
     start: Start = 0,
     count: Count = None,
     epochs: Epochs = None,
+    psnr: Psnr = None,
+    minutes: Minutes = None,
+    recipe: RecipeName = "fast",
     seed: Seed = 0,
     method: Methods = "exact,paper",
     frames: Frames = None,
@@ -79,6 +85,6 @@ def explain(
     for name in given:
         settable(model if model in NETWORKS else None, findings=True).option(name)
     network, settings = divided(given)
-    fitting = Fitting(model, seed, epochs, options=network)
+    fitting = Fitting(model, seed, epochs, options=network, psnr=psnr, minutes=minutes, recipe=recipe)
     tasks = explain_tasks(sources, fitting, Analysing(as_methods(method), as_frames(frames), settings))
     done(explain(tasks, out, stage=stage, progress=True))

@@ -20,7 +20,10 @@ from xinc.cli.options import (
     Layers,
     Method,
     Methods,
+    Minutes,
     Options,
+    Psnr,
+    RecipeName,
     RunFolder,
     Seed,
     Size,
@@ -66,15 +69,21 @@ def fit(
     ] = None,
     seed: Seed = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one if not given.")] = None,
+    psnr: Psnr = None,
+    minutes: Minutes = None,
+    recipe: RecipeName = "fast",
     options: Options = None,
 ) -> None:
     """Train a network to represent a signal; the same command goes on where an interrupted one stopped."""
     from xinc.workflow.job import Fitting, Source, fit_signal
 
-    fitting = Fitting(model, seed, epochs, learning_rate, batch, frame, device, as_options(options))
+    fitting = Fitting(
+        model, seed, epochs, learning_rate, batch, frame, device, as_options(options), psnr, minutes, recipe
+    )
     source = Source(signal, as_size(size), every, start, count, annotations, encoding)
     run = fit_signal(source, fitting, out, progress=True)
-    say(f"{run.parameters:,} parameters, mean PSNR {float(run.psnr().mean()):.2f} dB")
+    early = f", after {len(run.epochs)} of {run.settings['recipe.epochs']} epochs" if psnr or minutes else ""
+    say(f"{run.parameters:,} parameters, mean PSNR {float(run.psnr().mean()):.2f} dB{early}")
     done(out)
 
 

@@ -24,6 +24,8 @@ from xinc.options.schema import shortened
 
 FORMAT = 1
 CHECKPOINT = "fit.ckpt"
+NEAR = 0.5
+"""dB: from how near to the wanted PSNR an epoch's own error says that all frames are to be judged."""
 
 
 class Epoch(NamedTuple):
@@ -54,6 +56,8 @@ class FitTask:
         recipe: how it is fitted.
         frames: ``(T, 3, H, W)`` in [0, 1]; T is 1 for networks of one frame.
         seed: of the initial weights and of the order of the frames.
+        psnr: dB, mean over frames, at which it is good enough; None for all epochs.
+        minutes: after which it ends, with the best network so far; None for all epochs. It then depends on the machine.
     """
 
     family: Family
@@ -61,11 +65,14 @@ class FitTask:
     recipe: Recipe
     frames: Tensor = field(repr=False)
     seed: int = 0
+    psnr: float | None = None
+    minutes: float | None = None
 
     def describe(self) -> dict[str, Any]:
         """The same as plain values, the frames as a digest: what a checkpoint must agree with."""
         digest = hashlib.sha256(self.frames.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
         settings = {"family": self.family.name, "seed": self.seed, "frames": digest}
+        settings |= {f"until.{k}": v for k in ("psnr", "minutes") if (v := getattr(self, k)) is not None}
         settings |= {f"config.{k}": v for k, v in self.config.to_dict().items()}
         return settings | {f"recipe.{k}": v for k, v in dataclasses.asdict(self.recipe).items()}
 
@@ -192,11 +199,33 @@ def run_task(
             state.history.append(row)
             if watch:
                 watch(row)
+            if _reached(task, state, items, row):
+                break
             if path and (time.perf_counter() - saved >= checkpoint_every):
                 write_checkpoint(path, {"format": FORMAT, "task": described, **state.to_dict()})
                 saved = time.perf_counter()
     state.model.load_state_dict(state.best)
     return Fitted(state.model.eval(), tuple(state.history))
+
+
+def _reached(task: FitTask, state: _State, items: Items, row: Epoch) -> bool:
+    """Whether a fit may end before its last epoch; the present weights are then judged over everything."""
+    late = task.minutes is not None and row.seconds >= 60 * task.minutes
+    near = task.psnr is not None and row.psnr >= task.psnr - NEAR
+    if not late and not near:
+        return False
+    errors = _errors(task, state, items)
+    state.keep_if_best(float(errors.mean()))
+    errors = errors.mean(0, keepdim=True) if task.family.still else errors
+    return late or (task.psnr is not None and float(decibels(errors).mean()) >= task.psnr)
+
+
+@torch.no_grad()
+def _errors(task: FitTask, state: _State, items: Items) -> Tensor:
+    """Squared error of each item under the present weights, ``(N,)`` float64."""
+    size = max(task.recipe.batch_of(len(items.targets)), 8)
+    parts = torch.arange(len(items.targets), device=items.targets.device).split(size)  # type: ignore[no-untyped-call]
+    return torch.cat([squared_errors(items, part) for part in parts]).double().cpu()
 
 
 def _check(task: FitTask) -> None:
@@ -226,9 +255,7 @@ def _run_epoch(task: FitTask, state: _State, items: Items, epoch: int) -> tuple[
         state.optimiser.step()
         errors[chosen] = each.detach()
     if len(batches) > 1 and _evaluates(epoch + 1, recipe.epochs):
-        with torch.no_grad():
-            parts = torch.arange(count, device=errors.device).split(max(size, 8))  # type: ignore[no-untyped-call]
-            state.keep_if_best(float(torch.cat([squared_errors(items, part) for part in parts]).mean()))
+        state.keep_if_best(float(_errors(task, state, items).mean()))
     return errors.double().cpu(), rate
 
 
