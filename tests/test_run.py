@@ -143,3 +143,18 @@ def test_damaged_runs_are_named(damage: Callable[[Path], object], told: str, fin
     damage(folder)
     with pytest.raises(RunError, match=re.escape(told)):
         xinc.load(folder)
+
+
+def test_a_run_analyses_and_reports_itself(tmp_path: Path) -> None:
+    import shutil
+
+    from tiny_runs import ANALYSING, runs
+
+    shutil.copytree(runs()[0].path or "", tmp_path / "run")
+    run = xinc.load(tmp_path / "run")
+    tree = run.analyse(frames=(0,), layers=["head"], findings=["pixels_per_neuron"], settings=ANALYSING.settings)
+    pixels = tree["pixels_per_neuron/exact/head"].to_dataset()["pixels"].values[0]
+    assert pixels.tolist() == run.canvas(0, "exact")["head"].pixels_per_neuron().tolist()
+    page = run.report(embed=False)
+    assert page == tmp_path / "run" / "report.html"
+    assert "<!doctype html>" in page.read_text()[:100].lower()

@@ -39,6 +39,7 @@ from xinc.signals.storage import save_tensors
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
     from matplotlib.figure import Figure
 
     from xinc.canvas.methods import Method
@@ -154,6 +155,16 @@ class Run:
         chosen = range(len(self.clip)) if frames is None else frames
         errors = [(self.render(i) - self.clip.frame(i).to(self.model.device)).double().square().mean() for i in chosen]
         return decibels(torch.stack(errors)).cpu()
+
+    def analyse(self, **how: Any) -> xr.DataTree:
+        """:func:`xinc.findings.analyse.analyse` of this run: ``run.analyse()["grouping/exact/block3"]``."""
+        found: xr.DataTree = below("findings.analyse", "analyse")(self, **how)
+        return found
+
+    def report(self, path: str | Path | None = None, **how: Any) -> Path:
+        """:func:`xinc.show.report.report` on this run, into its own folder where ``path`` is None; the page's path."""
+        page: Path = below("show.report", "report")(self, path, **how)
+        return page
 
     def explore(self, *, server: bool = False, port: int | None = None) -> Any:
         """The page where one points at a pixel, inline in a notebook; ``.save(path)`` writes it as one file.
