@@ -31,6 +31,7 @@ from xinc.errors import ModelError, RunError, SignalError
 from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
 from xinc.models.families import configure, family
 from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, run_task
+from xinc.models.fitting.watching import watching
 from xinc.models.recipe import Recipe
 from xinc.notation import Image, PerFrame
 from xinc.options.tables import FIT, RECIPE
@@ -311,7 +312,7 @@ def fit(
         if (folder / "config.json").exists():
             return _finished(folder, settings)
         folder.mkdir(parents=True, exist_ok=True)
-    with _watcher(progress, f"{name} {clip.size[0]}×{clip.size[1]}", recipe.epochs) as watch:
+    with watching(progress, f"{name} {clip.size[0]}×{clip.size[1]}", recipe.epochs) as watch:
         done = run_task(task, device=device, folder=folder, watch=watch, checkpoint_every=checkpoint_every)
     run = Run(name, done.model, clip, done.history, settings, folder)
     if folder is not None:
@@ -375,23 +376,3 @@ def _replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".partial")
     yield part
     os.replace(part, path)
-
-
-@contextmanager
-def _watcher(show: bool, title: str, epochs: int) -> Iterator[Callable[[Epoch], None] | None]:
-    """A progress bar with the PSNR and the time left, if one is wanted."""
-    if not show:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[psnr]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as bar:
-        job = bar.add_task(f"Fitting {title}", total=epochs, psnr="")
-        yield lambda row: bar.update(job, completed=row.epoch, psnr=f"{row.psnr:.2f} dB")

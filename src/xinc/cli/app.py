@@ -49,6 +49,11 @@ def say(text: str) -> None:
     console().print(text, soft_wrap=True)
 
 
+def say_plainly(text: str) -> None:
+    """Say a line as it is."""
+    console().print(text, soft_wrap=True, markup=False)
+
+
 def _failed(message: str) -> typer.Exit:
     from rich.markup import escape
 
@@ -73,14 +78,20 @@ def _note(
 
 @contextmanager
 def stage(name: str) -> Iterator[Progress]:
-    """A long step: a progress bar while it lasts, and a line when it is done."""
+    """A long step: a progress bar while it lasts, or lines in a log, and a line when it is done."""
     import time
 
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from xinc.waiting import Spoken
+
     terminal, begun = console(), time.perf_counter()
+    if not terminal.is_terminal:
+        yield Spoken(name, say_plainly)
+        say(f"{name}: {time.perf_counter() - begun:.0f} s")
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+    with Progress(*columns, console=terminal, transient=True) as bar:
         job = bar.add_task(name, total=None, what="")
         yield lambda what, done, total: bar.update(job, completed=done, total=max(total, 1), what=what)
     say(f"{name}: {time.perf_counter() - begun:.0f} s")
@@ -96,7 +107,6 @@ app = typer.Typer(
     help="Explain implicit neural representations: which neuron paints which pixel, and how much of it.",
     epilog="Start with: xinc demo   or   xinc explain PICTURE-OR-VIDEO",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

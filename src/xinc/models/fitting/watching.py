@@ -1,0 +1,36 @@
+"""How a fit is watched: a bar on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from xinc.models.fitting.fit import Watcher
+from xinc.waiting import Spoken
+
+
+@contextmanager
+def watching(show: bool, title: str, epochs: int) -> Iterator[Watcher | None]:
+    """A progress bar with the PSNR and the time left, if one is wanted; lines where nobody sees a bar."""
+    if not show:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        spoken = Spoken(f"Fitting {title}", partial(print, file=sys.stderr, flush=True))
+        yield lambda row: spoken(f"{row.psnr:.2f} dB", row.epoch, epochs)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[psnr]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        job = bar.add_task(f"Fitting {title}", total=epochs, psnr="")
+        yield lambda row: bar.update(job, completed=row.epoch, psnr=f"{row.psnr:.2f} dB")
