@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from xinc.models.fitting.fit import Watcher
+from xinc.models.fitting.fit import Epoch, Watcher
 from xinc.waiting import Spoken
 
 
@@ -17,11 +17,21 @@ def watching(show: bool, title: str, epochs: int) -> Iterator[Watcher | None]:
     if not show:
         yield None
         return
-    if not sys.stderr.isatty():
-        spoken = Spoken(f"Fitting {title}", partial(print, file=sys.stderr, flush=True))
-        yield lambda row: spoken(f"{row.psnr:.2f} dB", row.epoch, epochs)
-        return
     from rich.console import Console
+
+    console = Console(stderr=True)
+    if not (console.is_terminal or console.is_jupyter):
+        say = partial(print, file=sys.stderr, flush=True)
+        spoken, rows = Spoken(f"Fitting {title}", say), list[Epoch]()
+
+        def tell(row: Epoch) -> None:
+            rows[:] = [row]
+            spoken(f"{row.psnr:.2f} dB", row.epoch, epochs)
+
+        yield tell
+        if rows:
+            say(f"Fitting {title}: {rows[0].epoch} of {epochs} epochs, {rows[0].psnr:.2f} dB, {rows[0].seconds:.0f} s")
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -31,6 +41,6 @@ def watching(show: bool, title: str, epochs: int) -> Iterator[Watcher | None]:
         TextColumn("{task.fields[psnr]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=console) as bar:
         job = bar.add_task(f"Fitting {title}", total=epochs, psnr="")
         yield lambda row: bar.update(job, completed=row.epoch, psnr=f"{row.psnr:.2f} dB")
