@@ -1,11 +1,12 @@
 """Joint pruning against single scores: PSNR to the clip over all frames, nothing trained.
 
-    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--hnerv RUN] [--only-hnerv] [--out FILE]
+    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--hnerv RUN] [--only-hnerv | --only-times] [--out FILE]
 
 The NeRV is the demo's (33 frames of Big Buck Bunny at 128 x 256, 80 epochs), fitted into RUN where it is not there yet.
 It is measured on 9 frames (33 in block 1, whose grid is small); all 33 are judged. WEIGHTS are those of the FFN that
 the paper published, an npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture. HNERV is
-an imported run of the published 8-bit HNeRV: what a budget of 0.3 dB removes; ``--only-hnerv`` keeps all other rows.
+an imported run of the published 8-bit HNeRV: what a budget of 0.3 dB removes; ``--only-hnerv`` and ``--only-times`` (of
+matrices, probes and orders) keep all other rows.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Callable
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import numpy as np
@@ -101,6 +105,48 @@ def alike(run: Run, loss: float) -> tuple[Run, dict[str, int]]:
     return found
 
 
+def of_times(run: Run) -> list[dict[str, Any]]:
+    """What matrices, probes and an order of removal take, each in a process of its own for its memory."""
+    rows = []
+    for what in TIMES:
+        with get_context("spawn").Pool(1) as pool:
+            rows.append(pool.apply(_timed, (str(run.path), what)))
+        print(rows[-1], flush=True)
+    return rows
+
+
+def _timed(folder: str, what: str) -> dict[str, Any]:
+    run = xinc.load(folder)
+    frames = np.linspace(0, len(run.clip) - 1, 9).round().astype(int).tolist()
+    begun = time.perf_counter()
+    TIMES[what](run, frames)
+    seconds = round(time.perf_counter() - begun, 1)
+    return {"what": what, "seconds": seconds, "most GB": round(getrusage(RUSAGE_SELF).ru_maxrss / 1e6, 2)}
+
+
+def _gram(layer: str) -> Callable[[Run, list[int]], object]:
+    def measure(run: Run, frames: list[int]) -> object:
+        first, *others = (run.canvas(t, "exact")[layer] for t in frames)
+        return first.gram(frames=others)
+
+    return measure
+
+
+def _order(run: Run, frames: list[int]) -> object:
+    half = torch.randn(2288, 2288, generator=torch.Generator().manual_seed(0)).double().numpy()
+    return removal(half @ half.T, [1830])
+
+
+TIMES: dict[str, Callable[[Run, list[int]], object]] = {
+    "Gram matrix of block3, nine frames, every pixel": _gram("block3"),
+    "Gram matrix of block2, nine frames, every pixel": _gram("block2"),
+    "energies of all layers, nine frames, 64 probes each": lambda run, frames: [
+        run.canvas(t, "exact").energies() for t in frames
+    ],
+    "order of 2,288 neurons, 1,830 of which go": _order,
+}
+
+
 def of_budget(run: Run, loss: float) -> list[dict[str, Any]]:
     """How many kernels of all layers can go for a loss in dB, all frames judged."""
     whole, rows = _psnr(run), []
@@ -154,8 +200,14 @@ def main() -> None:
     parser.add_argument("--ffn", type=Path, default=None)
     parser.add_argument("--hnerv", type=Path, default=None)
     parser.add_argument("--only-hnerv", action="store_true")
+    parser.add_argument("--only-times", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/joint_pruning.json"))
     given = parser.parse_args()
+    if given.only_times:
+        rows: dict[str, Any] = json.loads(given.out.read_text())
+        rows["times"] = of_times(xinc.load(given.nerv))
+        given.out.write_text(json.dumps(rows, indent=1) + "\n")
+        return
     if given.only_hnerv:
         known: dict[str, Any] = json.loads(given.out.read_text())
         known["hnerv"] = of_budget(xinc.load(given.hnerv), LOSS)

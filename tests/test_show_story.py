@@ -187,3 +187,11 @@ def test_layers_that_never_meet_are_no_fault() -> None:
         {"entropy": ("neuron", [0.0, 0.0]), "mixing": 0.0}, coords={"layer": ("neuron", ["block1", "head"])}
     )
     assert story.mixing_by_layer(data) == {"block1": 0, "head": 0}
+
+
+def test_commands_in_sentences_are_set_as_code() -> None:
+    from xinc.show.page.html import told
+
+    assert (
+        told("a < b: ask `xinc verify <RUN>` & see") == "a &lt; b: ask <code>xinc verify &lt;RUN&gt;</code> &amp; see"
+    )

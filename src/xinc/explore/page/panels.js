@@ -312,7 +312,7 @@ async function trustPanel(app, body) {
   app.numbers = () => ["trust.csv", ["layer", "method", "correlation_median", "low", "high", "totals_rank"], rows.map((row) => [row.layer, row.method, row.correlation_median ?? "", row.low ?? "", row.high ?? "", row.totals_rank ?? ""])];
   const number = (value) => (value === null || value === undefined ? "–" : value.toFixed(3));
   fill(body, make("h2", { text: "How far to trust the maps" }),
-    says.map((text) => make("p", { class: "sentence", text })),
+    says.map((text) => make("p", { class: "sentence" }, text.split("`").map((part, n) => (n % 2 ? make("code", { text: part }) : part)))),
     make("div", { class: "scrolled" }, table(["layer", "method", "median r", "95 % from", "to", "ranks of totals"],
       rows.map((row) => [row.layer === layer ? `${row.layer} ◂` : row.layer, row.method, number(row.correlation_median), number(row.low), number(row.high), number(row.totals_rank)]))),
     make("p", { class: "quiet", text: "r: correlation of a neuron's map with what the picture loses when the neuron is removed, median over neurons." }));

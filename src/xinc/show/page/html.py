@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -17,6 +18,7 @@ from xinc.show.figures.sheet import shrunk
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 LARGEST = 1280
@@ -232,6 +234,13 @@ def themed(css: str) -> str:
     return css
 
 
+def told(sentence: str) -> Markup:
+    """A sentence as HTML: what stands between backticks, such as a command, is set as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
+
+
 def render(page: Page) -> str:
     """One HTML file that needs nothing but itself: styles, script, pictures and drawings are inside it."""
     from jinja2 import Environment, StrictUndefined
@@ -239,6 +248,7 @@ def render(page: Page) -> str:
     folder = files("xinc.show.page")
     css = themed(folder.joinpath("report.css").read_text("utf-8"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False, lstrip_blocks=False)
+    environment.filters["told"] = told
     template = environment.from_string(folder.joinpath("report.html.j2").read_text("utf-8"))
     from markupsafe import Markup
 
