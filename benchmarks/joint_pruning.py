@@ -1,6 +1,6 @@
 """Joint pruning against single scores: PSNR to the clip over all frames, nothing trained.
 
-    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--hnerv RUN] [--only-hnerv | --only-times] [--out FILE]
+    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--hnerv RUN] [--only-hnerv | --only-times]
 
 The NeRV is the demo's (33 frames of Big Buck Bunny at 128 x 256, 80 epochs), fitted into RUN where it is not there yet.
 It is measured on 9 frames (33 in block 1, whose grid is small); all 33 are judged. WEIGHTS are those of the FFN that
