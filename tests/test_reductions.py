@@ -15,9 +15,9 @@ from tiny_networks import decoder, mlp
 from xinc.canvas.exact import bands
 from xinc.canvas.kernels import NOTHING
 from xinc.canvas.layer import Layer
-from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
+from xinc.canvas.reductions.fold import Folded, Pass, Stream, dense_fold
 from xinc.canvas.reductions.packing import Groupings
-from xinc.canvas.reductions.stream import DenseStream, Stream
+from xinc.canvas.reductions.stream import DenseStream
 from xinc.canvas.reductions.table import FOLDS, REDUCTIONS
 from xinc.errors import TraceError
 

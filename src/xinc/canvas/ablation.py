@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xinc.canvas.exact.tail import ConvolutionTail, LinearTail, TailStream, bands, pixels_of, tail_of
 from xinc.canvas.network.plan import Plan, Rest
-from xinc.canvas.reductions.stream import Stream
+from xinc.canvas.reductions.fold import Stream
 from xinc.canvas.removal import RemovalStream, compiles
 
 

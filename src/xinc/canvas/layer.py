@@ -15,10 +15,10 @@ from xinc.below import below
 from xinc.canvas.joint.gram import energy, gram, mixtures, sampled_gram, signed, summed
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.receptive_field import Window
-from xinc.canvas.reductions.fold import Pass
+from xinc.canvas.reductions.fold import Pass, Stream
 from xinc.canvas.reductions.passes import Progress, Reducer, Reductions
 from xinc.canvas.reductions.store import Store
-from xinc.canvas.reductions.stream import CHUNK_VALUES, Stream
+from xinc.canvas.reductions.stream import CHUNK_VALUES
 from xinc.errors import TraceError
 from xinc.notation import (
     ColouredMaps,

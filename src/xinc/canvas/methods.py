@@ -20,7 +20,8 @@ from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.paper.chain import official, paper
 from xinc.canvas.paper.rules import rule_stream
-from xinc.canvas.reductions.stream import DenseStream, Stream
+from xinc.canvas.reductions.fold import Stream
+from xinc.canvas.reductions.stream import DenseStream
 from xinc.errors import TraceError
 
 

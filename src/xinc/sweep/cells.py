@@ -70,6 +70,19 @@ class Cell:
         return Fitting(self.model.family, self.seed, device=device, options=self.model.options, **how)
 
     @property
+    def labels(self) -> dict[str, Any]:
+        """What its signal and network are called, for tables."""
+        o = self.signal.options
+        return {
+            "signal": self.signal.name,
+            "dataset": o.get("dataset", ""),
+            "category": o.get("category", ""),
+            "model": self.model.name,
+            "family": self.model.family,
+            "seed": self.seed,
+        }
+
+    @property
     def settings(self) -> Settings:
         """Of the findings."""
         return Settings().change(self.signal.options.get("findings", {}))
@@ -161,7 +174,7 @@ def make(cell: Cell, place: Place, device: str | None = None) -> dict[str, Any]:
             witnesses(run, Replication((method,), (layer,), o.get("frames"), cell.draws, settings))
     with step("statistics"):
         known = witnesses(run, Replication(o["methods"], layers, o.get("frames"), cell.draws, settings))
-        rows = statistics(cell, run, [one.evidence for one in known], seconds)
+        rows = statistics(cell.labels, run, [one.evidence for one in known], seconds)
         rows.to_parquet(work / STATISTICS, index=False)
     size = sum(p.stat().st_size for p in work.rglob("*") if p.is_file())
     document = {"key": cell.key, "seconds": seconds, "bytes": size}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xinc.run import Run
-    from xinc.sweep.cells import Cell
 
 STATISTICS = "statistics.parquet"
 """A cell's rows with their resamples, in its folder."""
@@ -25,8 +24,16 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def statistics(cell: Cell, run: Run, evidences: Sequence[Evidence], seconds: dict[str, float]) -> pd.DataFrame:
+def statistics(
+    general: Mapping[str, Any], run: Run, evidences: Sequence[Evidence], seconds: Mapping[str, float]
+) -> pd.DataFrame:
     """The rows of a cell.
+
+    Args:
+        general: what its signal and network are called, by the first columns.
+        run: of the cell.
+        evidences: what it says by each method.
+        seconds: that each step took.
 
     Returns:
         The columns :data:`COLUMNS`: ``value`` for all neurons, ``low`` and ``high`` its 95 % interval over neurons,
@@ -34,15 +41,6 @@ def statistics(cell: Cell, run: Run, evidences: Sequence[Evidence], seconds: dic
     """
     import pandas as pd
 
-    o = cell.signal.options
-    general = {
-        "signal": cell.signal.name,
-        "dataset": o.get("dataset", ""),
-        "category": o.get("category", ""),
-        "model": cell.model.name,
-        "family": cell.model.family,
-        "seed": cell.seed,
-    }
     numbers = {
         "PSNR (dB)": float(run.psnr().mean()),
         "parameters": float(run.parameters),
@@ -65,7 +63,9 @@ def statistics(cell: Cell, run: Run, evidences: Sequence[Evidence], seconds: dic
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(general: dict[str, Any], method: str, layer: str, claim: str, statistic: str, value: float) -> dict[str, Any]:
+def _row(
+    general: Mapping[str, Any], method: str, layer: str, claim: str, statistic: str, value: float
+) -> dict[str, Any]:
     return {
         **general,
         "method": method,

@@ -19,8 +19,8 @@ from xinc.canvas.exact.tail import HELD_VALUES, TailStream, pixels_of
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.receptive_field import Window, windows_behind
 from xinc.canvas.paper.chain import LinearStream
-from xinc.canvas.reductions.fold import Folded, Pass
-from xinc.canvas.reductions.stream import Stream, same_kind
+from xinc.canvas.reductions.fold import Folded, Pass, Stream
+from xinc.canvas.reductions.stream import same_kind
 
 
 def exact(plan: Plan, position: int) -> Stream:

@@ -19,7 +19,7 @@ from torch import Tensor
 from xinc.canvas.exact.replay import ExactStream
 from xinc.canvas.joint.probes import PROBES, random_signs, standard_error
 from xinc.canvas.network.receptive_field import Window
-from xinc.canvas.reductions.stream import Stream
+from xinc.canvas.reductions.fold import Stream
 from xinc.errors import TraceError
 
 HELD_VALUES = 1 << 25

@@ -29,9 +29,9 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.paper.box_filters import Floats, Path, WindowPath, path_of
 from xinc.canvas.paper.patch import LARGEST, patch_maps
-from xinc.canvas.reductions.fold import Accumulators, Folded, Pass
+from xinc.canvas.reductions.fold import Accumulators, Folded, Pass, Stream
 from xinc.canvas.reductions.packing import Packing, flat
-from xinc.canvas.reductions.stream import DenseStream, Stream, in_threads, same_kind, workers
+from xinc.canvas.reductions.stream import DenseStream, in_threads, same_kind, workers
 
 BAND_PIXELS = 1 << 15
 """Pixels of one band: its heat, limits and labels stay in the second-level cache while neurons pass by."""

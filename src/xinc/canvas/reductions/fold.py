@@ -5,21 +5,35 @@ What there is to collect stands in :data:`xinc.canvas.reductions.table.FOLDS`; n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.kernels import NOTHING, Fold
+from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.dense import Arrays, Maps
 from xinc.canvas.reductions.packing import Packing
 from xinc.canvas.reductions.rows import FoldRow
 from xinc.canvas.reductions.table import FOLDS
 
-if TYPE_CHECKING:
-    from xinc.canvas.reductions.stream import Stream
+
+@runtime_checkable
+class Stream(Protocol):
+    """A layer's maps under one method."""
+
+    neurons: int
+    size: tuple[int, int]
+
+    def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
+        """Fold the maps of all neurons."""
+        ...
+
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+        """Maps of some neurons over a window, ``(n, h, w)``."""
+        ...
 
 
 class Pass:

@@ -10,10 +10,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from xinc.canvas.reductions.fold import Folded, Pass
+from xinc.canvas.reductions.fold import Folded, Pass, Stream
 from xinc.canvas.reductions.rows import Key, Known, Reduction
 from xinc.canvas.reductions.store import Store
-from xinc.canvas.reductions.stream import Stream
 from xinc.canvas.reductions.table import REDUCTIONS
 from xinc.errors import TraceError
 

@@ -10,33 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from xinc.canvas.network.receptive_field import Window
-from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
+from xinc.canvas.reductions.fold import Folded, Pass, Stream, dense_fold
 from xinc.errors import TraceError
 
 CHUNK_VALUES = 1 << 24
 """Map values that a dense stream holds at once (64 MB in float32, a few times that in intermediate results)."""
-
-
-@runtime_checkable
-class Stream(Protocol):
-    """A layer's maps under one method."""
-
-    neurons: int
-    size: tuple[int, int]
-
-    def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
-        """Fold the maps of all neurons."""
-        ...
-
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
-        """Maps of some neurons over a window, ``(n, h, w)``."""
-        ...
 
 
 @dataclass
