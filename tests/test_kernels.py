@@ -26,6 +26,7 @@ from xinc.canvas.paper.chain import buffers
 from xinc.canvas.recording.recorder import record
 from xinc.canvas.reductions.fold import Accumulators, Folded, Pass, dense_fold
 from xinc.canvas.reductions.packing import Groupings, Packing, flat
+from xinc.canvas.reductions.stream import HeldMaps
 from xinc.canvas.removal import RemovalStream
 
 Kernels = SimpleNamespace
@@ -44,6 +45,10 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "elu": F.elu,
 }
 PARAMETERS = {"sin": (3.0, 0.0), "leaky_relu": (0.2, 0.0), "affine": (0.5, 2.0)}
+
+
+ANOTHER = HeldMaps(torch.zeros(1, 1, 1), 1, (1, 1))
+"""Stands for the other frame's maps, which kernels never ask."""
 
 
 def activations(k: Kernels) -> None:
@@ -144,7 +149,7 @@ def frames(k: Kernels) -> None:
         maps.append(np.abs(packing.unpack(dense)))
     group = (np.arange(some) % 2).astype(np.int32)
     moved = np.abs(maps[0] - maps[1])
-    wanted = Pass(object(), change=True, group_change=group, sums=True)  # type: ignore[arg-type]
+    wanted = Pass(ANOTHER, change=True, group_change=group, sums=True)
     shared = Accumulators(some, packing, wanted)
     fold = shared.worker()
     earlier = Accumulators.nothing(fold.earlier[None])
@@ -170,7 +175,7 @@ def linears(k: Kernels) -> None:
         fold = shared.worker()
         k.linear.stream_linear(now, scale, shift, rectify, jobs, 7, np.zeros(7, np.float32), fold)
         same(shared.finish([fold]), planes, wanted)
-        shared = Accumulators(5, flat((3, 4)), Pass(object(), change=True))  # type: ignore[arg-type]
+        shared = Accumulators(5, flat((3, 4)), Pass(ANOTHER, change=True))
         fold = shared.worker()
         k.linear.stream_linear_pair(now, then, scale, shift, rectify, jobs, 7, np.zeros(7, np.float32), fold)
         moved = np.abs(np.abs(maps) - np.abs(before)).sum(0).reshape(3, 4)

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -291,9 +292,12 @@ def test_the_report_shows_the_curves(fitted: Path) -> None:
 
 def test_the_page_on_pruning_runs(fitted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).resolve().parents[1] / "docs" / "pruning.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    first, anybody = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(fitted.parent)
-    exec(compile(code.replace("block3", "block2").replace("steps=100", "steps=2"), "pruning.md", "exec"), {})
+    exec(compile(first.replace("block3", "block2").replace("steps=100", "steps=2"), "pruning.md", "exec"), {})
+    made: dict[str, Any] = {}
+    exec(compile(anybody, "pruning.md", "exec"), made)
+    assert sum(len(neurons) for neurons in made["smaller"].removed.values()) == round(0.3 * (2 + 64 + 64))
     assert package.load("nerv-smaller").settings["pruned.finetune"] == 2
 
 

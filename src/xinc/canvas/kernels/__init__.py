@@ -8,6 +8,7 @@ last up-sampling, so that a phase is the coarse plane filtered with fixed taps, 
 padding in between. A phase is then one loop over contiguous memory; what it writes into the padding is zeroed again.
 """
 
+import xinc.canvas.kernels.cache  # noqa: F401  (before any loop)
 from xinc.canvas.kernels.activate import CODES, activate
 from xinc.canvas.kernels.convolution import stream_convolution, stream_convolution_pair
 from xinc.canvas.kernels.folds import FINE_BITS, NOTHING, Fold, close_call, close_neuron, fold_chunk

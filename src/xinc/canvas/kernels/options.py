@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
-
-
-def _writable_cache() -> None:
-    """Tell Numba where compiled loops may be kept if neither the package nor the user's home can be written to."""
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return
-    homes = (Path(__file__).parent, Path(os.path.expanduser("~")))
-    if not any(os.access(folder, os.W_OK) for folder in homes):
-        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"xinc-numba-{os.getuid()}")
-
-
-_writable_cache()  # before the first loop is declared
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,
