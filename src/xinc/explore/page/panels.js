@@ -108,8 +108,8 @@ async function placePanel(app, body, signal) {
       : `${few.length} of ${written(count)} neurons of ${how.layer} make ${percent(found.cumulative[few.length - 1])} of what is painted here${found.half <= (answer.known ?? count) ? `; ${written(found.half)} make half of it` : ""}.` }),
     list, answer.known === undefined ? curve(found) : null,
     make("div", { class: "row" },
-      make("button", { type: "button", text: `Switch these ${few.length} off`, onclick: () => app.switchOff({ [how.layer]: few }) }),
-      make("button", { type: "button", text: "Only these", title: "Switch all others of the layer off", onclick: () => app.switchOff({ [how.layer]: few }, 1) }),
+      ...(how.run.still ? [] : [make("button", { type: "button", text: `Switch these ${few.length} off`, onclick: () => app.switchOff({ [how.layer]: few }) }),
+        make("button", { type: "button", text: "Only these", title: "Switch all others of the layer off", onclick: () => app.switchOff({ [how.layer]: few }, 1) })]),
       make("button", { type: "button", text: "Save as CSV", onclick: () => app.saveNumbers() })),
     app.hovered ? null : await objects(app, how, signal));
   app.numbers = () => ["neurons.csv", coloured ? ["layer", "neuron", "red", "green", "blue", "size"] : ["layer", "neuron", "size"],
@@ -167,7 +167,7 @@ async function neuronPanel(app, body, signal) {
     make("dl", { class: "facts" }, fact("total Σ|C|", written(total)), fact("pixels reached", percent(reached)), rank, alone,
       ...(await strongest(app, how, sizes, width, signal))),
     make("div", { class: "row" }, app.offButton(how.layer, k, off, true),
-      make("button", { type: "button", text: "Only this one", onclick: () => app.switchOff({ [how.layer]: [k] }, 1) }), numberField(app, how)),
+      how.run.still ? null : make("button", { type: "button", text: "Only this one", onclick: () => app.switchOff({ [how.layer]: [k] }, 1) }), numberField(app, how)),
     course, make("h3", { text: "Neighbours" }), neighbours);
   const ranked = () => {
     rank.lastChild.textContent = "…";
