@@ -286,3 +286,19 @@ def test_a_view_that_merges_places_and_features_is_surveyed_and_traced() -> None
     canvas = xinc.trace(Merged(), torch.randn(H * W // 2, 16), size=(H, W), method="paper")
     assert [row.layer for row in canvas.survey()] == ["a", "b"]
     assert torch.isfinite(canvas["a"].heatmap()).all()
+
+
+def test_pixels_that_run_down_the_columns_are_laid_out_by_the_size() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 3))
+    down = GRID.reshape(H, W, 2).transpose(0, 1).reshape(-1, 2)
+    along, turned = xinc.trace(network, GRID, size=(H, W)), xinc.trace(network, down, size=(H, W))
+    torch.testing.assert_close(turned.output, along.output)
+    assert [turned[name].shape for name in turned.layers] == [along[name].shape for name in along.layers]
+    for mine, theirs in zip(turned.layers, along.layers, strict=True):
+        maps = [c[n].maps([0, 1], signed=True) for c, n in ((turned, mine), (along, theirs))]
+        torch.testing.assert_close(maps[0], maps[1], atol=1e-6, rtol=1e-4)
+        for method in ("ablation", "paper"):
+            heat = [c.by(method)[n].heatmap() for c, n in ((turned, mine), (along, theirs))]
+            torch.testing.assert_close(heat[0], heat[1], atol=1e-5, rtol=1e-4)
+        assert float(turned.residual(mine).abs().max()) < 1e-5

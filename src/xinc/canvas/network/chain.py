@@ -64,7 +64,7 @@ def read_plan(recording: Recording, size: Sequence[int] | None = None, output: O
     if rest:
         _check_read(recording, rest)
         check_repeats(recording, [layer.result for layer in rest], picture.value)
-    stages = _stages(chain, canonical=whole)
+    stages = _stages(chain, picture, canonical=whole)
     names = {id(layer): stage.name for (layer, _), stage in zip(chain, stages, strict=True)}
     names.update((id(layer), layer.name) for layer in rest)
     others = tuple(Rest(layer, recording, picture) for layer in rest)
@@ -217,6 +217,7 @@ def _upscale(
         numbers = torch.arange(made.numel(), dtype=torch.int32).reshape(made.shape)
         sent = _follow(recording, layer.result, end, path, numbers)
         if sent is not None and picture is not None:
+            numbers = picture.along(numbers.reshape(layer.positions, -1))
             sent, numbers = picture.images(sent[None])[0], numbers.reshape(*picture.size, -1).permute(2, 0, 1)
         return (1, 1) if sent is not None and torch.equal(sent.reshape(numbers.shape), numbers) else None
     shape = tuple(made.shape[-3:])
@@ -288,7 +289,9 @@ def _holds(recording: Recording, layer: LinearOperation, between: Between, end: 
     if layer.kind == "linear":
         rows = wanted.reshape(layer.positions, -1) if picture is None else picture.images(wanted[None])[0].flatten(1).T
         some = torch.linspace(0, layer.positions - 1, 64).long()
-        return recording.agree(between.activation(made.reshape(layer.positions, -1)[some]), rows[some])
+        own = made.reshape(layer.positions, -1)
+        own = own if picture is None else picture.along(own)
+        return recording.agree(between.activation(own[some]), rows[some])
     made = made.reshape(made.shape[-3:])
     image = picture.images(wanted[None])[0] if picture is not None else wanted.reshape(wanted.shape[-3:])
     rh = between.upscale[0]
@@ -322,7 +325,7 @@ def _stem(chain: Chain) -> int:
     return count
 
 
-def _stages(chain: Chain, *, canonical: bool) -> list[LinearOperation]:
+def _stages(chain: Chain, picture: Picture, *, canonical: bool) -> list[LinearOperation]:
     """The chain's layers with what lies behind each; under the paper's names if ``canonical``."""
     stages = []
     for position, (layer, between) in enumerate(chain, start=1):
@@ -333,7 +336,7 @@ def _stages(chain: Chain, *, canonical: bool) -> list[LinearOperation]:
             replace(
                 layer,
                 name=paper if canonical else layer.name,
-                values=layer.values.contiguous(),
+                values=(picture.along(layer.values) if pixelwise else layer.values).contiguous(),
                 activation=between.activation,
                 padding=(int(kernel[0]) // 2, int(kernel[1]) // 2),
                 upscale=between.upscale,

@@ -31,28 +31,39 @@ class Picture:
         size: ``(H, W)``.
         layout: ``"chw"``, ``"hwc"``, ``"hw"`` (one channel), ``"rows"`` (pixels, channels) or ``"columns"`` (channels,
             pixels).
+        down: whether pixels in a row run down the columns, not along the rows.
     """
 
     value: Value
     shape: tuple[int, ...]
     size: Size
     layout: str
+    down: bool = False
 
     @property
     def channels(self) -> int:
         """Number of colours."""
         return math.prod(self.shape) // (self.size[0] * self.size[1])
 
+    def along(self, rows: Tensor) -> Tensor:
+        """Pixels in a row ``(N, ...)``, as the network has them, in the order of the picture's rows."""
+        if not self.down:
+            return rows
+        return rows.reshape(*self.size[::-1], *rows.shape[1:]).transpose(0, 1).reshape(rows.shape)
+
     def images(self, outputs: Tensor) -> Tensor:
         """Outputs ``(n, ...)``, laid out as the network gives them, as ``(n, C, H, W)``; real parts of complex ones."""
         real = outputs.real if outputs.is_complex() else outputs
         axes = _LAYOUTS[self.layout]
         ordered = real.reshape(len(real), *self.shape).permute(0, *(1 + axis for axis in axes))
+        if self.down:
+            return ordered.reshape(len(real), self.channels, *self.size[::-1]).transpose(-2, -1)
         return ordered.reshape(len(real), self.channels, *self.size)
 
     def outputs(self, images: Tensor, shape: Sequence[int]) -> Tensor:
         """The inverse of :meth:`images`: ``(n, C, H, W)`` as ``(n, *shape)``, laid out as the network gives them."""
         axes = _LAYOUTS[self.layout]
+        images = images.transpose(-2, -1) if self.down else images
         ordered = images.reshape(len(images), *(self.shape[axis] for axis in axes))
         return ordered.permute(0, *(1 + axes.index(axis) for axis in range(len(axes)))).reshape(len(images), *shape)
 
@@ -188,7 +199,8 @@ def _picture(recording: Recording, value: Value, size: Size | None) -> Picture:
     if not layout or size is None or size[0] * size[1] != pixels:
         asked = f", which does not hold {size[0]}x{size[1]} pixels" if size else ""
         raise TraceError(f"the output has shape {full}{asked}; say which picture it is with size=(height, width)")
-    return Picture(value, shape, size, layout)
+    across = size[1], size[0]
+    return Picture(value, shape, size, layout, size != across and _grid_of(recording, value, pixels) == across)
 
 
 def _layout(shape: tuple[int, ...], size: Size | None) -> str:
@@ -219,6 +231,12 @@ def grid_size(recording: Recording, value: Value, pixels: int) -> Size | None:
 
     Inputs are looked at first, then buffers and constants.
     """
+    found = _grid_of(recording, value, pixels)
+    side = math.isqrt(pixels)
+    return found or ((side, side) if side * side == pixels else None)
+
+
+def _grid_of(recording: Recording, value: Value, pixels: int) -> Size | None:
     needed = recording.needed_for(value)
     made = {result.index for operation in recording.operations for result in operation.results}
     fixed = [index for index in sorted(needed - made) if recording.names.get(index) not in recording.parameters]
@@ -226,8 +244,7 @@ def grid_size(recording: Recording, value: Value, pixels: int) -> Size | None:
         found = _grid(recording.tensors[index], pixels)
         if found is not None:
             return found
-    side = math.isqrt(pixels)
-    return (side, side) if side * side == pixels else None
+    return None
 
 
 def _grid(tensor: Tensor, pixels: int) -> Size | None:
