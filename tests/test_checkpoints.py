@@ -26,7 +26,7 @@ from xinc.models.base import INR
 from xinc.models.checkpoints.convnext import ConvNeXt
 from xinc.models.checkpoints.files import read_file
 from xinc.models.checkpoints.importing import import_network, open_checkpoint
-from xinc.models.parts import OUTPUTS, Sine, coordinates
+from xinc.models.parts import LAYOUTS, OUTPUTS, Sine, coordinates
 from xinc.run import load
 from xinc.signals.clip import Clip
 
@@ -181,7 +181,10 @@ def test_only_leading_prefixes_are_taken_off(tmp_path: Path) -> None:
 # --- NeRV -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("activation", "output"), [("gelu", "tanh_unit"), ("relu", "sigmoid"), ("silu", "shifted")])
+@pytest.mark.parametrize(("activation", "output"), [
+    ("gelu", "tanh_unit"), ("relu", "sigmoid"), ("silu", "shifted"), ("leaky_relu_0.1", "sigmoid"),
+    ("sin", "tanh_unit"),
+])  # fmt: skip
 def test_what_shapes_leave_open_is_chosen_by_the_fit_and_said(activation: str, output: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     model = contrasty(models.build("nerv", (32, 48), 3, fc_dim=9, strides=(4, 1, 2), kernels=(1, 5, 3)))
@@ -405,6 +408,28 @@ def test_sirens_of_every_naming(naming: str, factors: tuple[float, float], outpu
     assert (run.render(0) - frame).abs().max() < 1e-4
     assert (run.config.w0_first, run.config.w0) == factors
     assert (run.config.output, run.config.layout) == (output, "axes_xy")
+
+
+@pytest.mark.parametrize(
+    ("layout", "w0", "final"),
+    [(name, (10.0, 60.0, 20.0)[n % 3], ("linear", "linear", "sine")[n % 3]) for n, name in enumerate(LAYOUTS)],
+)
+def test_sirens_of_other_coordinates_factors_and_ends(layout: str, w0: float, final: str, tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    width, size = 24, (12, 20)
+    layers = [nn.Linear(2, width), nn.Linear(width, width), nn.Linear(width, 3)]
+    x = coordinates(size, layout)
+    with torch.no_grad():
+        for i, layer in enumerate(layers):
+            bound = 0.5 if i == 0 else math.sqrt(6 / width) / w0
+            nn.init.uniform_(layer.weight, -bound, bound)
+            x = layer(x) if i == 2 and final == "linear" else Sine(w0)(layer(x))
+    frame = OUTPUTS["half"](x).movedim(-1, 0).detach().clamp(0, 1)
+    state = {f"net.{i}.linear.{k}": v for i, layer in enumerate(layers) for k, v in layer.state_dict().items()}
+    torch.save(state, tmp_path / "m.pth")
+    run = import_checkpoint(tmp_path / "m.pth", "siren", Clip(frame[None], ("a",)))
+    assert (run.render(0) - frame).abs().max() < 1e-3
+    assert (run.config.w0, run.config.final) == (w0, final)
 
 
 def test_known_settings_are_taken_not_guessed(tmp_path: Path) -> None:
