@@ -78,7 +78,8 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, Tensor]:
 def agree(found: Tensor, wanted: Tensor, tolerance: float = 2e-6) -> None:
     """Equal up to rounding, relative to the greatest value."""
     assert found.shape == wanted.shape
-    assert float((found - wanted).abs().max()) <= tolerance * max(1e-6, float(wanted.abs().max()))
+    least = 0.1  # a map is what is left of activations of about 1: their last digit, 1.2e-7, stays in it
+    assert float((found - wanted).abs().max()) <= tolerance * max(least, float(wanted.abs().max()))
 
 
 @settings(max_examples=40, deadline=None, phases=FAST)
