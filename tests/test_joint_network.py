@@ -100,7 +100,7 @@ def test_the_first_kernel_of_a_channel_is_the_one_that_costs_least(nerv: Run) ->
 
 
 def test_layers_too_large_for_a_matrix_go_by_channels(nerv: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xinc.findings.pruning.kernels.LARGEST", 10)
+    monkeypatch.setattr("xinc.findings.pruning.kernels.BY_GRAM", 10)
     curves = compare(nerv, Pruning("block2", frames=(0, 1, 2)), ("joint", "magnitude"), 0.4)
     smaller = pruned(nerv, curves, "joint")
     kept = curves["psnr_signal"].sel(by="joint", share=0.4)

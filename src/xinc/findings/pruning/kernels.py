@@ -18,13 +18,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from xinc.canvas.joint.gram import LARGEST
 from xinc.canvas.joint.probes import random_signs
 from xinc.findings.pruning.cutting import Indices, Part
 from xinc.findings.pruning.joint import FRAMES, Moments, Values, sampled
 from xinc.run import Run
 
 Floats = NDArray[np.float32]
+
+BY_GRAM = 4096
+"""Kernels of a layer up to which a Gram matrix says who makes up for whom; its order takes the cube of their number."""
 
 PLACES = 1 << 14
 """Places of the layer's grid that are looked at, over all frames; spread evenly."""
@@ -171,7 +173,7 @@ def rewriting(run: Run, part: Part, frames: Sequence[int] | None) -> Moments | C
     """
     if part.folds:
         return Moments.of(run, part, frames)
-    return Channels.of(run, part, frames) if part.unit == "neurons" and part.count > LARGEST else None
+    return Channels.of(run, part, frames) if part.unit == "neurons" and part.count > BY_GRAM else None
 
 
 def _one_by_one(found: Values, weight: Values, taps: int, way: Floats) -> tuple[Values, Indices]:
