@@ -296,6 +296,7 @@ def test_a_neuron_its_like_and_the_next(browser: Any, address: str) -> None:
     page = found.settled()
     page.click(".ranked .name >> nth=0")
     page.wait_for_selector("#body dd:has-text(' of ')")
+    assert page.locator("#views input:checked").get_attribute("value") == "neuron"  # both rows called Show hold
     first = state(page, "k")
     assert state(page, "view") == "neuron"
     assert "Neighbours" in text(page)
@@ -309,6 +310,9 @@ def test_a_neuron_its_like_and_the_next(browser: Any, address: str) -> None:
     page.wait_for_selector("h2:has-text('neuron 2:')")
     page.click("label:has-text('absolute')")
     assert state(page, "size") == 1
+    page.click("#body button:has-text('Switch it off')")
+    page.wait_for_selector(".stage figcaption:has-text('dB')")
+    assert state(page, "view") == "without"
     found.closed()
 
 

@@ -163,7 +163,7 @@ class App {
   offButton(layer, k, off, long) {
     if (this.how().run.still) return null; // nothing here could run without it
     return make("button", { type: "button", class: long ? "" : "off-switch", id: `off-${layer}-${k}`, "aria-pressed": String(off), title: off ? "Switch it on again" : "Switch it off",
-      "aria-label": `${off ? "Switch on" : "Switch off"} neuron ${k}`, text: long ? (off ? "Switch it on again" : "Switch it off") : off ? "off" : "on", onclick: () => this.toggle(layer, k) });
+      "aria-label": `${off ? "Switch on" : "Switch off"} neuron ${k}`, text: long ? (off ? "Switch it on again" : "Switch it off") : off ? "off" : "on", onclick: () => { this.toggle(layer, k); if (long && !off) this.state.set({ view: "without" }); } });
   }
 
   // ---- what is drawn

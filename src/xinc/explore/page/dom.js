@@ -71,9 +71,11 @@ export async function copy(text, what) {
   }
 }
 
-// A row of choices of which one holds.
+let rows = 0;
+
+// A row of choices of which one holds; two rows of one label are two.
 export function choices(label, options, chosen, pick) {
-  const name = `choice-${label.toLowerCase().replace(/\W+/g, "-")}`;
+  const name = `choice-${rows++}`;
   return make("fieldset", { class: "choices" }, make("legend", { text: label }), options.map(([value, text, why]) =>
     make("label", { title: why }, make("input", { type: "radio", name, value, checked: value === chosen, onchange: () => pick(value) }),
       make("span", { text }))));
