@@ -38,7 +38,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Setting up .venv from requirements.lock (once, about a minute and a half) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --no-compile --no-deps -r requirements.lock
-	@$(BIN)/python -m pip install -qq --no-compile --no-build-isolation -e '.[sweep,dev]'
+	@$(BIN)/python -m pip install -qq --no-compile --no-build-isolation -e '.[sweep,s3,dev]'
 	@touch $@
 
 samples/.ready: scripts/fetch_samples.py | $(READY)
@@ -47,7 +47,7 @@ samples/.ready: scripts/fetch_samples.py | $(READY)
 
 lock: ## newest versions that pyproject.toml allows (torch stays); run the tests before committing it
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/pip install -qq --no-compile "$$(grep '^torch==' requirements.lock)" '.[sweep,dev]' 'setuptools>=77'
+	@build/lock/bin/pip install -qq --no-compile "$$(grep '^torch==' requirements.lock)" '.[sweep,s3,dev]' 'setuptools>=77'
 	@build/lock/bin/pip freeze --all --exclude xinc --exclude pip \
 		| sed 's/+cpu$$//' | grep -Ev '^(nvidia-|cuda-|triton==)' > build/requirements.lock
 	@mv build/requirements.lock requirements.lock && rm -rf build/lock

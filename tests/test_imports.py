@@ -118,7 +118,7 @@ def test_what_is_declared_is_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = (r for name, extra in project["optional-dependencies"].items() if name != "dev" for r in extra)
     used = {name.split(".")[0] for module, path in modules() for name in imported(path.read_text(), f"{module}.x")}
-    through = {"pyarrow": "pandas", "fsspec": "fsspec"}  # pandas reads Parquet by pyarrow
+    through = {"pyarrow": "pandas", "fsspec": "fsspec", "s3fs": "fsspec"}  # pandas reads Parquet by pyarrow
     homes = {"torchvision": ["torchvision"]} | packages_distributions()
     imports = {canonicalize_name(d) for name in used for d in homes.get(name, [])}
     declared = {canonicalize_name(Requirement(r).name) for r in (*project["dependencies"], *extras)}
