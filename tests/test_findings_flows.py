@@ -52,11 +52,11 @@ def test_flow_of_another_size_is_in_pixels_of_the_frames(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("00001.flo", b"PIEH" + bytes(8), r"not \(2, 0, 0\)"),
+        ("00001.flo", b"PIEH" + bytes(8), "says 0×0 pixels"),
         ("00001.flo", b"PI", "does not begin as a .flo file does"),
         ("00001.flo", np.float32(202021.25).tobytes() + np.int32([8, 6]).tobytes() + bytes(40), "cannot be read"),
         ("00001.npy", b"nothing", "cannot be read as optical flow"),
-        ("00001.npy", np.zeros((6, 8, 3)), r"not \(6, 8, 3\)"),
+        ("00001.npy", np.zeros((6, 8, 3)), r"of shape \(6, 8, 3\)"),
         ("00001.npy", np.full((6, 8, 2), np.nan), "finite"),
         ("00001.npy", np.zeros((8, 8, 2)), "no multiple of the frames' 6×8"),
         ("00000.npy", np.zeros((6, 8, 2)), "after the first"),

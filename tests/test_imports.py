@@ -158,7 +158,7 @@ COMMANDS = [m for m in modules() if m[0].startswith("cli.commands.")]
 @pytest.mark.parametrize(("module", "path"), COMMANDS, ids=[name for name, _ in COMMANDS])
 def test_commands_go_through_the_workflow(module: str, path: Path) -> None:
     parts = {name.split(".")[1] for name in imported(run_time(path.read_text()), module) if name.startswith("xinc.")}
-    assert parts <= {"cli", "errors", "options", "signals", "sweep", "workflow"}
+    assert parts <= {"budget", "cli", "errors", "options", "signals", "sweep", "workflow"}
 
 
 def test_no_modules_import_each_other() -> None:

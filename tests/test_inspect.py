@@ -15,7 +15,7 @@ import xinc as package
 from careless import Touch
 from click_free import Ran, one_line, xinc
 from foreign_models import ZOO, one_thread, specimen
-from xinc import models
+from xinc import budget, models
 from xinc.canvas.recording.recorder import record
 from xinc.canvas.survey import recording_bytes
 from xinc.cli.commands.inspect import in_bytes
@@ -295,10 +295,10 @@ def test_what_a_recording_holds_is_known_before_it_is_made(name: str) -> None:
 
 @pytest.mark.usefixtures("code")
 def test_what_does_not_fit_in_memory_is_refused_before_it_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspecting, "memory", lambda: 2_000)
+    monkeypatch.setattr(budget, "bound", lambda: budget.Bound(2_000, "this machine has"))
     monkeypatch.setattr(inspecting, "record", lambda *_: pytest.fail("it was run"))
     line = one_line(xinc("inspect", "mine:net", "--input-shape", "1x4x6x8"))
-    assert "one forward pass makes 0.0 GB of values that are kept" in line
+    assert "one forward pass, whose values are kept, would take" in line
     assert "smaller --size or --input-shape" in line
 
 

@@ -22,7 +22,9 @@ from xinc.models.parts import ACTIVATIONS, LAYOUTS, OUTPUTS
 from xinc.models.recipe import SCHEDULES, Recipe
 from xinc.options import tables
 from xinc.options.page import page
-from xinc.options.schema import Option
+from xinc.options.schema import Option, document
+from xinc.signals.labels import Segment
+from xinc.signals.segments import ENCODINGS as LABEL_ENCODINGS
 from xinc.workflow.job import Source
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -189,6 +191,9 @@ def test_names_are_those_of_the_code() -> None:
     assert set(tables.RECIPE) == {field.name for field in dataclasses.fields(Recipe)}
     assert set(tables.FINDINGS) == {field.name for field in dataclasses.fields(Settings)}
     assert set(tables.SOURCE) <= {field.name for field in dataclasses.fields(Source)}
+    assert {"auto", *LABEL_ENCODINGS} == {*tables.LABEL_ENCODINGS}
+    assert set(tables.RUN) >= {"family", "config", "settings"}
+    assert set(tables.SEGMENT) == {field.name for field in dataclasses.fields(Segment)}
 
 
 def test_the_page_of_options_is_made_of_the_tables() -> None:
@@ -223,6 +228,17 @@ def test_help_lists_every_option_that_can_be_set(command: str) -> None:
 def test_values_become_what_the_code_takes(option: Option, given: object, value: object) -> None:
     checked = option.check(given, ModelError)
     assert (checked, type(checked)) == (value, type(value))
+
+
+def test_values_with_types_are_taken_as_they_are() -> None:
+    typed = document("it", [Option("x", "whole", "", 1, 9), Option("y", "table", "")], ModelError)
+    assert typed.check({"x": 7, "y": {"a": 1}}) == {"x": 7, "y": {"a": 1}}
+    for wrong, told in (({"x": "7"}, "cannot be '7'"), ({"y": [1]}, "give a table"), ({"z": 1}, "no option 'z'")):
+        with pytest.raises(ModelError, match=told):
+            typed.check(wrong)
+    for wrong, told in (([], "is no table of values"), ({"x": 1}, "has no y")):
+        with pytest.raises(ModelError, match=told):
+            typed.check_all(wrong)
 
 
 @pytest.mark.parametrize("given", [True, None, float("nan"), 10**400, 1j, "1 0", b"1", [1], {}, object()])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from xinc.budget import Bound
 from xinc.errors import SignalError
 from xinc.signals import open as open_signal
 from xinc.signals import samples
@@ -322,7 +323,7 @@ def one_bad_frame(path: Path) -> None:
     [
         (text, "a.txt", "is a text file"),
         (text, "a.png", "not an image that Pillow can read"),
-        (text, "a.mp4", "neither an image nor a video"),
+        (text, "a.mp4", "is a text file, not an image or a video"),
         (garbage, "a.bin", "neither an image nor a video"),
         (Path.touch, "a.png", "not an image"),
         (Path.touch, "a.mp4", "neither an image nor a video"),
@@ -373,9 +374,9 @@ def test_arguments_out_of_range_give_one_clear_line(folder: Path, arguments: dic
 def test_a_clip_that_does_not_fit_in_memory_is_refused_before_it_is_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xinc.signals.frames.memory", lambda: 3 * 2 * 4 * 6 * 3 * 4)
+    monkeypatch.setattr("xinc.budget.bound", lambda: Bound(3 * 2 * 4 * 6 * 3 * 4, "this machine has"))
     assert len(open_signal(folder, count=2)) == 2
-    with pytest.raises(SignalError, match=r"does not fit in memory.*choose frames"):
+    with pytest.raises(SignalError, match=r"would take .* of memory, this machine has .*choose frames"):
         open_signal(folder)
 
 

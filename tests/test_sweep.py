@@ -95,8 +95,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "line", "words"),
     [
         ('[study]\nmodles = ["ffn"]\n[[signal]]\npath = "bunny"', 2, "did you mean models"),
-        ('[[signal]]\npath = "bunny"\nseeds = [-1]', 3, "whole numbers of at least 0"),
-        ('[[signal]]\npath = "bunny"\nepochs = nan', 3, "at least 1"),
+        ('[[signal]]\npath = "bunny"\nseeds = [-1]', 3, "whole numbers from 0 to"),
+        ('[[signal]]\npath = "bunny"\nepochs = nan', 3, "whole number from 1 to"),
         ('[[signal]]\npath = "bunny"\nsize = [0, 4]', 3, "height and width"),
         ('[[signal]]\npath = "bunny"\nmodels = ["nrev"]', 3, "did you mean nerv"),
         ('[study]\nmethods = ["exakt"]\n[[signal]]\npath = "bunny"', 2, "did you mean exact"),
@@ -108,6 +108,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[studdy]\n", 1, "did you mean study"),
         ('signal = "bunny"', 1, "is no table"),
         ("[study]\nseeds = [0]", 1, "no signal"),
+        ('[study]\ndraws = 1000000000000\n[[signal]]\npath = "bunny"', 2, "from 1 to 100,000"),
+        ('[[signal]]\npath = "bunny"\nseeds = ["0"]', 3, "of the fits; give whole numbers"),
+        ('[[signal]]\npath = "bunny"\nencoding = "coko"', 3, "give one of auto"),
+        (f'[[signal]]\npath = "bunny"\nseeds = {[*range(60_000)]}\nmodels = ["ffn", "siren"]', 1, "at most 100,000"),
     ],
 )
 def test_a_wrong_study_is_said_with_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:

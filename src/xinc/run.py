@@ -26,7 +26,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from xinc import budget
 from xinc.below import below
+from xinc.documents import read_json
 from xinc.errors import ModelError, RunError, SignalError
 from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
 from xinc.models.families import configure, family
@@ -34,7 +36,8 @@ from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, run_task
 from xinc.models.fitting.watching import watching
 from xinc.models.recipe import Recipe
 from xinc.notation import Image, PerFrame
-from xinc.options.tables import FIT, RECIPE
+from xinc.options.schema import shortened
+from xinc.options.tables import FIT, RECIPE, RUN
 from xinc.signals.clip import Clip
 from xinc.signals.storage import save_tensors
 
@@ -338,17 +341,27 @@ def _read_description(folder: Path) -> dict[str, Any]:
         unfinished = (folder / CHECKPOINT).exists()
         what = "an unfinished fit: give the same xinc fit again to go on" if unfinished else "no run (no config.json)"
         raise RunError(f"{folder} holds {what}")
-    description: dict[str, Any] = _part(path, lambda: json.loads(path.read_text(encoding="utf-8")))
+    description: dict[str, Any] = _part(path, lambda: read_json(path))
     if not isinstance(description, dict) or not {"family", "config", "settings"} <= set(description):
         raise RunError(f"{path} does not describe a run")
     if description.get("format") != FORMAT:
-        raise RunError(f"{folder} holds a run of format {description.get('format')}; this version reads {FORMAT}")
+        kept = shortened(description.get("format"))
+        raise RunError(f"{folder} holds a run of format {kept}; this version reads {FORMAT}")
+    description = _part(path, lambda: RUN.check(description))
+    notes = description["settings"].get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise RunError(f"{path} is damaged: the notes in its settings are no texts")
     return description
 
 
 def _network(description: dict[str, Any]) -> INR:
     row = family(description["family"])
-    return row.model(row.config.from_dict(description["config"]))
+    config = row.config.from_dict(description["config"])
+    with torch.device("meta"):
+        outline = row.model(config)
+    held = sum(value.numel() for value in (*outline.parameters(), *outline.buffers()))
+    budget.weights(f"the {row.name} that it describes", held)
+    return row.model(config)
 
 
 def _epochs(path: Path) -> Iterator[Epoch]:
@@ -361,7 +374,7 @@ def _part(path: Path, read: Callable[[], T]) -> T:
     """Read a part of a run, or say in one line which part is at fault."""
     try:
         return read()
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError, ModelError, SignalError) as fault:
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError, ModelError, SignalError, RunError) as fault:
         reason = "is missing" if isinstance(fault, FileNotFoundError) else f"is damaged ({_first_line(fault)})"
         raise RunError(f"{path} {reason}; the run in {path.parent} is not complete") from None
 

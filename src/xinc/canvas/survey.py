@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._ops import OpOverload
-from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from xinc.canvas.methods import METHODS
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.recording.recording import map_tree, tensors_in
+from xinc.canvas.recording.recording import map_tree
 from xinc.errors import TraceError
+from xinc.models.passes import values_of_a_pass
 
 VALUE_BYTES = 4
 """A map's values are float32."""
@@ -70,36 +68,10 @@ def _refusal(plan: Plan, layer: str, method: str) -> str | None:
     return None
 
 
-class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the memory of everything that is made while it runs."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.made: dict[int, torch.UntypedStorage] = {}
-        self.copied = 0  # what is overwritten is recorded before and after
-
-    def __torch_dispatch__(
-        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in tensors_in(result):
-            storage = tensor.untyped_storage()
-            self.made[storage._cdata] = storage  # kept, so that no other takes its place
-            self.copied += tensor.nbytes * func._schema.is_mutable
-        return result
-
-
 def recording_bytes(module: nn.Module, *inputs: Any, **keywords: Any) -> int | None:
     """About what :func:`~xinc.canvas.recording.recorder.record` would hold: all values of a pass that is not computed.
 
     None where the network cannot be run without numbers, because its way depends on them.
     """
-    state = {name: t.detach().to("meta") for name, t in (*module.named_parameters(), *module.named_buffers())}
-    arguments = map_tree((inputs, keywords), torch.Tensor, lambda t: t.to("meta"))
-    counting = _Counting()
-    try:
-        with torch.no_grad(), torch.device("meta"), counting:
-            functional_call(module, state, *arguments)
-    except Exception:  # whatever their code raises on tensors without numbers
-        return None
-    return counting.copied + sum(storage.nbytes() for storage in counting.made.values())
+    arguments, named = map_tree((inputs, keywords), torch.Tensor, lambda t: t.to("meta"))
+    return values_of_a_pass(module, *arguments, **named)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from xinc.budget import limit_to
 from xinc.errors import XincError
 
 if TYPE_CHECKING:
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 class Commands(TyperGroup):
     """The one place where errors become one line and an exit code."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Arguments of the application, and those of the command; ``--memory`` may stand among either."""
+        for before, word in pairwise(["the first word", *args]):
+            if not word.strip():
+                raise _failed(f"{before} is followed by an empty text; give a value, or leave the option out")
+        return super().parse_args(ctx, in_front(args, "--memory"))
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command: 2 for what the user can mend, 130 when interrupted."""
         with warnings.catch_warnings():
@@ -30,11 +39,28 @@ class Commands(TyperGroup):
                 return super().invoke(ctx)
             except XincError as error:
                 raise _failed(str(error)) from None
+            except (MemoryError, RuntimeError) as error:
+                if not (isinstance(error, MemoryError) or "allocate memory" in str(error)):
+                    raise
+                raise _failed(f"there is not enough memory left for this step; {SMALLER}") from None
             except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
                 raise _failed(f"{error.filename}: {error.strerror}") from None
             except KeyboardInterrupt:
                 say("[yellow]Stopped.[/] What was saved stays; the same command goes on from there.")
                 raise typer.Exit(130) from None
+
+
+SMALLER = "give a smaller size, network or number of frames, regions or points, or a machine with more"
+
+
+def in_front(args: list[str], option: str) -> list[str]:
+    """Arguments with an option, and its value, before all others."""
+    end = args.index("--") if "--" in args else len(args)
+    at = next((i for i in range(end) if args[i].partition("=")[0] == option), None)
+    if at is None:
+        return args
+    taken = args[at : at + 1 + (args[at] == option)]
+    return [*taken, *args[:at], *args[at + len(taken) :]]
 
 
 def console(stderr: bool = True) -> Console:
@@ -117,8 +143,18 @@ JOB, STEPS, EVIDENCE, LOOK = "The whole job", "Step by step", "Evidence", "What 
 @app.callback(invoke_without_command=True)
 def main(
     version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and stop.")] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="4GB",
+            envvar="XINC_MEMORY",
+            help="What a step of any command may hold; what would take more is refused before it begins. All of the "
+            "machine's if not given.",
+        ),
+    ] = None,
 ) -> None:
     """Explain implicit neural representations: which neuron paints which pixel, and how much of it."""
+    limit_to(memory)
     if version:
         from xinc import __version__
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xinc.errors import ModelError, SignalError
+from xinc.errors import FindingError, ModelError, SignalError
 from xinc.options.schema import SHOWN, Schema, parsed, shortened
 from xinc.options.tables import FIT, RECIPE, SIZE, SOURCE
 
@@ -43,6 +43,7 @@ Encoding = Annotated[
         metavar="NAME",
         help="What the numbers of label images mean: auto, cityscapes, cityscapes-vps, vipseg, coco, objects, "
         "instances, classes, sceneparsing, camvid or ade20k.",
+        callback=within(SOURCE, "encoding"),
     ),
 ]
 Epochs = Annotated[
@@ -132,6 +133,8 @@ def as_frames(text: str | None) -> tuple[int, ...] | None:
         return None
     found: list[int] = []
     for part in text.split(","):
+        if len(found) > 10 * MOST_FRAMES:
+            raise SignalError(f"--frames {text[:SHOWN]}... names the same frames again and again; name each once")
         try:
             numbers = [int(n) for n in part.split(":")]
             chosen = range(*numbers) if len(numbers) in (2, 3) else range(numbers[0], numbers[0] + 1)
@@ -149,8 +152,17 @@ def as_frames(text: str | None) -> tuple[int, ...] | None:
 
 
 def as_names(text: str | None) -> tuple[str, ...] | None:
-    """``"head,block3"`` as names."""
-    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+    """``"head,block3"`` as names.
+
+    Raises:
+        FindingError: it names nothing.
+    """
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise FindingError(f"{shortened(text)} names nothing; give names separated by commas, or leave the option out")
+    return names
 
 
 def as_methods(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from xinc.documents import read_json
 from xinc.errors import RunError
 from xinc.findings.finding import Array, numpy
 
@@ -64,7 +65,7 @@ class Results:
         # Read the group's own document: opening every array to learn one attribute would cost more than some findings.
         path = self.folder / group / "zarr.json"
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")).get("attributes", {}))
+            return dict(read_json(path).get("attributes", {}))
         except FileNotFoundError:
             return {}
         except ValueError as damage:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from xinc.errors import XincError
 
-Kind = Literal["whole", "number", "word"]
+Kind = Literal["whole", "number", "word", "text", "table"]
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 
@@ -22,7 +22,7 @@ class Option:
 
     Attributes:
         name: what users type.
-        kind: a whole number, a number (finite), or one of some words.
+        kind: a whole number, a number (finite), one of some words or any word, any text, or a table of its own.
         help: one line for people.
         low: the least that it may be.
         high: the greatest.
@@ -42,29 +42,33 @@ class Option:
     counts: tuple[int, int] | None = None
     optional: bool = False
 
-    def check(self, given: Any, error: type[XincError]) -> Any:
+    def check(self, given: Any, error: type[XincError], typed: bool = False) -> Any:
         """The value as the code takes it: ``int``, ``float``, ``str``, or a tuple of them.
 
         Args:
             given: a value, or text as it was typed.
             error: class of the refusal.
+            typed: whether values have types already, so that a text is no number.
 
         Raises:
             XincError: it is of another type, out of range or not finite.
         """
         if given is None and self.optional:
             return None
+        values = tuple(given) if isinstance(given, list | tuple) else (given,)
+        if typed and self.kind in ("whole", "number") and any(isinstance(value, str) for value in values):
+            raise self._refusal(given, error)
         if self.counts is None:
             return self._one(given, given, error)
-        values = tuple(given) if isinstance(given, list | tuple) else (given,)
         if not self.counts[0] <= len(values) <= self.counts[1]:
             raise self._refusal(given, error)
         return tuple(self._one(value, given, error) for value in values)
 
     def _one(self, value: Any, given: Any, error: type[XincError]) -> Any:
         converted = _converted(value, self.kind)
-        if isinstance(converted, str) and self.words:
-            valid = converted in self.words
+        if isinstance(converted, str):
+            told = self.kind == "text" or bool(converted.strip())
+            valid = converted in self.words if self.words else told and "\0" not in converted
         elif isinstance(converted, int | float):
             inside = self.low < converted < self.high if self.open else self.low <= converted <= self.high
             valid = inside and math.isfinite(converted)
@@ -85,7 +89,9 @@ class Option:
         if self.words:
             return f"one of {', '.join(self.words)}"
         several = self.counts is not None
-        noun = {"whole": "whole number", "number": "number", "word": "word"}[self.kind]
+        if self.kind == "table":
+            return "tables" if several else "a table"
+        noun = {"whole": "whole number", "number": "number", "word": "word", "text": "text"}[self.kind]
         wanted = f"{noun}s{self._range}, separated by commas" if several else f"a {noun}{self._range}"
         if self.counts is not None and self.counts[0] == self.counts[1]:
             wanted = f"{self.counts[0]} {wanted}"
@@ -102,11 +108,13 @@ class Option:
         return f" of at least {low}" if math.isfinite(self.low) else ""
 
 
-def _converted(value: Any, kind: Kind) -> int | float | str | None:
+def _converted(value: Any, kind: Kind) -> int | float | str | dict[str, Any] | None:
     """The value as the kind's type; None where it is none."""
     if isinstance(value, bool):
         return None
-    if kind == "word":
+    if kind == "table":
+        return value if isinstance(value, dict) else None
+    if kind in ("word", "text"):
         return value if isinstance(value, str) else None
     try:
         value = float(value) if isinstance(value, str) and (kind == "number" or not _digits(value)) else value
@@ -132,12 +140,14 @@ class Schema:
         options: by name.
         error: class of refusals.
         elsewhere: names that are given in another way, and how.
+        typed: whether values come with their types, from JSON, TOML or Python, and not as they were typed.
     """
 
     what: str
     options: Mapping[str, Option]
     error: type[XincError]
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    typed: bool = False
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.options)
@@ -151,7 +161,19 @@ class Schema:
         Raises:
             XincError: there is no such option, or it cannot have that value.
         """
-        return {name: self.option(name).check(value, self.error) for name, value in given.items()}
+        return {name: self.option(name).check(value, self.error, self.typed) for name, value in given.items()}
+
+    def check_all(self, given: Any) -> dict[str, Any]:
+        """The same of a document that must give every option.
+
+        Raises:
+            XincError: it is no table, or lacks one; else as :meth:`check`.
+        """
+        if not isinstance(given, dict):
+            raise self.error(f"{self.what} is no table of values")
+        if missing := [name for name in self if name not in given]:
+            raise self.error(f"{self.what} has no {missing[0]}")
+        return self.check(given)
 
     def option(self, name: str) -> Option:
         """The option of that name.
@@ -169,8 +191,13 @@ class Schema:
 
 
 def schema(what: str, options: Iterable[Option], error: type[XincError], **elsewhere: str) -> Schema:
-    """A schema of options, in that order."""
+    """A schema of options, in that order, of values as they are typed."""
     return Schema(what, {option.name: option for option in options}, error, elsewhere)
+
+
+def document(what: str, options: Iterable[Option], error: type[XincError]) -> Schema:
+    """A schema of values that have their types."""
+    return Schema(what, {option.name: option for option in options}, error, typed=True)
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
@@ -186,6 +213,8 @@ def shortened(value: Any) -> str:
         text = repr(value)
     except ValueError:  # a number of more digits than Python writes
         text = "a number of thousands of digits"
+    except RecursionError:
+        text = "something within itself"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 

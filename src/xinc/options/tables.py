@@ -10,8 +10,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from xinc.errors import FindingError, ModelError, SignalError
-from xinc.options.schema import Option, Schema, schema
+from xinc.errors import FindingError, ModelError, RunError, SignalError, StudyError
+from xinc.options.schema import Option, Schema, document, schema
 
 SEEDS, FINDING_SEEDS = 2**63 - 1, 2**32 - 1
 """The greatest seed of a fit (torch takes 64 bits), and of the findings (scikit-learn takes 32)."""
@@ -108,6 +108,7 @@ NETWORKS: Mapping[str, Schema] = MappingProxyType(
 """What can be set when a network of a family is made."""
 
 SIZE = Option("size", "whole", "height and width of a frame", 1, WIDEST, counts=(2, 2))
+SHAPE = Option("input-shape", "whole", "of an input of a network", 1, 2**31, counts=(1, 16))
 _FRAME = (
     SIZE,
     Option("frames", "whole", "frames that the network represents", 1, 100_000),
@@ -144,7 +145,7 @@ _BY_SHAPES = {
 }
 CONFIGS: Mapping[str, Schema] = MappingProxyType(
     {
-        name: schema(f"the description of a network ({name})", (*_FRAME, *options), ModelError)
+        name: document(f"the description of a network ({name})", (*_FRAME, *options), ModelError)
         for name, options in _FIELDS.items()
     }
 )
@@ -213,16 +214,94 @@ SET_FINDINGS = schema(
 )
 """Those that ``--set`` takes."""
 
+LABEL_ENCODINGS = (
+    *("auto", "cityscapes", "cityscapes-vps", "vipseg", "coco", "objects", "instances", "classes", "sceneparsing"),
+    *("camvid", "ade20k"),
+)
+LABELS = Option("encoding", "word", "what the numbers of label images mean", words=LABEL_ENCODINGS)
 SOURCE = schema(
     "a signal",
     (
         Option("every", "whole", "take every n-th frame", 1, 10**9),
         Option("start", "whole", "first frame, from 0", 0, 10**12),
         Option("count", "whole", "number of frames", 1, 10**9, optional=True),
+        LABELS,
     ),
     SignalError,
 )
 """Which frames of a signal are taken."""
+
+OF_CELLS = (
+    Option("models", "word", "families, or models that the study describes", counts=(1, 1000)),
+    Option("seeds", "whole", "of the fits", 0, SEEDS, counts=(1, 100_000)),
+    SIZE,
+    *(replace(SOURCE.options[name], optional=False) for name in ("every", "start", "count")),
+    Option("annotations", "word", "label image or folder of them"),
+    LABELS,
+    *(replace(RECIPE.options[name], optional=False) for name in ("epochs", "learning_rate", "batch")),
+    Option("frame", "whole", "which frame a network of one frame represents", 0, 10**9),
+    Option("methods", "word", "definitions of the maps", counts=(1, 100)),
+    Option("layers", "word", "layers by name", counts=(1, 1000)),
+    Option("frames", "whole", "frames that are analysed", 0, 99_999, counts=(1, 100_000)),
+    Option("category", "text", "a label for tables"),
+    Option("dataset", "text", "a label for tables"),
+    Option("findings", "table", "settings of the findings"),
+)
+STUDY = document(
+    "[study]",
+    (
+        *OF_CELLS,
+        Option("retries", "whole", "how often a cell that failed is tried again", 0, 100),
+        Option("draws", "whole", "resamples of each statistic", 1, 100_000),
+    ),
+    StudyError,
+)
+STUDY_SIGNAL = document(
+    "[[signal]]",
+    (Option("path", "word", "file, folder or pattern"), Option("name", "word", "of its folder"), *OF_CELLS),
+    StudyError,
+)
+"""What may stand in a study file; ``findings`` is a table of :data:`SET_FINDINGS`."""
+
+RUN = document(
+    "the description of a run",
+    (
+        Option("format", "whole", "of the folder", 1, 10**6),
+        Option("family", "word", "of the network", words=tuple(_FAMILIES)),
+        Option("config", "table", "the network"),
+        Option("parameters", "whole", "of the network", 0, 1e15),
+        Option("bits_per_pixel", "number", "of the network", 0, 1e15),
+        Option("settings", "table", "how it came about"),
+    ),
+    RunError,
+)
+"""What stands in a run's ``config.json``; ``config`` is of :data:`CONFIGS`."""
+CLIP = document(
+    "the description of a clip",
+    (
+        Option("format", "whole", "of the folder", 1, 10**6),
+        Option("source", "text", "where the frames came from"),
+        SIZE,
+        Option("fps", "number", "frames a second", 0, 1e6, open=True, optional=True),
+        Option("names", "text", "of the frames", counts=(1, 100_000)),
+        Option("frames", "word", "how they are stored", words=("png", "safetensors")),
+        Option("annotated", "whole", "frames with label images", 0, 10**9, counts=(0, 100_000), optional=True),
+        Option("segments", "table", "what labels mean", counts=(0, 2**24), optional=True),
+    ),
+    SignalError,
+)
+"""What stands in a clip's ``clip.json``."""
+SEGMENT = document(
+    "a segment",
+    (
+        Option("id", "whole", "its value in label images", 0, 2**31 - 1),
+        Option("category", "text", "name of its class"),
+        Option("kind", "word", "what it is", words=("thing", "stuff", "other")),
+        Option("instance", "whole", "number within its category", -1, 2**31 - 1),
+    ),
+    SignalError,
+)
+"""A row of a clip's segments."""
 
 CHECKS = schema(
     "this command",
@@ -235,6 +314,7 @@ CHECKS = schema(
         Option("check", "whole", "frames that are compared with the signal", 1, 10**9),
         Option("psnr_loss", "number", "dB that the picture may lose", 0, 100),
         Option("port", "whole", "where a server listens", 1, 65_535),
+        Option("workers", "whole", "processes on this machine", 1, 1024, optional=True),
     ),
     FindingError,
 )

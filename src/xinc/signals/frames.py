@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from xinc import budget
 from xinc.errors import SignalError
 from xinc.signals.pictures import SUFFIXES, Pixels
 from xinc.signals.preprocess import Geometry, Size
@@ -44,10 +44,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class FrameSource:
-    """Named pictures in order, before they are cropped; read once."""
+    """Named pictures in order, before they are cropped; read once.
+
+    Attributes:
+        pictures: name and pixels of each.
+        fps: frames a second.
+        count: how many there are; 0 where only reading tells.
+    """
 
     pictures: Iterator[tuple[str, Pixels]]
     fps: float | None = None
+    count: int = 0
 
 
 def natural_order(path: Path) -> list[tuple[int, int | str]]:
@@ -83,30 +90,18 @@ def collect(source: FrameSource, size: Size | None, path: Path) -> tuple[list[st
     names: list[str] = []
     frames: list[Tensor] = []
     geometry = Geometry((1, 1), (1, 1), (0, 0, 1, 1))
-    budget = memory() // 3  # the list, the stacked tensor, and room to work
     for name, picture in source.pictures:
         found = (picture.shape[0], picture.shape[1])
         if not frames:
             geometry = Geometry.of(found, size)
+            budget.frames(path, max(1, source.count), *geometry.target)
         elif found != geometry.source:
             raise SignalError(
                 f"{path} mixes sizes: {names[0]} is {geometry.source[0]}×{geometry.source[1]} (height × width), "
                 f"{name} is {found[0]}×{found[1]}; choose frames of one size"
             )
+        if len(frames) >= source.count:  # nobody said how many there would be
+            budget.frames(path, len(frames) + 1, *geometry.target)
         frames.append(geometry.frame(picture))
         names.append(name)
-        taken = len(frames) * frames[0].nbytes
-        if taken > budget:
-            raise SignalError(
-                f"{path} does not fit in memory: {len(frames)} frames take {taken >> 20} MB so far; "
-                "give a smaller size, or choose frames (every, start, count)"
-            )
     return names, frames, geometry
-
-
-def memory() -> int:
-    """The machine's memory in bytes; very much where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 50

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from xinc import budget
 from xinc.errors import SignalError
 
 SUFFIXES = frozenset(
@@ -108,6 +109,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                budget.picture(path, image.height, image.width)
                 yield image
     except FileNotFoundError:
         raise SignalError(f"there is no file {path}") from None

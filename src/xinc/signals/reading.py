@@ -109,7 +109,8 @@ def _folder(folder: Path, choice: Choice) -> FrameSource:
         inner = sorted(p.name for p in folder.iterdir() if p.is_dir())
         hint = f"; it has folders ({', '.join(inner[:5])}): name one of them" if inner else ""
         raise SignalError(f"the folder {folder} holds no image{hint}")
-    return FrameSource((p.stem, read_rgb(p)) for p in files[choice.slice])
+    wanted = files[choice.slice]
+    return FrameSource(((p.stem, read_rgb(p)) for p in wanted), count=len(wanted))
 
 
 def _source(path: Path, choice: Choice) -> FrameSource:

@@ -38,6 +38,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xinc import budget
 from xinc.errors import SignalError
 from xinc.signals.classes import (
     CAMVID,
@@ -50,7 +51,7 @@ from xinc.signals.classes import (
     VIPSEG_THINGS,
 )
 from xinc.signals.labels import LabelMap, Segment, Segments
-from xinc.signals.pictures import SUFFIXES, read_ids
+from xinc.signals.pictures import SUFFIXES, picture_size, read_ids
 from xinc.signals.preprocess import Geometry, fit_labels
 
 Values = frozenset[int]
@@ -239,7 +240,9 @@ def decode(files: Mapping[int, Path], geometry: Geometry, encoding: Encoding | N
     Raises:
         SignalError: an image is unreadable or of another size than its frame.
     """
-    planes, encoding = read_planes(sorted(set(files.values())), encoding)
+    paths = sorted(set(files.values()))
+    budget.label_images(paths[0], len(paths), *picture_size(paths[0]))
+    planes, encoding = read_planes(paths, encoding)
     planes = fit_labels(planes, geometry.source)
     return Segments.of({i: geometry.labels(planes[path]) for i, path in files.items()}, encoding.describe)
 

@@ -21,7 +21,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from xinc.documents import read_json
 from xinc.errors import SignalError
+from xinc.options.tables import CLIP, SEGMENT
 from xinc.signals.labels import LabelMap, Segment, Segments
 from xinc.signals.pictures import read_ids, read_rgb
 
@@ -96,13 +98,13 @@ def read(folder: Path) -> Stored:
         SignalError: the folder does not hold a clip, or a part of it is missing or damaged.
     """
     try:
-        description = json.loads((folder / "clip.json").read_text(encoding="utf-8"))
+        description = CLIP.check_all(read_json(folder / "clip.json"))
         if description["format"] != FORMAT:
             raise SignalError(f"{folder} holds a clip of format {description['format']}; this version reads {FORMAT}")
         segments = None
         if description["segments"] is not None:
-            table = tuple(Segment(**row) for row in description["segments"])
-            labels = {i: read_ids(folder / f"labels/{i:05d}.png")[0] for i in description["annotated"]}
+            table = tuple(Segment(**SEGMENT.check_all(row)) for row in description["segments"])
+            labels = {i: read_ids(folder / f"labels/{i:05d}.png")[0] for i in description["annotated"] or ()}
             segments = Segments(labels, table)
         height, width = description["size"]
         names = tuple(description["names"])

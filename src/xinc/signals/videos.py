@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from xinc import budget
 from xinc.errors import SignalError
 from xinc.signals.pictures import Pixels
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+
+LISTS = frozenset({"tty", "hls", "concat", "dash", "sdp", "imf"})
+"""Formats of FFmpeg's that are texts, or name other files and addresses."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Video:
         """
         with _container(path) as container:
             stream = _stream(container, path)
+            budget.picture(path, getattr(stream, "height", 0) or 0, getattr(stream, "width", 0) or 0)
             rate, end = stream.average_rate, _end(container, stream)
             promised = (end or 0) * float(rate or 0) * 0.9  # Matroska counts no frames
             return cls(path, float(rate) if rate else None, stream.frames or int(promised), end)
@@ -102,16 +108,30 @@ def _container(path: Path) -> InputContainer:
         raise SignalError(
             f"{path} is a picture in tiles (HEIC), of which each would be read as a picture; save it as PNG or TIFF"
         )
+    if _is_text(path):  # FFmpeg draws texts as films of a terminal, and opens what playlists name
+        raise SignalError(f"{path} is a text file, not an image or a video")
     try:
-        container = av.open(str(path))
+        container = av.open(f"file:{path}")  # a name may look like a protocol of FFmpeg's
     except FileNotFoundError:
         raise SignalError(f"there is no file {path}") from None
     except (av.FFmpegError, OSError) as error:
         raise SignalError(f"{path} is neither an image nor a video that can be read ({error.strerror})") from None
-    if container.format.name == "tty":  # FFmpeg draws any text file as a film of a terminal
+    if container.format.name in LISTS:
         container.close()
-        raise SignalError(f"{path} is a text file, not an image or a video")
+        raise SignalError(
+            f"{path} is a {container.format.name} list of other files, not a video; name the video itself"
+        )
     return container
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as texts do: nothing but characters, and it is no raw film (YUV4MPEG2) either."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError:
+        return False
+    return bool(head) and not head.startswith(b"YUV4MPEG2") and not any(c < 32 and c not in b"\t\n\r\f" for c in head)
 
 
 def _is_tiled(path: Path) -> bool:

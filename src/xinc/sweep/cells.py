@@ -15,6 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xinc.documents import read_json
 from xinc.errors import RunError
 from xinc.findings.analyses import Settings
 from xinc.findings.results import digest
@@ -186,7 +187,7 @@ def _fitted(cell: Cell, work: Path, device: str | None) -> Run:
     """The fitted network; a fit with other settings than those of an earlier call is made anew."""
     mark = work / "fit.json"
     wanted = _fit_key(cell)
-    if not mark.exists() or json.loads(mark.read_text()).get("key") != wanted:
+    if not mark.exists() or read_json(mark).get("key") != wanted:
         _empty(work)
     try:
         mark.write_text(json.dumps({"key": wanted}))

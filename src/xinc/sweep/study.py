@@ -22,100 +22,26 @@ Paths are relative to the file. An option may stand in ``[study]`` for all signa
 
 from __future__ import annotations
 
-import difflib
-import math
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from xinc.errors import StudyError, XincError
 from xinc.models.families import FAMILIES
+from xinc.options.schema import Option, closest, shortened
+from xinc.options.tables import OF_CELLS, SIZE, STUDY, STUDY_SIGNAL
 from xinc.sweep.lines import Lines
 
+MOST_CELLS = 100_000
+MOST_POINTS = 500
+"""In a line: a key of many parts takes the square of their number to read."""
 LARGEST_STUDY = 1 << 20
 """Bytes of a study file: more is no study file."""
 
 
-@dataclass(frozen=True)
-class ValueKind:
-    """What a value of a key may be.
-
-    Attributes:
-        words: how an error says it.
-        read: gives the value in the form that the sweep uses, None where it is no such value.
-    """
-
-    words: str
-    read: Callable[[Any], Any]
-
-
-def _number(kind: type, least: float) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        fits = whole or (kind is float and isinstance(value, float) and math.isfinite(value))
-        return kind(value) if fits and value >= least and abs(value) < 2**63 else None
-
-    return read
-
-
-def _several(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def each(values: Any) -> Any:
-        parts = values if isinstance(values, list) else [values]
-        known = tuple(read(part) for part in parts)
-        return known if known and None not in known else None
-
-    return each
-
-
-def _size(value: Any) -> tuple[int, int] | None:
-    parts = value.lower().split("x") if isinstance(value, str) else value
-    if not isinstance(parts, list) or len(parts) != 2:
-        return None
-    sides = [int(p) if isinstance(p, str) and p.strip().isdecimal() else p for p in parts]
-    fits = all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < 2**31 for side in sides)
-    return (int(sides[0]), int(sides[1])) if fits else None
-
-
-def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) and value and "\0" not in value else None
-
-
-def _table(value: Any) -> dict[str, Any] | None:
-    return dict(value) if isinstance(value, dict) else None
-
-
-WORD, WORDS = ValueKind("a text", _word), ValueKind("a text or a list of texts", _several(_word))
-COUNT = ValueKind("a whole number of at least 1", _number(int, 1))
-NATURAL = ValueKind("a whole number of at least 0", _number(int, 0))
-NATURALS = ValueKind("whole numbers of at least 0", _several(_number(int, 0)))
-POSITIVE = ValueKind("a number above 0", lambda value: _number(float, 0)(value) or None)
-SIZE = ValueKind('height and width in pixels, such as [128, 256] or "128x256"', _size)
-
-OPTIONS: Mapping[str, ValueKind] = {
-    "models": WORDS,
-    "seeds": NATURALS,
-    "size": SIZE,
-    "every": COUNT,
-    "start": NATURAL,
-    "count": COUNT,
-    "annotations": WORD,
-    "encoding": WORD,
-    "epochs": COUNT,
-    "learning_rate": POSITIVE,
-    "batch": COUNT,
-    "frame": NATURAL,
-    "methods": WORDS,
-    "layers": WORDS,
-    "frames": NATURALS,
-    "category": WORD,
-    "dataset": WORD,
-    "findings": ValueKind("a table of settings of the findings", _table),
-}
-"""Options of a signal, for all of them in ``[study]``; named as those of ``xinc explain``."""
-STUDY: Mapping[str, ValueKind] = {**OPTIONS, "retries": NATURAL, "draws": COUNT}
-SIGNAL: Mapping[str, ValueKind] = {"path": WORD, "name": WORD, **OPTIONS}
+CELL_OPTIONS = frozenset(option.name for option in OF_CELLS)
 TABLES = ("study", "signal", "model")
 DEFAULTS: Mapping[str, Any] = {
     "models": ("ffn",),
@@ -143,7 +69,7 @@ class Signal:
     Attributes:
         name: of its folder.
         path: file, folder or ``FOLDER:VIDEO``, absolute.
-        options: by the names of :data:`OPTIONS`.
+        options: by the names of :data:`xinc.options.tables.STUDY`.
         line: where it stands in the file.
     """
 
@@ -184,6 +110,10 @@ def read_study(path: str | Path) -> Study:
         if path.stat().st_size > LARGEST_STUDY:
             raise StudyError(f"{path} has {path.stat().st_size:,} bytes; a study file has at most {LARGEST_STUDY:,}")
         text = path.read_text(encoding="utf-8")
+        if any(line.count(".") > MOST_POINTS for line in text.splitlines()):
+            raise StudyError(
+                f"{path} has a line of more than {MOST_POINTS} points; a study file nests no tables so deep"
+            )
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         raise StudyError(f"{path} is no TOML: {fault}") from None
@@ -207,7 +137,7 @@ class _Reader:
             if not (isinstance(value, dict) if name == "study" else _are_tables(value)):
                 form = f"[{name}]" if name == "study" else f"[[{name}]]"
                 raise self.fault(self.lines.of("", 0, name), f"{name} is no table; begin it with {form}")
-        general = {**DEFAULTS, **self.checked("study", 0, document.get("study", {}), STUDY)}
+        general = {**DEFAULTS, **self.checked("study", 0, document.get("study", {}), STUDY.options)}
         models = self.models(document.get("model", []))
         signals = [
             one for i, row in enumerate(document.get("signal", [])) for one in self.signals(i, row, general, models)
@@ -215,29 +145,36 @@ class _Reader:
         if not signals:
             raise self.fault(1, "no signal; name at least one with [[signal]] and path = ...")
         self.unique(signals)
+        cells = sum(len(one.options["models"]) * len(one.options["seeds"]) for one in signals)
+        if cells > MOST_CELLS:
+            raise self.fault(1, f"{cells:,} networks; a study has at most {MOST_CELLS:,}: divide it")
         return Study(self.path, tuple(signals), models, general["retries"], general["draws"])
 
-    def checked(self, table: str, index: int, row: dict[str, Any], known: Mapping[str, ValueKind]) -> dict[str, Any]:
+    def checked(self, table: str, index: int, row: dict[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
         values = {}
         for key, value in row.items():
             line = self.lines.of(table, index, key)
             if key not in known:
                 raise self.fault(line, f"[{table}] has no {key}{_near(key, known)}")
-            values[key] = known[key].read(value)
-            if values[key] is None:
-                raise self.fault(line, f"{key} is {_short(value)}; give {known[key].words}")
+            try:
+                written = isinstance(value, str) and known[key] is SIZE  # "128x256"
+                parts = value.lower().split("x") if written else value
+                values[key] = known[key].check(parts, StudyError, typed=not written)
+            except StudyError:
+                wanted = f"{known[key].help}; give {known[key].wanted}"
+                raise self.fault(line, f"{key} cannot be {shortened(value)}: it is {wanted}") from None
         return values
 
     def models(self, rows: Sequence[dict[str, Any]]) -> dict[str, Model]:
         models = {name: Model(name, name) for name in FAMILIES}
         for i, row in enumerate(rows):
             first = self.lines.of("model", i)
-            name, family = _word(row.get("name")), row.get("family", row.get("name"))
-            if name is None or not _is_folder_name(name):
-                raise self.fault(first, f"a [[model]] needs a name that can be a folder's, not {row.get('name')!r}")
-            if family not in FAMILIES:
+            name, family = row.get("name"), row.get("family", row.get("name"))
+            if not isinstance(name, str) or not _is_folder_name(name):
+                raise self.fault(first, f"a [[model]] needs a name that can be a folder's, not {shortened(name)}")
+            if not isinstance(family, str) or family not in FAMILIES:
                 line = self.lines.of("model", i, "family")
-                raise self.fault(line, f"no family {family!r}{_near(str(family), FAMILIES)}")
+                raise self.fault(line, f"no family {shortened(family)}{_near(str(family)[:60], FAMILIES)}")
             if name in models and (name not in FAMILIES or name != family or models[name].options):
                 raise self.fault(first, f"two models are called {name!r}")
             options = {k: _listed(v) for k, v in row.items() if k not in ("name", "family")}
@@ -248,10 +185,10 @@ class _Reader:
         self, index: int, row: dict[str, Any], general: Mapping[str, Any], models: Mapping[str, Model]
     ) -> Iterator[Signal]:
         line = self.lines.of("signal", index)
-        own = self.checked("signal", index, row, SIGNAL)
+        own = self.checked("signal", index, row, STUDY_SIGNAL.options)
         if "path" not in own:
             raise self.fault(line, "this [[signal]] has no path")
-        options = {k: v for k, v in {**general, **own}.items() if k in OPTIONS}
+        options = {k: v for k, v in {**general, **own}.items() if k in CELL_OPTIONS}
         for key, known in (("models", models), ("methods", _methods())):
             for name in options[key]:
                 if name not in known:
@@ -334,13 +271,8 @@ def _listed(value: Any) -> Any:
 
 def _near(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     """The end of a sentence: what was meant, or what there is."""
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    close = closest(name, known)
+    return f"; did you mean {close}?" if close else f"; there are {', '.join(known)}"
 
 
 def _is_folder_name(name: str) -> bool:

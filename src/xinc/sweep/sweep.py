@@ -263,7 +263,7 @@ def status(out: str) -> list[dict[str, Any]]:
     place = Place(out)
     try:
         names = json.loads(place.read(PLAN) or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list):
         raise StudyError(f"{out} is no sweep's folder: it has no {PLAN}")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xinc import budget
 from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.output import Output
 from xinc.canvas.recording.recorder import record, unwrapped
@@ -24,7 +25,6 @@ from xinc.models.base import INR, count_parameters
 from xinc.models.checkpoints.files import IN_FOLDERS
 from xinc.models.checkpoints.importing import Checkpoint, open_checkpoint, outline
 from xinc.run import load
-from xinc.signals.frames import memory
 
 Shape = tuple[int, ...]
 
@@ -103,12 +103,9 @@ def layers_of(found: Inspected, *, output: Output | None = None) -> Surveyed:
     """
     if found.module is None:
         return Surveyed()
-    need, have = recording_bytes(found.module, *found.inputs), memory()
-    if need is not None and need > have:
-        raise TraceError(
-            f"one forward pass makes {need / 1e9:.1f} GB of values that are kept, the machine has {have / 1e9:.1f} GB; "
-            "look at it with a smaller --size or --input-shape"
-        )
+    need = recording_bytes(found.module, *found.inputs)
+    if need is not None:
+        budget.recording(need)
     plan = read_plan(record(found.module, *found.inputs), found.size, output)
     total = sum(weight.values for weight in plan.weights)
     left = [(weight.name, weight.values / total) for weight in plan.weights if weight.layer is None and weight.used]
@@ -164,6 +161,7 @@ def _of_code(target: str, frame: int, size: tuple[int, int] | None, shapes: Sequ
         inputs, size = (module.frame_input(frame),), size or module.config.size
     if inputs is None:
         _check_inputs(module, shapes)
+        budget.inputs(shapes)
         inputs = tuple(random_inputs(module, shapes))
     facts = (
         ("module", f"{target}, a {type(module).__name__}"),

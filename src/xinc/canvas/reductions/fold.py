@@ -5,6 +5,7 @@ What there is to collect stands in :data:`xinc.canvas.reductions.table.FOLDS`; n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -69,6 +70,11 @@ class Pass:
     def rows(self) -> Iterator[tuple[FoldRow, Any]]:
         """The rows of the table that are filled, and what is asked of each."""
         return ((FOLDS[name], asked) for name, asked in self._wanted.items())
+
+    def held(self, neurons: int, size: tuple[int, int]) -> int:
+        """Bytes of what is collected of so many neurons over a picture ``(H, W)``."""
+        arrays = [(array, asked) for row, asked in self.rows() for array in row.arrays]
+        return sum(a.dtype.itemsize * math.prod(map(int, a.shape(neurons, size, asked))) for a, asked in arrays)
 
     def of_area(self, area: tuple[slice, slice], before: Stream | None = None) -> Pass:
         """The pass over some rows and columns of the picture; ``before`` are those of the other frame."""

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from xinc import budget
 from xinc.canvas.reductions.fold import Folded, Pass, Stream
 from xinc.canvas.reductions.rows import Key, Known, Reduction
 from xinc.canvas.reductions.store import Store
@@ -112,6 +113,7 @@ class Reducer:
             self.store.put(made)
 
     def _fold(self, wanted: Pass, name: str, progress: Progress | None) -> Folded:
+        budget.reductions(self.stream.neurons, 2 * wanted.held(self.stream.neurons, self.stream.size))
         return self.stream.fold(wanted, None if progress is None else lambda share: progress(name, share))
 
 

@@ -43,11 +43,14 @@ class Filled:
         found: np.dtype[Any] = getattr(NOTHING, self.name).dtype
         return found
 
-    def empty(self, neurons: int, plane: Sizes, asked: Any) -> NDArray[Any]:
-        """The array before the first map; ``plane`` is ``(H, W)``, or ``(P,)`` packed."""
+    def shape(self, neurons: int, plane: Sizes, asked: Any) -> Sizes:
+        """Its shape; ``plane`` is ``(H, W)``, or ``(P,)`` packed."""
         more = self.sizes(asked)
-        shape = {"neuron": (neurons, *more), "pixel": (*more, *plane), "layer": more}[self.per]
-        return np.full(shape, self.start, self.dtype)
+        return {"neuron": (neurons, *more), "pixel": (*more, *plane), "layer": more}[self.per]
+
+    def empty(self, neurons: int, plane: Sizes, asked: Any) -> NDArray[Any]:
+        """The array before the first map."""
+        return np.full(self.shape(neurons, plane, asked), self.start, self.dtype)
 
 
 def _as_it_is(asked: Any, area: tuple[slice, slice]) -> Any:

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import EVIDENCE, app, say
-from xinc.cli.options import RunFolder
+from xinc.cli.options import RunFolder, within
 from xinc.cli.tables import Json, keep, show
+from xinc.options.tables import CHECKS
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -21,7 +22,7 @@ def attribute(
             help="The number: mean squared error to the clip, mean colour of a segment (id or category), or a pixel.",
         ),
     ] = "error",
-    frame: Annotated[int, typer.Option(help="Which frame.")] = 0,
+    frame: Annotated[int, typer.Option(help="Which frame.", callback=within(CHECKS, "frame"))] = 0,
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many neurons to print.")] = 10,
     json: Json = None,
 ) -> None:

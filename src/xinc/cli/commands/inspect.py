@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xinc.budget import in_bytes
 from xinc.cli.app import LOOK, app, console
 from xinc.cli.options import Size, as_size, within
 from xinc.cli.tables import Json, keep, show
 from xinc.errors import ModelError
-from xinc.options.tables import CHECKS
+from xinc.options.schema import SHOWN
+from xinc.options.tables import CHECKS, SHAPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,22 +129,13 @@ def _reasons(layers: tuple[LayerSurvey, ...]) -> dict[str, list[str]]:
 
 def as_shape(text: str) -> tuple[int, ...]:
     """``"1x3x8x8"`` as a shape."""
-    parts = text.lower().replace("×", "x").split("x")
-    if not all(part.strip().isdigit() and int(part) for part in parts):
-        raise ModelError(f"--input-shape {text} is not a shape; give whole numbers such as 1x3x8x8")
-    return tuple(map(int, parts))
+    try:
+        sides: tuple[int, ...] = SHAPE.check(text.lower().replace("×", "x").split("x"), ModelError)
+    except ModelError:
+        raise ModelError(f"--input-shape {text[:SHOWN]} is not a shape; give whole numbers such as 1x3x8x8") from None
+    return sides
 
 
 def as_output(text: str) -> tuple[int | str, ...]:
     """``"heads.1"`` as a path into what a network returns."""
     return tuple(int(part) if part.lstrip("-").isdecimal() else part for part in text.split("."))
-
-
-def in_bytes(number: int) -> str:
-    """A number of bytes as people read it."""
-    value, unit = float(number), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 1000:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}"

@@ -154,4 +154,4 @@ def report(
     """Write one self-contained report.html on one or several runs."""
     from xinc.workflow.evidence import report_on
 
-    done(report_on(runs, out, method, stage=stage))
+    done(report_on(runs, out, None if method is None else as_methods(method)[0], stage=stage))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xinc.cli.app import EVIDENCE, app, console, done, say
+from xinc.cli.options import within
 from xinc.cli.tables import Json, keep, show
+from xinc.options.schema import shortened
+from xinc.options.tables import CHECKS
 
 if TYPE_CHECKING:
     from xinc.sweep.study import Study
@@ -34,7 +38,10 @@ def sweep(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes on this machine; as many as cores and memory allow if not given."),
+        typer.Option(
+            help="Processes on this machine; as many as cores and memory allow if not given.",
+            callback=within(CHECKS, "workers"),
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the cells, and what they will take.")] = False,
     json: Json = None,
@@ -52,6 +59,8 @@ def sweep(
             raise StudyError("name the sweep's folder: xinc sweep status DIR")
         _status(folder, json)
         return
+    if scheduler is not None and not re.fullmatch(r"[a-z+]+://[^\s/]+:\d{1,5}", scheduler):
+        raise StudyError(f"--scheduler {shortened(scheduler)} is no address; give one such as tcp://host:8786")
     if out is None:
         raise StudyError("a sweep needs a place for its runs: --out DIR")
     read = read_study(study)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from xinc import budget
 from xinc.errors import FindingError
 from xinc.findings.finding import Array
 from xinc.findings.optical_flow import raft
@@ -21,6 +22,8 @@ FlowsOf = Callable[[Clip], Mapping[int, Flow]]
 """What moves in a clip, by frame."""
 
 SUFFIXES = (".flo", ".npy")
+FARTHEST = 1e6
+"""Pixels that anything can move: Middlebury's files say 10^9 where nothing is known."""
 _MAGIC = 202021.25
 """First number of a .flo file (Baker et al., Middlebury 2007)."""
 
@@ -123,14 +126,22 @@ def read_flows(folder: Path, names: Sequence[str], size: tuple[int, int]) -> dic
 def _read(path: Path) -> Array:
     """Displacements ``(2, H, W)``, x and y."""
     try:
-        found = _read_flo(path) if path.suffix == ".flo" else np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as damage:
-        raise FindingError(f"{path} cannot be read as optical flow ({damage})") from None
+        found = _read_flo(path) if path.suffix == ".flo" else _read_npy(path)
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError, OverflowError) as damage:
+        raise FindingError(f"{path} cannot be read as optical flow ({_short(damage)})") from None
     if found.ndim == 3 and found.shape[0] != 2 and found.shape[2] == 2:
         found = found.transpose(2, 0, 1)
     if found.ndim != 3 or found.shape[0] != 2 or not found.size or not np.isfinite(found).all():
         raise FindingError(f"{path} is no optical flow: give finite numbers of shape (H, W, 2), not {found.shape}")
+    if float(np.abs(found).max()) > FARTHEST:
+        raise FindingError(
+            f"{path} moves a pixel by {np.abs(found).max():.3g} pixels; give flow in pixels of the frames"
+        )
     return found
+
+
+def _short(damage: BaseException) -> str:
+    return f"{(str(damage).splitlines() or [type(damage).__name__])[0]:.120}"
 
 
 def _read_flo(path: Path) -> Array:
@@ -138,7 +149,19 @@ def _read_flo(path: Path) -> Array:
     if head[0].size < 1 or head[0][0] != _MAGIC or head[1].size < 2:
         raise ValueError("it does not begin as a .flo file does")
     width, height = (int(n) for n in head[1])
+    if min(width, height) < 1 or path.stat().st_size < 12 + 8 * width * height:
+        raise ValueError(f"its header says {height}×{width} pixels, which it does not hold")
+    budget.flow(path, height, width)
     return np.fromfile(path, "<f4", 2 * width * height, offset=12).reshape(height, width, 2)
+
+
+def _read_npy(path: Path) -> Array:
+    """A file's numbers, as much as it has: its header may say anything."""
+    held = np.lib.format.open_memmap(path, mode="r")
+    if held.ndim != 3 or held.dtype.kind not in "fiu" or 2 not in (held.shape[0], held.shape[2]):
+        raise ValueError(f"it holds {held.dtype} of shape {held.shape}, not numbers of shape (H, W, 2)")
+    budget.flow(path, held.size // 2, 1)
+    return np.array(held)
 
 
 def _fitted(flow: Array, size: tuple[int, int], path: Path) -> FlowField:

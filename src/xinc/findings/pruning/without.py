@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from xinc.documents import read_json
 from xinc.errors import FindingError
 from xinc.findings.pruning.cutting import Part, prune
+from xinc.options.schema import shortened
 from xinc.run import Run
 
+LARGEST = 2**22
+"""Bytes of a file of chosen neurons."""
 Chosen = Mapping[str, Sequence[int]]
 """Neurons by layer: ``{"block3": [3, 17]}``."""
 
@@ -64,12 +67,12 @@ def read_chosen(path: Path) -> Chosen:
     """
     how = 'give neurons by layer, such as {"block3": [3, 17]}'
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise FindingError(f"{path} is no JSON; {how}") from None
+        found = read_json(path, LARGEST)
+    except ValueError as damage:
+        raise FindingError(f"{path} is no JSON that can be read ({damage!s:.160}); {how}") from None
     if not isinstance(found, dict):
         raise FindingError(f"{path} holds no layers; {how}")
     for name, neurons in found.items():
         if not isinstance(neurons, list) or not all(type(k) is int and abs(k) < 2**62 for k in neurons):
-            raise FindingError(f"{path}: the neurons of {name!r} are no list of whole numbers; {how}")
+            raise FindingError(f"{path}: the neurons of {shortened(name)} are no list of whole numbers; {how}")
     return found

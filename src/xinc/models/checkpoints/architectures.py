@@ -197,7 +197,8 @@ class DecoderShape:
 
     def grid(self, aspect: float) -> tuple[int, int]:
         """Rows and columns of the cells whose aspect (height / width) is nearest."""
-        rows = [r for r in range(1, self.cells + 1) if self.cells % r == 0]
+        small = [r for r in range(1, math.isqrt(self.cells) + 1) if self.cells % r == 0]
+        rows = [*small, *(self.cells // r for r in reversed(small))]
         best = min(rows, key=lambda r: abs(math.log(r * r / self.cells / aspect)))
         return best, self.cells // best
 
@@ -260,6 +261,29 @@ def _from_original(weights: Weights) -> tuple[Weights, list[str]]:
     if len(heads) > 1:
         notes.append(f"of its {len(heads)} heads the one of the full resolution was taken")
     return state, notes
+
+
+AXES: tuple[tuple[re.Pattern[str], int], ...] = (
+    (re.compile(r"decoder\.\d+\.conv\.(downconv|upconv\.0)\.weight"), 4),
+    (re.compile(r"head_layers?(\.\d+)?\.weight|layers\.\d+\.conv\.conv\.weight"), 4),
+    (re.compile("|".join(EMBEDDINGS)), 4),
+    (re.compile(r"positional_encoding\.B"), 2),
+)
+"""How many axes weights of these names have."""
+
+
+def check_axes(weights: Weights) -> None:
+    """Whether weights that are known by their names have as many axes as they must.
+
+    Raises:
+        CheckpointError: one has not.
+    """
+    for name, value in weights.items():
+        wanted = next((axes for pattern, axes in AXES if pattern.fullmatch(name)), value.ndim)
+        if value.ndim != wanted:
+            raise CheckpointError(f"{name} has {value.ndim} axes, not {wanted}")
+        if value.is_complex():
+            raise CheckpointError(f"{name} holds complex numbers")
 
 
 def _need(weights: Weights, name: str) -> Tensor:
@@ -334,8 +358,8 @@ def _counted(number: int, what: str) -> str:
 
 def _values(weights: Weights, prefix: str) -> str:
     """How many values enter the first layer of that name."""
-    first = next(value for name, value in weights.items() if name.startswith(prefix) and value.ndim == 2)
-    return _counted(int(first.shape[1]), "value")
+    first = next((v for name, v in weights.items() if name.startswith(prefix) and v.ndim == 2), None)
+    return "values" if first is None else _counted(int(first.shape[1]), "value")
 
 
 def picture_size(name: str, weights: Weights, aspect: float) -> tuple[int, int] | None:

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from xinc import budget
 from xinc.errors import CheckpointError
 from xinc.models.checkpoints.pickles import read_legacy, read_zip
 
 IN_FOLDERS = ("model.safetensors", "pytorch_model.bin", "model_best.pth", "model_latest.pth", "best_model.ckpt")
 """Weights files of the folders that training code writes: accelerate's, (H)NeRV's, the paper's, our runs."""
+
+HEADER_BYTES = 2**24
+"""The largest header of safetensors that is read: names and shapes of a hundred thousand tensors."""
 
 SIGNS: tuple[tuple[str, Callable[[bytes, str], bool]], ...] = (
     (
@@ -75,6 +79,9 @@ def read_file(path: Path) -> tuple[Any, list[str]]:
         if path.suffix == ".safetensors" or head[8:9] == b"{":
             from safetensors.torch import load_file
 
+            if int.from_bytes(head[:8], "little") > HEADER_BYTES:
+                raise CheckpointError(f"{path} has a header of more than {HEADER_BYTES // 2**20} MB; it is damaged")
+            budget.tensors(path, path.stat().st_size // 4, CheckpointError)
             return load_file(path), []
         if not zipfile.is_zipfile(path):
             return read_legacy(path)

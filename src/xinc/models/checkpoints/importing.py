@@ -12,9 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xinc import budget
 from xinc.errors import CheckpointError, ModelError
 from xinc.models.base import INR
-from xinc.models.checkpoints.architectures import READERS, Reading, decoder_shape, guess_family, kin, picture_size
+from xinc.models.checkpoints.architectures import (
+    READERS,
+    Reading,
+    check_axes,
+    decoder_shape,
+    guess_family,
+    kin,
+    picture_size,
+)
 from xinc.models.checkpoints.choices import ranked, replaced, told
 from xinc.models.checkpoints.files import read_file
 from xinc.models.checkpoints.names import EMBEDDINGS, dequantise, is_quantised, listing, networks_in, plain, weights_in
@@ -129,10 +138,17 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         notes.append(f"{quantised} tensors were stored in 8 bits with minimum and scale")
     if skipped:
         notes.append(f"objects that are no tensors were left out, nothing was executed: {listing(skipped)}")
+    held = sum(t.numel() for value in stored.values() for t in _tensors_of(value))
+    budget.tensors(path, held, CheckpointError)
     weights, done = plain({name: dequantise(value) for name, value in stored.items()})
     if len(others := networks_in(content)) > 1:
         notes.append(f"it holds {len(others)} networks: {listing(others)}")
     return Checkpoint(path, weights, (*notes, *done))
+
+
+def _tensors_of(value: Any) -> Iterator[Tensor]:
+    """A tensor, or the three of one in 8 bits."""
+    yield from (one for one in (value.values() if isinstance(value, Mapping) else (value,)) if isinstance(one, Tensor))
 
 
 def import_network(
@@ -205,8 +221,11 @@ def outline(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Outl
             (f"it is {what}" if what else f"it has names of no known family ({listing(checkpoint.weights)})")
             + "; its module can be inspected and traced itself: package.module:name"
         )
+    with _told_of(checkpoint, name):
+        pass  # what is counted below has as many axes as it must
     wanted = checkpoint.frame_size(name, size or VIDEO, size) or ANY_SIZE
     count = next((len(checkpoint.weights[n]) for n in EMBEDDINGS if n in checkpoint.weights), 1)
+    budget.frames(checkpoint.path, 1, *wanted)
     with _told_of(checkpoint, name):
         reading = READERS[name](checkpoint.weights, torch.zeros(1, 3, *wanted).expand(count, -1, -1, -1))
     model = family(name).model(reading.configs[0])
@@ -241,6 +260,7 @@ def _check_names(model: nn.Module, reading: Reading, path: Path, name: str) -> N
 def _told_of(checkpoint: Checkpoint, name: str) -> Iterator[None]:
     """Completes what a reader found wrong with the file's name and what the file looks like instead."""
     try:
+        check_axes(checkpoint.weights)
         yield
     except CheckpointError as fault:
         found = checkpoint.family

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ BUFFERS = re.compile(
 """Last parts of names of what is no weight: coordinates of the pixels, counters."""
 DEPTH, NODES = 6, 100_000
 """How deep and how far a file's containers are looked through."""
+LONGEST = 500
+"""Characters of a weight's name."""
 
 
 def weights_in(content: Any, path: Path) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def weights_in(content: Any, path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: there are no named tensors in it.
     """
-    chosen = _descend(content, 0)
+    chosen = _descend(content, 0, set())
     if not any(_is_weight(value) for value in chosen.values()):
         others = networks_in(content)
         if len(others) == 1:
@@ -72,6 +75,8 @@ def weights_in(content: Any, path: Path) -> dict[str, Any]:
     if not chosen:
         keys = ", ".join(map(str, list(content)[:6])) if isinstance(content, Mapping) else type(content).__name__
         raise CheckpointError(f"{path} holds no named weights (found: {keys:.200})")
+    if long := next((name for name in chosen if len(name) > LONGEST), None):
+        raise CheckpointError(f"{path} holds a weight with a name of {len(long):,} characters; it is damaged")
     names = {name: _strip(name) for name in chosen}
     if len(set(names.values())) < len(names):  # two parts of a model share names without their prefix
         names = {name: name for name in names}
@@ -91,24 +96,26 @@ def networks_in(content: Any) -> dict[str, dict[str, Any]]:
 def _mappings(content: Any) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
     """The mappings of a file with the keys that lead to them, each once, records of training left out."""
     seen: set[int] = set()
-    left: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    left: deque[tuple[tuple[str, ...], Any]] = deque([((), content)])
     while left and len(seen) < NODES:
-        keys, node = left.pop(0)
+        keys, node = left.popleft()
         if id(node) in seen or not isinstance(node, Mapping) or is_quantised(node):
             continue
         seen.add(id(node))
         yield keys, node
         if len(keys) < DEPTH:
-            left += [((*keys, str(key)), value) for key, value in node.items() if not RECORDS.search(str(key).lower())]
+            inner = [(str(key), value) for key, value in node.items() if isinstance(value, Mapping)]
+            left += [((*keys, key), value) for key, value in inner if not RECORDS.search(key[:LONGEST].lower())]
 
 
-def _descend(content: Any, depth: int) -> dict[str, Any]:
+def _descend(content: Any, depth: int, seen: set[int]) -> dict[str, Any]:
     """The mapping of names to tensors, under wrapper keys first: beside them training code keeps its records."""
-    if not isinstance(content, Mapping) or is_quantised(content) or depth > DEPTH:
+    if not isinstance(content, Mapping) or is_quantised(content) or depth > DEPTH or id(content) in seen:
         return {}
+    seen.add(id(content))
     direct = {str(name): value for name, value in content.items() if is_tensor(value)}
     for key in WRAPPERS:
-        if found := _descend(content.get(key), depth + 1):
+        if found := _descend(content.get(key), depth + 1, seen):
             return {**found, **{name: direct[name] for name in EMBEDDINGS if name in direct}}
     return direct
 
@@ -120,7 +127,7 @@ def _short(key: str) -> str:
 
 def is_quantised(value: Any) -> bool:
     """Whether this is one tensor of HNeRV's 8-bit files: ``{"quant", "min", "scale"}``."""
-    return isinstance(value, Mapping) and {"quant", "min", "scale"} <= set(value)
+    return isinstance(value, Mapping) and all(key in value for key in ("quant", "min", "scale"))
 
 
 def is_tensor(value: Any) -> bool:
@@ -137,7 +144,10 @@ def dequantise(value: Any) -> Tensor:
     """``min + scale * quant`` in float32; plain tensors as float32, complex ones as they are."""
     if isinstance(value, Tensor):
         return value.detach() if value.is_complex() else value.detach().float()
-    quant, low, scale = (torch.as_tensor(value[key]).float() for key in ("quant", "min", "scale"))
+    parts = [value[key] for key in ("quant", "min", "scale")]
+    if not all(isinstance(part, Tensor | int | float) for part in parts):
+        raise CheckpointError("a tensor in 8 bits has no numbers for quant, min and scale")
+    quant, low, scale = (torch.as_tensor(part).float() for part in parts)
     return low + scale * quant
 
 
@@ -174,7 +184,8 @@ def plain(weights: Weights) -> tuple[Weights, list[str]]:
 def _is_aside(name: str, value: Tensor) -> bool:
     *modules, last = name.split(".")
     return bool(
-        BUFFERS.match(last) or any(MEASURES.search(part.lower()) for part in modules) or _is_grid(value)
+        not value.numel()
+        or BUFFERS.match(last) or any(MEASURES.search(part.lower()) for part in modules) or _is_grid(value)
         or (not modules and value.numel() == 1 and MEASURES.search(last.lower()))
     )  # fmt: skip
 
@@ -220,7 +231,12 @@ def _computed(weights: Weights) -> tuple[Weights, list[str]]:
         stems = [stem for stem in stems if all(stem + suffix in kept for suffix in suffixes)]
         for stem in stems:
             parts = [kept.pop(stem + suffix) for suffix in suffixes]
-            kept[re.sub(r"(^|\.)parametrizations\.", r"\1", stem)] = compute(*parts)
+            try:
+                made = compute(*parts)
+            except RuntimeError:
+                shapes = listing(str(tuple(part.shape)) for part in parts)
+                raise CheckpointError(f"the parts of {stem:.80} have shapes {shapes}, which make no weight") from None
+            kept[re.sub(r"(^|\.)parametrizations\.", r"\1", stem)] = made
         if stems:
             notes.append(f"{how} ({len(stems)} tensor{'s' * (len(stems) > 1)})")
     return kept, notes

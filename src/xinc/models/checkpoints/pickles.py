@@ -11,17 +11,24 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from xinc import budget
+from xinc.errors import CheckpointError
+
 PICKLE_BYTES = 2**23
 """The largest pickle that is read: the tensors themselves lie outside of it, and real ones take kilobytes."""
 UNPACKED = 20
 """How many times its size on disk a file may take unpacked: torch compresses nothing."""
+NAMES = 10_000
+"""Names of globals in one file: real ones have dozens, and each becomes a class."""
+COPIED = 1_000_000
+"""Items that a pickle may have copied from one container into another: real ones copy none."""
 PLAIN_MODULES = ("builtins", "__builtin__", "_codecs", "typing")
 PLAIN_TYPES = ("dict", "list", "tuple", "set", "int", "long", "float", "str", "bool", "bytes", "encode", "Any", "Union")
 """What settings objects are made of; leaving it out is not worth telling."""
@@ -105,6 +112,7 @@ class TensorUnpickler(_PYTHONS):  # type: ignore[misc]
         super().__init__(stream, encoding="utf-8")
         self._stored = storage
         self._known = _table()
+        self._inert: dict[str, type[Inert]] = {}
         self.skipped: set[str] = set()
         """Names of the globals that were left out, but for Python's own plain types."""
 
@@ -115,7 +123,9 @@ class TensorUnpickler(_PYTHONS):  # type: ignore[misc]
             return self._known[full]
         if module not in PLAIN_MODULES or name not in PLAIN_TYPES:
             self.skipped.add(full)
-        return type("Inert", (Inert,), {"named": full})
+        if full not in self._inert and len(self._inert) >= NAMES:
+            raise pickle.UnpicklingError(f"it names more than {NAMES:,} objects")
+        return self._inert.setdefault(full, type("Inert", (Inert,), {"named": full}))
 
     def persistent_load(self, pid: Any) -> Any:
         """A flat tensor of the storage that the pickle refers to."""
@@ -179,11 +189,20 @@ def _table() -> dict[str, Any]:
     def untyped(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any) -> Tensor:
         return rebuild(storage.view(rest[2]), offset, size, stride)
 
+    left = [COPIED]
+
+    def counted(items: Any) -> Iterator[Any]:
+        for item in items:
+            left[0] -= 1
+            if left[0] < 0:
+                raise pickle.UnpicklingError("it copies the same items again and again")
+            yield item
+
     dtypes = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
     return {
-        "collections.OrderedDict": lambda pairs=(): _filled({}, pairs),
+        "collections.OrderedDict": lambda pairs=(): _filled({}, counted(pairs)),
         "collections.defaultdict": lambda *_: {},
-        "torch.Size": lambda values=(): tuple(values),
+        "torch.Size": lambda values=(): tuple(counted(values)),
         "torch._utils._rebuild_tensor": rebuild,
         "torch._utils._rebuild_tensor_v2": rebuild,
         "torch._utils._rebuild_tensor_v3": untyped,
@@ -225,6 +244,7 @@ def read_zip(path: Path) -> tuple[Any, list[str]]:
                 kept[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
             return kept[key]
 
+        budget.tensors(path, unpacked // 4, CheckpointError)
         if archive.getinfo(name).file_size > PICKLE_BYTES:
             raise pickle.UnpicklingError(f"it holds more than {PICKLE_BYTES // 2**20} MB of what is no tensor")
         reader = TensorUnpickler(io.BytesIO(archive.read(name)), storage)
@@ -238,6 +258,7 @@ def read_legacy(path: Path) -> tuple[Any, list[str]]:
         UnpicklingError, EOFError, ...: it is damaged or no such file.
     """
     whole = path.stat().st_size
+    budget.tensors(path, whole // 4, CheckpointError)
     kept: dict[str, Tensor] = {}
 
     def storage(pid: Any) -> Tensor:

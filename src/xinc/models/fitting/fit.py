@@ -16,9 +16,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from xinc import budget
 from xinc.errors import ModelError, RunError
-from xinc.models.base import INR, Config, Items, decibels
+from xinc.models.base import INR, KEPT_FEATURES, Config, Items, Pixelwise, count_parameters, decibels
+from xinc.models.checkpoints.pickles import read_zip
 from xinc.models.families import Family
+from xinc.models.passes import values_of_a_pass
 from xinc.models.recipe import SCHEDULES, Recipe
 from xinc.options.schema import shortened
 
@@ -176,6 +179,7 @@ def run_task(
         RunError: the folder holds an unfinished fit with other settings.
     """
     _check(task)
+    afford(task)
     place = place_of(device)
     state = _State(task, place)
     path = folder / CHECKPOINT if folder else None
@@ -232,6 +236,24 @@ def _check(task: FitTask) -> None:
     wanted = (task.config.frames, 3, *task.config.size)
     if tuple(task.frames.shape) != wanted:
         raise ModelError(f"the network is made for frames {wanted}, the clip has {tuple(task.frames.shape)}")
+
+
+def afford(task: FitTask) -> None:
+    """Whether the fit can be held, by the network's shape alone: nothing is made yet.
+
+    Raises:
+        ModelError: it would hold more than a step may.
+    """
+    count, size = task.config.frames, task.config.size
+    with torch.device("meta"):
+        model = task.family.model(task.config)
+    parameters, made = count_parameters(model), values_of_a_pass(model, model.frame_input(0)) or 0
+    pixels = count * size[0] * size[1]
+    items, each = (pixels, made / pixels) if isinstance(model, Pixelwise) else (count, made)
+    kept = items * model.feature_count if isinstance(model, Pixelwise) else 0
+    held = 24.0 * pixels + 4 * min(kept, KEPT_FEATURES)
+    what = f"a {task.family.name} to {count} frame{'s' * (count != 1)} of {size[0]:,}×{size[1]:,}"
+    budget.fit(what, parameters, each * max(task.recipe.batch_of(items), 4), held)
 
 
 def _run_epoch(task: FitTask, state: _State, items: Items, epoch: int) -> tuple[Tensor, float]:
@@ -301,11 +323,11 @@ def read_checkpoint(path: Path, described: dict[str, Any]) -> dict[str, Any]:
         RunError: it is unreadable, or belongs to another task; the message names the settings that differ.
     """
     try:
-        values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        values: dict[str, Any] = read_zip(path)[0]
         if values["format"] != FORMAT:
             raise KeyError(f"format {values['format']}")
         kept = values["task"]
-    except Exception as damage:  # torch raises a dozen classes for damaged files
+    except Exception as damage:  # a damaged file can break any step of reading it
         raise RunError(
             f"{path} is not a readable checkpoint ({type(damage).__name__}); delete it to fit anew"
         ) from None

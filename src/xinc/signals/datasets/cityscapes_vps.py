@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from xinc.signals.datasets import coco
-from xinc.signals.datasets.recording import LabelledVideo, Reader, first_folder, folders, load_json
+from xinc.signals.datasets.recording import LabelledVideo, Reader, first_folder, folders, listed, load_json
 from xinc.signals.labels import Segment
 from xinc.signals.segments import ENCODINGS, Encoding
 
 _NAME = re.compile(
-    r"(?:(?P<video>\d{4})_\d{4}_)?(?P<place>[^_]+_\d+)_(?P<number>\d+)_(leftImg8bit|newImg8bit|final|gtFine)"
+    r"(?:(?P<video>\d{4})_\d{4}_)?(?P<place>[^_]+_\d+)_(?P<number>\d{1,6})_(leftImg8bit|newImg8bit|final|gtFine)"
 )
 _MASKS = ("panoptic_inst", "panoptic_video")
 _PICTURES = ("img_all", "img")
@@ -140,9 +140,10 @@ def _listed(split: Path) -> dict[str, tuple[Segment, ...]]:
         return {}
     content = load_json(path, ("annotations", "categories"))
     videos: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        videos[str(annotation["image_id"])[:4]].append(annotation)
-    return {video: coco.table(annotations, content["categories"]) for video, annotations in videos.items()}
+    for annotation in listed(content, "annotations", path):
+        videos[str(annotation.get("image_id"))[:4]].append(annotation)
+    categories = listed(content, "categories", path)
+    return {video: coco.table(annotations, categories) for video, annotations in videos.items()}
 
 
 READER = Reader(

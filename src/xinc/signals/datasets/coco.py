@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from xinc.errors import SignalError
-from xinc.signals.datasets.recording import LabelledVideo, Reader, load_json
+from xinc.options.schema import shortened
+from xinc.signals.datasets.recording import LabelledVideo, Reader, listed, load_json
 from xinc.signals.labels import OTHER, Segment
 from xinc.signals.segments import Encoding
 
@@ -32,11 +33,15 @@ def table(annotations: Iterable[Mapping[str, Any]], categories: Iterable[Mapping
     Raises:
         SignalError: a segment has no id or a category that is not listed.
     """
-    named = {category["id"]: category for category in categories}
+    named = {category.get("id"): category for category in categories}
     found: dict[int, Segment] = {OTHER.id: OTHER}
     numbers: Counter[int] = Counter()
     try:
         for info in (info for annotation in annotations for info in annotation["segments_info"]):
+            if not isinstance(info, dict) or type(info["id"]) is not int or type(info["category_id"]) is not int:
+                raise SignalError(
+                    f"the panoptic JSON has a segment {shortened(info)}, whose id or category is no number"
+                )
             if info["id"] in found:
                 continue
             category = named[info["category_id"]]
@@ -60,14 +65,15 @@ def _recordings(root: Path) -> Iterator[LabelledVideo]:
         content = load_json(path, ("images", "annotations", "categories"))
         split = path.stem.removeprefix("panoptic_")
         pictures = [root / split, root / "images" / split, root / "images", root]
-        annotations = {annotation["image_id"]: annotation for annotation in content["annotations"]}
-        absent = 0
-        for image in content["images"]:
-            file = next((p / image["file_name"] for p in pictures if (p / image["file_name"]).is_file()), None)
+        annotations = {annotation.get("image_id"): annotation for annotation in listed(content, "annotations", path)}
+        categories, absent = listed(content, "categories", path), 0
+        for image in listed(content, "images", path):
+            named = str(image.get("file_name"))
+            file = next((p / named for p in pictures if (p / named).is_file()), None)
             if file is None:
                 absent += 1
                 continue
-            yield _recording(file, annotations.get(image["id"]), path.with_suffix(""), content["categories"])
+            yield _recording(file, annotations.get(image.get("id")), path.with_suffix(""), categories)
         if absent:
             warnings.warn(f"{absent} of {len(content['images'])} images of {path} are not on disk", stacklevel=2)
 
@@ -77,7 +83,7 @@ def _recording(
 ) -> LabelledVideo:
     if annotation is None:
         return LabelledVideo(file.stem, (file,))
-    label = masks / annotation["file_name"]
+    label = masks / str(annotation.get("file_name"))
     if not label.is_file():
         return LabelledVideo(file.stem, (file,), missing=(label.name,))
     segments = table([annotation], categories)

@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinc.errors import SignalError
+from xinc.options.schema import shortened
 from xinc.signals.datasets.coco import encoding_of, table
-from xinc.signals.datasets.recording import load_json
+from xinc.signals.datasets.recording import listed, load_json
 from xinc.signals.labels import Segment, Segments
 from xinc.signals.preprocess import Geometry
 from xinc.signals.segments import common_stem, decode
 
 Mask = NDArray[np.bool_]
+FARTHEST = 1e6
+"""Pixels from its corner at which a frame can have a corner of a polygon."""
 TRACKS = ("track_id", "instance_id")
 """Keys under which an object keeps its number over the images of a clip."""
 
@@ -55,14 +58,14 @@ def read_objects(path: Path, names: Sequence[str], geometry: Geometry) -> Segmen
         SignalError: the file is of none of the forms, names no frame of the clip, or an outline is damaged.
     """
     content = load_json(path, ("annotations", "categories"))
-    annotations = _listed(content, "annotations", path)
+    annotations = listed(content, "annotations", path)
     if any("segments_info" in annotation for annotation in annotations):
         return _panoptic(path, content, names, geometry)
     frames = {common_stem(name): i for i, name in enumerate(names)}
     shapes = list(_of_videos(content, path, frames) if "videos" in content else _of_images(content, path, frames))
     if not shapes:
         raise SignalError(f"{path} names no frame of the clip, whose frames are called such as {names[0]}")
-    segments = _described(shapes, {c["id"]: c for c in _listed(content, "categories", path)}, path)
+    segments = _described(shapes, {c.get("id"): c for c in listed(content, "categories", path)}, path)
     planes = {frame: np.zeros(geometry.source, np.int32) for frame in sorted({shape.frame for shape in shapes})}
     drawn = [(mask_of(shape.outline, geometry.source, path), shape) for shape in shapes]
     for mask, shape in sorted(drawn, key=lambda one: -int(one[0].sum())):  # small things lie on large ones
@@ -71,19 +74,12 @@ def read_objects(path: Path, names: Sequence[str], geometry: Geometry) -> Segmen
     return Segments.of({i: geometry.labels(plane) for i, plane in planes.items()}, known.__getitem__)
 
 
-def _listed(content: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
-    found = content.get(key)
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise SignalError(f"{path} is no list of objects as COCO writes it: its {key} are none")
-    return found
-
-
 def _of_images(content: Mapping[str, Any], path: Path, frames: Mapping[str, int]) -> Iterator[Shape]:
-    images = {image.get("id"): image for image in _listed(content, "images", path)}
+    images = {image.get("id"): image for image in listed(content, "images", path)}
     frame_of = {key: frames.get(_stem(image.get("file_name"))) for key, image in images.items()}
     if len(images) == len(frames) == 1:  # one image and one frame belong together whatever their names
         frame_of = dict.fromkeys(images, 0)
-    for number, annotation in enumerate(_listed(content, "annotations", path)):
+    for number, annotation in enumerate(listed(content, "annotations", path)):
         frame = frame_of.get(annotation.get("image_id"))
         track = next((key for key in TRACKS if annotation.get(key) is not None), None)
         if frame is not None and annotation.get("segmentation"):
@@ -95,10 +91,10 @@ def _of_videos(content: Mapping[str, Any], path: Path, frames: Mapping[str, int]
     """The video of the file that has most of the frames."""
     stems = {
         video.get("id"): [_stem(name) for name in video.get("file_names") or ()]
-        for video in _listed(content, "videos", path)
+        for video in listed(content, "videos", path)
     }
     chosen = max(stems, key=lambda key: len(frames.keys() & set(stems[key])), default=None)
-    for number, annotation in enumerate(_listed(content, "annotations", path)):
+    for number, annotation in enumerate(listed(content, "annotations", path)):
         if annotation.get("video_id") != chosen:
             continue
         for stem, outline in zip(stems[chosen], annotation.get("segmentations") or (), strict=False):
@@ -134,7 +130,7 @@ def _panoptic(path: Path, content: Mapping[str, Any], names: Sequence[str], geom
     index = {common_stem(name): i for i, name in enumerate(names)}
     folders = [path.with_suffix(""), path.parent / "masks", path.parent]
     files, used = {}, []
-    for annotation in _listed(content, "annotations", path):
+    for annotation in listed(content, "annotations", path):
         own = str(annotation.get("file_name"))
         file = next((folder / own for folder in folders if own and (folder / own).is_file()), None)
         frame = index.get(_stem(own))
@@ -143,7 +139,7 @@ def _panoptic(path: Path, content: Mapping[str, Any], names: Sequence[str], geom
             used.append(annotation)
     if not files:
         raise SignalError(f"{path} has no label image of a frame beside it, in {', '.join(map(str, folders))}")
-    known = table(used, _listed(content, "categories", path))
+    known = table(used, listed(content, "categories", path))
     return decode(files, geometry, encoding_of(known))
 
 
@@ -160,22 +156,24 @@ def mask_of(outline: Any, size: tuple[int, int], path: Path) -> Mask:
         SignalError: the outline is damaged or of another size.
     """
     if isinstance(outline, dict):
-        if [*outline.get("size", ())] != [*size]:
+        if outline.get("size") != [*size]:
             raise SignalError(
-                f"{path} has run lengths of size {outline.get('size')}, the frames are {size[0]}×{size[1]}"
+                f"{path} has run lengths of size {shortened(outline.get('size'))}, the frames are {size[0]}×{size[1]}"
             )
         return _filled(outline.get("counts"), size, path)
     from skimage.draw import polygon
 
     mask = np.zeros(size, bool)
-    for corners in outline if isinstance(outline, list) else ():
+    for corners in outline if isinstance(outline, list) else (None,):
         try:
-            points = np.asarray(corners, np.float64).reshape(-1, 2)
-        except (TypeError, ValueError):
-            raise SignalError(f"{path} has a polygon that is no list of x, y, x, y ...") from None
-        if np.isfinite(points).all():
-            rows, columns = polygon(points[:, 1] - 0.5, points[:, 0] - 0.5, size)  # type: ignore[no-untyped-call]
-            mask[rows, columns] = True
+            flat = np.asarray(corners, np.float64)
+            points = flat.reshape(-1, 2) if flat.ndim == 1 else np.full((1, 2), np.nan)
+        except (TypeError, ValueError, OverflowError):
+            points = np.full((1, 2), np.nan)
+        if not (np.abs(points) < FARTHEST).all():
+            raise SignalError(f"{path} has a polygon that is no list of x, y, x, y ... in pixels")
+        rows, columns = polygon(points[:, 1] - 0.5, points[:, 0] - 0.5, size)  # type: ignore[no-untyped-call]
+        mask[rows, columns] = True
     return mask
 
 

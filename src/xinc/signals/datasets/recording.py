@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xinc.documents import read_any_json
 from xinc.errors import SignalError
+from xinc.options.schema import shortened
 from xinc.signals.labels import Segment
 from xinc.signals.segments import Encoding, common_stem
 
@@ -85,14 +86,33 @@ def load_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     return content
 
 
+NUMBERS = ("id", "image_id", "category_id", "video_id", "track_id", "instance_id")
+"""Keys of COCO's whose values name something."""
+LISTS = ("file_names", "segments_info")
+
+
+def listed(content: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
+    """The objects of a list as COCO writes it.
+
+    Raises:
+        SignalError: it is no list of them, or one has a value that cannot be.
+    """
+    found = content.get(key)
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise SignalError(f"{path} is no list of objects as COCO writes it: its {key} are none")
+    for item in found:
+        wrong = next((name for name in NUMBERS if not isinstance(item.get(name), int | str | None)), None)
+        wrong = wrong or next((name for name in LISTS if not isinstance(item.get(name, []), list)), None)
+        if wrong is not None:
+            raise SignalError(f"{path} has {key} with {wrong} {shortened(item[wrong])}, as COCO writes none")
+    return found
+
+
 def json_in(path: Path) -> dict[str, Any]:
     """The JSON object of a file; an empty one where it holds something else.
 
     Raises:
         SignalError: the file is no JSON.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SignalError(f"{path} cannot be read as JSON ({error})") from None
+    content = read_any_json(path, SignalError)
     return content if isinstance(content, dict) else {}
