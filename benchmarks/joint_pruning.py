@@ -1,12 +1,13 @@
 """Joint pruning against single scores: PSNR to the clip over all frames, nothing trained.
 
-    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--hnerv RUN] [--only-hnerv | --only-times]
+    python benchmarks/joint_pruning.py [--nerv RUN] [--ffn WEIGHTS] [--hnerv RUN] [--only PART]
 
 The NeRV is the demo's (33 frames of Big Buck Bunny at 128 x 256, 80 epochs), fitted into RUN where it is not there yet.
 It is measured on 9 frames (33 in block 1, whose grid is small); all 33 are judged. WEIGHTS are those of the FFN that
 the paper published, an npz file of arrays: its own picture is its signal, so PSNR is to the unpruned picture. HNERV is
-an imported run of the published 8-bit HNeRV: what a budget of 0.3 dB removes; ``--only-hnerv`` and ``--only-times`` (of
-matrices, probes and orders) keep all other rows.
+an imported run of the published 8-bit HNeRV: what a budget of 0.3 dB removes. ``--only`` measures one part again and
+keeps all other rows: ``network``, ``nerv`` (its layers), ``channels`` (of all layers, with the files and the time that
+they save), ``times`` (of matrices, probes and orders), ``ffn`` or ``hnerv``.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ import torch
 import xinc
 from networks import published
 from xinc.errors import FindingError
-from xinc.findings.pruning.cutting import Part, fine_tune, prune
+from xinc.findings.pruning.cutting import Part, cut, fine_tune, prune, size_of
 from xinc.findings.pruning.joint import FRAMES, Moments, gram_of, removal
 from xinc.findings.pruning.network import JUDGED, Budget, ranked, scored
 from xinc.findings.pruning.prune import Pruning, order, scores
+from xinc.models.base import INR
 from xinc.run import Run
 from xinc.workflow.job import DEMO_EPOCHS
 
@@ -39,6 +41,9 @@ SHARES = {"block3": (0.2, 0.4, 0.6, 0.8), "block2": (0.4, 0.6, 0.8), "block1": (
 SINGLE = ("magnitude", "exact")
 WHOLE = (0.3, 0.5)
 """Shares of all kernels of more than one tap that go with one budget."""
+CHANNELS = (0.1, 0.2, 0.3)
+"""Shares of the parameters that go as whole channels."""
+REPEATS = 41
 LOSS = 0.3
 """Decibels that the HNeRV may lose."""
 STEPS = 330
@@ -83,6 +88,36 @@ def of_network(run: Run) -> list[dict[str, Any]]:
             rows.append(row)
             print(row, flush=True)
     return rows
+
+
+def of_channels(run: Run) -> list[dict[str, Any]]:
+    """Whole channels of all layers with one budget of parameters, cut out; at once and after training for as long."""
+    rows = []
+    for by in ("magnitude", "joint"):
+        budget = Budget.of(run, by, unit="inputs", parameters=True)
+        for share in CHANNELS:
+            found = budget.pruned(round(share * budget.count))
+            smaller = cut(found.run)
+            row = {"by": by, "share": share, **found.removed, "psnr": _psnr(smaller)}
+            row["fine-tuned"] = _psnr(fine_tune(smaller, STEPS))
+            row["widths"] = list(smaller.model.config.widths)  # type: ignore[attr-defined]
+            row["bytes"] = size_of(smaller).values * 4
+            row["time"] = round(_ratio(smaller, run), 2)
+            rows.append(row)
+            print(row, flush=True)
+    return rows
+
+
+def _ratio(smaller: Run, run: Run) -> float:
+    """The time of a frame against the whole network's, median of pairs."""
+
+    def seconds(model: INR) -> float:
+        begun = time.perf_counter()
+        with torch.no_grad():
+            model.render(0)
+        return time.perf_counter() - begun
+
+    return float(np.median([seconds(smaller.model) / seconds(run.model) for _ in range(REPEATS)]))
 
 
 def alike(run: Run, loss: float) -> tuple[Run, dict[str, int]]:
@@ -199,36 +234,36 @@ def main() -> None:
     parser.add_argument("--nerv", type=Path, default=None)
     parser.add_argument("--ffn", type=Path, default=None)
     parser.add_argument("--hnerv", type=Path, default=None)
-    parser.add_argument("--only-hnerv", action="store_true")
-    parser.add_argument("--only-times", action="store_true")
+    parser.add_argument("--only", default=None)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/joint_pruning.json"))
     given = parser.parse_args()
-    if given.only_times:
-        rows: dict[str, Any] = json.loads(given.out.read_text())
-        rows["times"] = of_times(xinc.load(given.nerv))
-        given.out.write_text(json.dumps(rows, indent=1) + "\n")
-        return
-    if given.only_hnerv:
-        known: dict[str, Any] = json.loads(given.out.read_text())
-        known["hnerv"] = of_budget(xinc.load(given.hnerv), LOSS)
-        given.out.write_text(json.dumps(known, indent=1) + "\n")
-        return
-    run = fitted(given.nerv)
-    found: dict[str, Any] = {
+    run = fitted(given.nerv) if given.only not in ("ffn", "hnerv") else None
+    parts: dict[str, Callable[[], Any]] = {}
+    if run is not None:
+        parts = {
+            "network": lambda: of_network(run),
+            "nerv": lambda: [of_layer(run, layer, shares) for layer, shares in SHARES.items()],
+            "channels": lambda: of_channels(run),
+            "times": lambda: of_times(run),
+        }
+    if given.ffn is not None:
+        parts["ffn"] = lambda: of_ffn(given.ffn)
+    if given.hnerv is not None:
+        parts["hnerv"] = lambda: of_budget(xinc.load(given.hnerv), LOSS)
+    if given.only is not None and given.only not in parts:
+        parser.error(f"--only {given.only}: choose from {', '.join(parts)}")
+    found: dict[str, Any] = json.loads(given.out.read_text()) if given.only is not None else {}
+    found |= {
         "date": str(date.today()),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "gram_frames": FRAMES,
-        "unpruned": _psnr(run),
-        "network": of_network(run),
-        "nerv": [of_layer(run, layer, shares) for layer, shares in SHARES.items()],
     }
-    if given.ffn is not None:
-        found["ffn"] = of_ffn(given.ffn)
-        print(found["ffn"])
-    if given.hnerv is not None:
-        found["hnerv"] = of_budget(xinc.load(given.hnerv), LOSS)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(found, indent=1) + "\n")
+    if run is not None:
+        found["unpruned"] = _psnr(run)
+    for name in parts if given.only is None else [given.only]:
+        found[name] = parts[name]()
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

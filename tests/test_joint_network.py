@@ -159,7 +159,7 @@ def test_the_command_prunes_whole_networks_and_to_a_loss(nerv: Run, tmp_path: Pa
         done = CliRunner().invoke(app, ["prune", str(folder), *arguments])
         return done.exit_code, " ".join(done.output.split())
 
-    code, said = prune("--layer", "all", "--by", "joint", "--fraction", "0.3", "--out", str(tmp_path / "all"))
+    code, said = prune("--by", "joint", "--fraction", "0.3", "--keep-shapes", "--out", str(tmp_path / "all"))
     assert code == 0, said
     assert "block1" in said
     total = sum(Part.of(nerv, name).count for name in ("block1", "block2", "head"))
@@ -169,7 +169,7 @@ def test_the_command_prunes_whole_networks_and_to_a_loss(nerv: Run, tmp_path: Pa
     lost = float(nerv.psnr().mean() - xinc.load(tmp_path / "loss").psnr().mean())
     assert 0 < lost <= 0.5
     for arguments, says in [
-        (("--layer", "all", "--whole"), "leave --whole out"),
+        (("--layer", "all", "--side", "output"), "leave --side out"),
         (("--layer", "all", "--psnr-loss", "-1"), "psnr_loss"),
         (("--layer", "all", "--fraction", "0"), "leaves nothing to choose"),
     ]:

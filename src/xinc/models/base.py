@@ -107,6 +107,19 @@ class INR(nn.Module):
         """Frame ``index`` as the network sees it. Shape ``(3, H, W)``; values are not clamped to [0, 1]."""
         return self.to_image(self(self.frame_input(index)))
 
+    def narrower(self) -> Self:
+        """This network without channels and features that no weight reads: the same pictures, smaller tensors.
+
+        Itself where every one is read.
+        """
+        return self
+
+    def like(self, config: Config, state: Mapping[str, Tensor]) -> Self:
+        """A network of this family with another configuration and its weights, where and as precise as this one."""
+        made = type(self)(config).to(next(self.parameters()))
+        made.load_state_dict(state)
+        return made.train(self.training)
+
     @property
     def device(self) -> torch.device:
         """Where the parameters live."""

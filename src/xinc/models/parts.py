@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import TypeVar
 
@@ -116,3 +116,35 @@ def coordinates(size: tuple[int, int], layout: str = "longest_yx") -> Tensor:
     rows, columns = AXES[axes](*size)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     return torch.stack([y, x] if order == "yx" else [x, y], dim=-1)
+
+
+def check_widths(widths: tuple[int, ...], layers: int) -> None:
+    """Refuse widths that are not those of all hidden layers.
+
+    Raises:
+        ModelError: there are more or fewer, but some.
+    """
+    if widths and len(widths) != layers - 1:
+        raise ModelError(f"{layers} linear layers have {layers - 1} widths between them, not {len(widths)}")
+
+
+def read_inputs(weight: Tensor) -> Tensor:
+    """Which inputs of a layer any of its weights reads, ascending; the first where none does.
+
+    Args:
+        weight: ``(O, I)`` of a linear layer, or ``(O, I, kh, kw)`` of a convolution.
+    """
+    found = (weight.detach() != 0).flatten(2).any(-1).any(0) if weight.dim() > 2 else (weight.detach() != 0).any(0)
+    return found.nonzero()[:, 0] if found.any() else torch.zeros(1, dtype=torch.long, device=weight.device)
+
+
+def cut_features(state: MutableMapping[str, Tensor], layers: int) -> tuple[int, ...]:
+    """Cut the hidden features that no weight reads out of ``net.<k>.linear``; returns how many each layer keeps."""
+    widths = []
+    for k in range(layers - 1, 0, -1):
+        kept = read_inputs(state[f"net.{k}.linear.weight"])
+        state[f"net.{k}.linear.weight"] = state[f"net.{k}.linear.weight"][:, kept]
+        for name in ("weight", "bias"):
+            state[f"net.{k - 1}.linear.{name}"] = state[f"net.{k - 1}.linear.{name}"][kept]
+        widths.append(len(kept))
+    return tuple(reversed(widths))

@@ -124,10 +124,11 @@ _DECODER = (
     ACTIVATION,
     OUTPUT,
 )
+WIDTHS = Option("widths", "whole", "features of each hidden layer where they differ", 1, WIDEST, counts=(0, 255))
 _WIDE = Option("width", "whole", "features of each hidden layer", 1, WIDEST)
 _FIELDS: dict[str, tuple[Option, ...]] = {
-    "ffn": (replace(FREQUENCIES, optional=False), _WIDE, LAYERS, SCALE, OUTPUT, LAYOUT),
-    "siren": (_WIDE, LAYERS, W0_FIRST, W0, OUTPUT, LAYOUT, FINAL),
+    "ffn": (replace(FREQUENCIES, optional=False), _WIDE, LAYERS, SCALE, OUTPUT, LAYOUT, WIDTHS),
+    "siren": (_WIDE, LAYERS, W0_FIRST, W0, OUTPUT, LAYOUT, FINAL, WIDTHS),
     "nerv": (
         *_DECODER,
         BASE,

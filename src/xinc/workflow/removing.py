@@ -15,6 +15,8 @@ from xinc.workflow.stages import Stage, silent
 if TYPE_CHECKING:
     import xarray as xr
 
+    from xinc.findings.pruning.network import Budget
+
 
 FADING = "magnitude, fading"
 """Small weights that are decayed while the network trains (targeted decay), not removed first."""
@@ -77,6 +79,9 @@ def prune_network(
     fraction: float,
     by: str,
     *,
+    whole: bool = False,
+    parameters: bool = False,
+    keep_shapes: bool = False,
     loss: float | None = None,
     frames: Sequence[int] | None = None,
     seed: int = 0,
@@ -91,6 +96,9 @@ def prune_network(
         folder: of the run.
         fraction: share of all kernels (features of an MLP) that goes, where ``loss`` is None.
         by: what decides.
+        whole: whether whole channels of a decoder go, not single kernels.
+        parameters: whether ``fraction`` is of the parameters that can go, not of kernels, channels or features.
+        keep_shapes: whether channels that nothing reads any more stay in the files.
         loss: dB that the picture may lose, mean over all frames: as many go as that allows.
         frames: over which the network is measured; spread over the clip where None.
         seed: of the score ``random``, and of fine-tuning.
@@ -102,8 +110,8 @@ def prune_network(
     Raises:
         XincError: the run, share, loss, score or folder is wrong.
     """
-    from xinc.findings.pruning.cutting import check_free, fine_tune
-    from xinc.findings.pruning.network import Budget
+    from xinc.findings.pruning.cutting import check_free, cut, fine_tune
+    from xinc.findings.pruning.network import Budget, spent
 
     if loss is None and not 0 < fraction < 1:
         raise FindingError(f"fraction {fraction:g} leaves nothing to choose; give a share between 0 and 1, such as 0.3")
@@ -111,14 +119,16 @@ def prune_network(
         check_free(out)
     run = load(folder)
     with stage("Measuring the layers") as progress:
-        budget = Budget.of(run, by, frames, seed, progress)
+        unit = "inputs" if whole else "neurons"
+        budget = Budget.of(run, by, frames, seed, progress, unit=unit, parameters=parameters)
     with stage("Removing neurons") as progress:
         if loss is None:
             found = budget.pruned(round(fraction * budget.count), progress=progress)
         else:
             found = budget.within(loss, progress)
-    smaller, gone = found.run, sum(found.removed.values())
-    share = f"{100 * gone / budget.count:.3g} % of its {budget.count:,} kernels or features, chosen by {by}"
+    smaller, gone, units = found.run, sum(found.removed.values()), sum(layer.part.count for layer in budget.layers)
+    called = " and ".join(dict.fromkeys(layer.part.called for layer in budget.layers))
+    share = f"{gone:,} of its {units:,} {called}, chosen by {by}"
     sentences = []
     if finetune:
         sentences.append(f"Untrained it keeps {float(smaller.psnr().mean()):.2f} dB, over all frames.")
@@ -138,7 +148,9 @@ def prune_network(
     if compare:
         rivals = [_row(by, found.run, smaller if finetune else None)]
         with stage("Comparing scores") as progress:
-            rivals += _rivals(run, by, gone, frames, seed, finetune, progress)
+            rivals += _rivals(budget, spent(budget, found), seed, finetune, progress)
+    if not keep_shapes:
+        smaller = cut(smaller)
     return WholeRun(rows, rivals, smaller, [*sentences, sizes_of(run, smaller, share)])
 
 
@@ -147,19 +159,16 @@ def _row(by: str, smaller: Run, tuned: Run | None) -> dict[str, Any]:
     return {"by": by, "psnr": float(smaller.psnr().mean()), **after}
 
 
-def _rivals(
-    run: Run, by: str, gone: int, frames: Sequence[int] | None, seed: int, finetune: int, progress: Progress
-) -> Iterator[dict[str, Any]]:
-    """The network without as many neurons by each other score; where it is trained on, small weights fading too."""
+def _rivals(chosen: Budget, gone: int, seed: int, finetune: int, progress: Progress) -> Iterator[dict[str, Any]]:
+    """The network without as much by each other score; where it is trained on, small weights fading too."""
     from xinc.findings.pruning.cutting import fade_out, fine_tune
-    from xinc.findings.pruning.network import Budget
     from xinc.findings.pruning.prune import CHOICES
 
-    others = [name for name in CHOICES if name != by]
+    run, others = chosen.run, [name for name in CHOICES if name != chosen.by]
     for number, name in enumerate(others):
         progress(name, number, len(others))
         try:
-            budget = Budget.of(run, name, frames, seed)
+            budget = chosen.by_other(name, seed)
         except TraceError:  # the method has no rule for this network
             continue
         smaller = budget.pruned(gone).run
@@ -222,6 +231,7 @@ def prune_folder(
     *,
     side: str = "input",
     whole: bool = False,
+    keep_shapes: bool = False,
     frames: Sequence[int] | None = None,
     seed: int = 0,
     finetune: int = 0,
@@ -238,6 +248,7 @@ def prune_folder(
         by: score.
         side: which channels go where ``whole``: ``"input"`` or ``"output"``.
         whole: whether whole channels go.
+        keep_shapes: whether channels and features that nothing reads any more stay in the files.
         frames: indices over which scores are summed; those that the findings choose where None.
         seed: of the score ``random``, and of fine-tuning.
         finetune: steps of training afterwards, zeros held.
@@ -248,7 +259,7 @@ def prune_folder(
     Raises:
         XincError: the run, layer, share, score or folder is wrong.
     """
-    from xinc.findings.pruning.cutting import check_free, fine_tune
+    from xinc.findings.pruning.cutting import check_free, cut, fine_tune
     from xinc.findings.pruning.prune import CHOICES, Pruning, pruned
     from xinc.findings.pruning.prune import compare as compare_scores
     from xinc.findings.pruning.spared import conclusion, rows, tuned_row
@@ -271,6 +282,8 @@ def prune_folder(
         if compare:
             with stage("Fine-tuning the rivals"):
                 table += _tuned_rivals(run, curves, by, finetune, seed)
+    if not keep_shapes:
+        smaller = cut(smaller)
     called = str(curves.attrs["called"])
     sizes = sizes_of(run, smaller, f"{100 * fraction:.3g} % of the {called} of {layer}, chosen by {by}")
     return PrunedRun(table, called, [conclusion(curves), sizes], keep_figure(run, layer), smaller)
@@ -296,8 +309,9 @@ def sizes_of(whole: Run, smaller: Run, what: str) -> str:
 
     before, after = size_of(whole), size_of(smaller)
     psnr = [float(run.psnr().mean()) for run in (whole, smaller)]
+    cut = f"; the file holds {before.values:,} → {after.values:,}" if after.values < before.values else ""
     return (
         f"Without {what}: {psnr[0]:.2f} → {psnr[1]:.2f} dB to the signal over all frames; "
         f"{before.parameters:,} → {after.parameters:,} parameters that are not zero, {after.reaching:,} of which still "
-        f"reach the picture; {before.packed:,} → {after.packed:,} bytes when compressed."
+        f"reach the picture{cut}; {before.packed:,} → {after.packed:,} bytes when compressed."
     )

@@ -26,7 +26,9 @@ def prune(
     run: RunFolder,
     layer: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Layer whose neurons go; all for one budget of all.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Layer whose neurons go; all layers with one budget if not given.", show_default=False
+        ),
     ] = None,
     neurons: Annotated[
         Path | None,
@@ -38,9 +40,7 @@ def prune(
     ] = None,
     fraction: Annotated[
         float,
-        typer.Option(
-            help="Share of the layer's neurons that goes, between 0 and 1.", callback=within(CHECKS, "fraction")
-        ),
+        typer.Option(help="Share of the neurons that goes, between 0 and 1.", callback=within(CHECKS, "fraction")),
     ] = 0.1,
     by: Annotated[
         str,
@@ -54,8 +54,18 @@ def prune(
         typer.Option("--whole", help="Remove whole channels of a decoder, with all their kernels, not single kernels."),
     ] = False,
     side: Annotated[
-        str, typer.Option(help="With --whole: channels that the layer reads (input) or makes (output).")
+        str, typer.Option(help="With --whole and a layer: channels that it reads (input) or makes (output).")
     ] = "input",
+    parameters: Annotated[
+        bool,
+        typer.Option("--parameters", help="With all layers: --fraction is of the parameters, not of the neurons."),
+    ] = False,
+    keep_shapes: Annotated[
+        bool,
+        typer.Option(
+            "--keep-shapes", help="Keep channels that nothing reads any more: published code wants its own shapes."
+        ),
+    ] = False,
     psnr_loss: Annotated[
         float | None,
         typer.Option(
@@ -86,20 +96,22 @@ def prune(
     """Remove the neurons that contribute least: PSNR against the share removed, and the pruned network as a run."""
     from xinc.workflow.removing import prune_folder, prune_network, prune_to_loss, remove_chosen
 
-    if (layer is None) == (neurons is None):
-        raise FindingError("say which neurons go: by --layer NAME and --fraction, or by --neurons FILE")
+    if layer is not None and neurons is not None:
+        raise FindingError("say which neurons go in one way: by --layer NAME and --fraction, or by --neurons FILE")
     if neurons is not None:
         chosen = remove_chosen(run, neurons, out)
         _told(chosen.sentences, chosen.run, out)
         return
-    assert layer is not None  # one of the two
-    if layer == ALL:
-        if whole:
-            raise FindingError("--layer all takes single neurons; leave --whole out")
+    if layer is None or layer == ALL:
+        if side != "input":
+            raise FindingError(f"--side {side} is of one layer; name it by --layer, or leave --side out")
         found = prune_network(
             run,
             fraction,
             by,
+            whole=whole,
+            parameters=parameters,
+            keep_shapes=keep_shapes,
             loss=psnr_loss,
             frames=as_frames(frames),
             seed=seed,
@@ -115,6 +127,8 @@ def prune(
             show(found.rivals, "PSNR to the signal over all frames without as many, by each score")
         _told(found.sentences, found.run, out)
         return
+    if parameters:
+        raise FindingError("--parameters is of all layers; leave it out, or --layer")
     if psnr_loss is not None:
         with stage("Looking for the share"):
             fraction = prune_to_loss(
@@ -127,6 +141,7 @@ def prune(
         by,
         side=side,
         whole=whole,
+        keep_shapes=keep_shapes,
         frames=as_frames(frames),
         seed=seed,
         finetune=finetune,

@@ -1,7 +1,7 @@
 """Taking neurons out of a network: which weights are theirs, what is left, and the smaller network as a run.
 
-A neuron is gone when the weights that carry its term are zero; biases stay, as in ablation. Tensors keep their shape,
-so that the weights load under the published names everywhere.
+A neuron is gone when the weights that carry its term are zero; biases stay, as in ablation. Channels and features that
+nothing reads any more can then be cut out (:func:`cut`): the same pictures from smaller tensors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.errors import FindingError, RunError
 from xinc.findings.results import fingerprint
-from xinc.models.base import INR
+from xinc.models.base import INR, count_parameters
 from xinc.models.families import family
 from xinc.models.fitting.tune import tune
 from xinc.run import Run
@@ -95,8 +95,8 @@ class Part:
 
     @property
     def folds(self) -> bool:
-        """Whether features that go can be folded into the weights of those that stay."""
-        return self.layer.kind == "linear"
+        """Whether what goes is all that is read of a value, and can be folded into the weights of what stays."""
+        return self.layer.kind == "linear" or self.unit == "inputs"
 
     @cached_property
     def members(self) -> Indices:
@@ -161,16 +161,27 @@ def _is_plain(layer: LinearOperation, parameter: Tensor | None) -> bool:
     return parameter.shape == weight.shape and torch.equal(parameter, weight)
 
 
+def cut(run: Run) -> Run:
+    """The run with the channels and features that no weight reads cut out: the same pictures, a smaller file.
+
+    Families whose layers have widths of their own allow it, so all of ours; the run itself where nothing can go.
+    """
+    model = run.model.narrower()
+    return run if model is run.model else Run(run.family, model, run.clip, run.epochs, dict(run.settings))
+
+
 class Size(NamedTuple):
     """What a network takes.
 
     Attributes:
+        values: all trained values, as a file holds them.
         parameters: trained values that are not zero.
         reaching: those of them that change any frame: as many as a network needs from which everything is cut that only
             feeds removed neurons.
         packed: bytes of all trained values in float32, each tensor compressed by DEFLATE (gzip, zip).
     """
 
+    values: int
     parameters: int
     reaching: int
     packed: int
@@ -179,7 +190,8 @@ class Size(NamedTuple):
 def size_of(run: Run) -> Size:
     """What a run's network takes."""
     parameters = list(run.model.parameters())
-    return Size(sum(map(alive, parameters)), _reaching(run), sum(map(packed, parameters)))
+    values = count_parameters(run.model)
+    return Size(values, sum(map(alive, parameters)), _reaching(run), sum(map(packed, parameters)))
 
 
 def alive(values: Tensor) -> int:

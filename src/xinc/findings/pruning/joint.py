@@ -10,7 +10,8 @@ The features of a linear layer have more freedom than a scale each: a feature th
 that stay, ``z_i = sum_k c_k z_k`` by least squares over pixels and frames, and its weights are folded into theirs. With
 the features' moments ``C = sum z z'`` and the moments ``D`` of the picture's derivatives at the layer's outputs, the
 loss of feature ``i`` with the column of weights ``w_i`` is ``w_i' D w_i / (C^-1)_ii`` (Optimal Brain Surgeon on a
-Kronecker factored curvature, Martens and Grosse 2015).
+Kronecker factored curvature, Martens and Grosse 2015). The channels that a convolution reads have it too: one that goes
+is made up for by the taps of all kernels that read the others, with ``z`` the patches of the layer's input.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -105,35 +108,41 @@ def sampled(run: Run, frames: Sequence[int] | None) -> list[int]:
     return list(dict.fromkeys(spread.tolist())) if frames is None else list(frames)
 
 
+PLACES = 1 << 14
+"""Places of a convolution's grid that are looked at, over all frames; spread by chance."""
+
+
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What features of a linear layer can do for each other.
+    """What features of a linear layer, or channels that a convolution reads, can do for each other.
 
     Attributes:
-        features: ``C = sum z z'`` over pixels and frames ``(U, U)``.
+        features: ``C = sum z z'`` over places and frames ``(U * t, U * t)``: ``t`` values a unit and place.
         slopes: ``D``, the same of the picture's derivatives at the layer's outputs ``(O, O)``, by random signs.
-        weight: of the layer ``(O, U)``.
-        places: pixels times frames that both were summed over.
+        weight: of the layer ``(O, U * t)``.
+        places: of the layer's grid, times frames, that both were summed over.
+        taps: ``t``, 1 for features.
     """
 
     features: Values
     slopes: Values
     weight: Values
     places: int = 1
+    taps: int = 1
 
     @classmethod
     def of(cls, run: Run, part: Part, frames: Sequence[int] | None, seed: int = 0) -> Moments:
         """Those of a run's layer; one pass forwards and one backwards a frame."""
         module = run.model.get_submodule(part.layer.module)
-        weight = part.weights(run.model).T.double().cpu().numpy()
+        weight = run.model.get_parameter(part.parameter).detach().flatten(1).double().cpu().numpy()
         features, slopes = np.zeros((weight.shape[1],) * 2), np.zeros((weight.shape[0],) * 2)
         seen: list[Tensor] = []
+        chosen = sampled(run, frames)
 
         def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            features[:] += _moments(inputs[0])
+            features[:] += _moments(_read(module, inputs[0].detach(), PLACES // len(chosen), seed + len(seen)))
             seen.append(output)
 
-        chosen = sampled(run, frames)
         signs = random_signs(run.clip.size, len(chosen), seed, torch.zeros(3).to(next(run.model.parameters())))
         handle = module.register_forward_hook(keep)
         try:
@@ -142,46 +151,87 @@ class Moments:
                 with torch.enable_grad():
                     picture = run.model.render(t)
                 for slope in torch.autograd.grad(picture, seen, probe):
-                    slopes += _moments(slope)
+                    slopes += _moments(slope if part.layer.kind == "linear" else slope.movedim(1, -1))
         finally:
             handle.remove()
-        return cls(features, slopes, weight, len(chosen) * run.clip.size[0] * run.clip.size[1])
+        grid = run.clip.size if part.layer.kind == "linear" else part.layer.shape[-2:]
+        places = len(chosen) * grid[0] * grid[1]
+        return cls(features, slopes, weight, places, weight.shape[1] // part.count)
+
+    @property
+    def units(self) -> int:
+        """Features, or channels."""
+        return len(self.features) // self.taps
 
     def order(self, count: int, damping: float = DAMPING) -> Indices:
-        """All features, the first ``count`` in the order in which they go, the others by their loss then ``(U,)``."""
+        """All units, the first ``count`` in the order in which they go, the others by their loss then ``(U,)``."""
         return self.losses(count, damping)[0]
 
     def losses(self, count: int, damping: float = DAMPING) -> tuple[Indices, Values]:
         """The order of :meth:`order`, and what the picture loses by each: its squared change, never falling."""
-        units = len(self.features)
         inverse, weight = np.linalg.inv(_damped(self.features, damping)), self.weight.copy()
-        gone, order, lost = np.zeros(units, bool), list[int](), list[float]()
+        gone, order, lost = np.zeros(self.units, bool), list[int](), list[float]()
         for number in range(count + 1):
-            loss = np.einsum("ou,ou->u", weight, self.slopes @ weight) / np.where(gone, 1, inverse.diagonal())
-            loss[gone] = np.inf
+            loss = self._each(inverse, weight, gone)
             if number == count:
                 break
             k = int(np.argmin(loss))
             lost.append(float(loss[k]))
-            column = inverse[:, k] / inverse[k, k]
-            weight -= np.outer(weight[:, k], column)
-            inverse -= np.outer(column, column) * inverse[k, k]
+            own = slice(k * self.taps, (k + 1) * self.taps)
+            rows = np.linalg.solve(inverse[own, own], inverse[own])
+            weight -= weight[:, own] @ rows
+            inverse -= inverse[:, own] @ rows
             gone[k] = True
-            weight[:, gone] = 0
+            weight[:, np.repeat(gone, self.taps)] = 0
             order.append(k)
         rest = np.flatnonzero(~gone)
         rest = rest[np.argsort(loss[rest], kind="stable")]
         every = np.maximum.accumulate([*lost, *loss[rest]]) / self.places
         return np.array([*order, *rest], np.int64), every
 
+    def _each(self, inverse: NDArray[np.floating[Any]], weight: Values, gone: NDArray[np.bool_]) -> Values:
+        """What the picture would lose by each unit now, ``tr(w' D w (C^-1)_uu^-1)`` ``(U,)``; gone ones: infinite."""
+        units, taps = self.units, self.taps
+        blocks = inverse.reshape(units, taps, units, taps)[range(units), :, range(units)].copy()
+        blocks[gone] = np.eye(taps)
+        columns = weight.reshape(-1, units, taps)
+        pulled = (self.slopes @ weight).reshape(-1, units, taps)
+        products = np.einsum("ous,out->ust", columns, pulled)
+        loss = np.trace(np.linalg.solve(blocks, products), axis1=1, axis2=2)
+        loss[gone] = np.inf
+        return np.asarray(loss)
+
     def folded(self, gone: Sequence[int] | Indices, damping: float = DAMPING) -> Values:
-        """The weight without some features, their part folded into the others, ``(O, U)``; their columns are zero."""
-        away = np.asarray(gone, np.int64)
-        stay = np.setdiff1d(np.arange(len(self.features)), away)
+        """The weight without some units, their part folded into the others, ``(O, U * t)``; their columns are zero."""
+        columns = np.arange(len(self.features)).reshape(self.units, self.taps)
+        out = np.isin(np.arange(self.units), np.asarray(gone, np.int64))
+        away, stay = columns[out].ravel(), columns[~out].ravel()
         weight = np.zeros_like(self.weight)
         shared = np.linalg.solve(_damped(self.features, damping)[np.ix_(stay, stay)], self.features[np.ix_(stay, away)])
         weight[:, stay] = self.weight[:, stay] + self.weight[:, away] @ shared.T
         return weight
+
+
+def sampled_places(count: int, most: int, seed: int) -> Tensor:
+    """At most so many of ``count`` places, in order."""
+    chosen = np.random.default_rng(seed).choice(count, min(count, most), replace=False)
+    return torch.from_numpy(np.sort(chosen))
+
+
+def patches(module: nn.Module, values: Tensor) -> Tensor:
+    """What each place of a convolution's grid reads of ``values (1, I, h, w)``: ``(N, I * t)``."""
+    size, padding, stride = (getattr(module, name) for name in ("kernel_size", "padding", "stride"))
+    return F.unfold(values, size, padding=padding, stride=stride)[0].T
+
+
+def _read(module: nn.Module, values: Tensor, most: int, seed: int) -> Tensor:
+    """What a layer reads at its places ``(N, U * t)``; of a large grid a sample, scaled to all."""
+    if isinstance(module, nn.Linear):
+        return values
+    found = patches(module, values)
+    places = sampled_places(len(found), max(1, most), seed)
+    scale: float = (len(found) / len(places)) ** 0.5
+    return found[places] * scale
 
 
 def _moments(values: Tensor) -> Values:

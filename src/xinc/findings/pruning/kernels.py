@@ -14,22 +14,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from xinc.canvas.joint.probes import random_signs
 from xinc.findings.pruning.cutting import Indices, Part
-from xinc.findings.pruning.joint import FRAMES, Moments, Values, sampled
+from xinc.findings.pruning.joint import FRAMES, PLACES, Moments, Values, patches, sampled, sampled_places
 from xinc.run import Run
 
 Floats = NDArray[np.float32]
 
 BY_GRAM = 4096
 """Kernels of a layer up to which a Gram matrix says who makes up for whom; its order takes the cube of their number."""
-
-PLACES = 1 << 14
-"""Places of the layer's grid that are looked at, over all frames; spread evenly."""
 
 MOST_FRAMES = 33
 """Frames that are looked at for them, at most."""
@@ -75,7 +71,7 @@ class Channels:
         more = np.linspace(0, len(run.clip) - 1, wanted).round().astype(int)
         chosen = sampled(run, more.tolist() if frames is None else frames)
         like = torch.zeros(3).to(next(run.model.parameters()))
-        patches, slopes = [], []
+        read, slopes = [], []
         try:
             for t in chosen:
                 seen.clear()
@@ -87,14 +83,14 @@ class Channels:
                     square += torch.autograd.grad(picture, output, signs, retain_graph=True)[0].square() / PROBES
                 count = output.shape[2] * output.shape[3]
                 places = sampled_places(count, max(1, PLACES // len(chosen)), seed + t)
-                patches.append(_patches(module, values.detach())[places].cpu().numpy())
+                read.append(patches(module, values.detach())[places].cpu().numpy())
                 slopes.append(square.detach()[0].flatten(1)[:, places].cpu().numpy() * (count / len(places)))
         finally:
             handle.remove()
         weight = part.weights(run.model)  # (K, t), the kernel of output o and input i at i * O + o
         outputs, taps = part.layer.outputs, weight.shape[1]
         table = weight.reshape(-1, outputs, taps).transpose(0, 1).flatten(1).double().cpu().numpy()
-        return cls(np.concatenate(patches), np.concatenate(slopes, 1), table, taps)
+        return cls(np.concatenate(read), np.concatenate(slopes, 1), table, taps)
 
     @property
     def inputs(self) -> int:
@@ -203,15 +199,3 @@ def _one_by_one(found: Values, weight: Values, taps: int, way: Floats) -> tuple[
         if way.size:
             way[:, step] = weight
     return lost, order
-
-
-def sampled_places(count: int, most: int, seed: int) -> Tensor:
-    """At most so many of ``count`` places, in order."""
-    chosen = np.random.default_rng(seed).choice(count, min(count, most), replace=False)
-    return torch.from_numpy(np.sort(chosen))
-
-
-def _patches(module: nn.Module, values: Tensor) -> Tensor:
-    """What each place of a convolution's grid reads, ``(N, I * t)``."""
-    size, padding, stride = (getattr(module, name) for name in ("kernel_size", "padding", "stride"))
-    return F.unfold(values, size, padding=padding, stride=stride)[0].T

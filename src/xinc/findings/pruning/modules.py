@@ -27,8 +27,8 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import trace
 from xinc.errors import FindingError
 from xinc.findings.pruning.cutting import Indices
-from xinc.findings.pruning.joint import Moments, Values
-from xinc.findings.pruning.kernels import PLACES, PROBES, Channels, Floats, sampled_places
+from xinc.findings.pruning.joint import PLACES, Moments, Values, sampled_places
+from xinc.findings.pruning.kernels import PROBES, Channels, Floats
 from xinc.findings.pruning.network import MOST, least_of
 
 Inputs = Sequence[Any]

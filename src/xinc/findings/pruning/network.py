@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from torch import nn
 
 from xinc.errors import FindingError
 from xinc.findings.analyse import Progress, silent
@@ -79,27 +81,53 @@ def scored(run: Run, part: Part, by: str, frames: Sequence[int] | None, seed: in
     return Ranked(part, order, worth[order])
 
 
-def parts_of(run: Run) -> list[Part]:
+def parts_of(run: Run, unit: str = "neurons") -> list[Part]:
     """The layers of a network that one budget covers, in the order of the forward pass.
 
-    Features of every linear layer of an MLP; kernels of more than one tap of a decoder, as in the literature.
+    Features of every linear layer of an MLP; of a decoder kernels of more than one tap, as in the literature, or the
+    channels that they read.
     """
     layers = run.canvas(0).plan.layers
     chosen = [layer.name for layer in layers if layer.kind == "linear" or layer.weight[0, 0].numel() > 1]
-    return [Part.of(run, name) for name in chosen]
+    return [Part.of(run, name, unit) for name in chosen]
 
 
-def divided(layers: Sequence[Ranked], budget: int) -> list[int]:
+def costs_of(parts: Sequence[Part], model: nn.Module) -> list[int]:
+    """The parameters that go with a unit of each layer: its own, and those that make it and nothing else.
+
+    A channel that nothing reads any more takes what makes it along, biases too: the file shrinks by so much.
+    """
+    own = [model.get_parameter(part.parameter).numel() // part.count for part in parts]
+    if any(part.unit == "neurons" and not part.folds for part in parts):
+        return own
+    trained = [name for name, value in model.named_parameters() if name.endswith(".weight") and value.dim() > 1]
+    makers = {after: before for before, after in pairwise(trained)}
+    for number, part in enumerate(parts):
+        if (maker := makers.get(part.parameter)) is not None:
+            rows = model.get_parameter(maker)
+            own[number] += (rows.numel() + len(rows)) // part.count
+    return own
+
+
+def divided(layers: Sequence[Ranked], budget: int, costs: Sequence[int] | None = None) -> list[int]:
     """How many neurons of each layer go: those with the least losses of all, at most :data:`MOST` of a layer."""
-    return least_of([layer.losses for layer in layers], budget)
+    return least_of([layer.losses for layer in layers], budget, costs)
 
 
-def least_of(losses: Sequence[Values], budget: int) -> list[int]:
-    """How many of each layer's losses, which never fall, are among the least of all."""
+def least_of(losses: Sequence[Values], budget: int, costs: Sequence[int] | None = None) -> list[int]:
+    """How many of each layer's losses, which never fall, are among the least of all.
+
+    Args:
+        losses: of each layer's units, in the order in which they go.
+        budget: how many go; with ``costs``, what they may cost in all.
+        costs: of a unit of each layer: the least losses for what they cost go first.
+    """
+    each = np.array([1] * len(losses) if costs is None else costs)
     allowed = [own[: int(MOST * len(own))] for own in losses]
     whose = np.repeat(np.arange(len(allowed)), [len(own) for own in allowed])
-    least = np.argsort(np.concatenate(allowed), kind="stable")[:budget]
-    return [int(count) for count in np.bincount(whose[least], minlength=len(allowed))]
+    least = np.argsort(np.concatenate(allowed) / each[whose], kind="stable")
+    taken = whose[least[: int(np.searchsorted(each[whose[least]].cumsum(), budget, side="right"))]]
+    return [int(count) for count in np.bincount(taken, minlength=len(allowed))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,36 +145,72 @@ class Whole:
 
 @dataclass(frozen=True, eq=False)
 class Budget:
-    """A network's layers, ranked once: what goes for any budget, and what that costs."""
+    """A network's layers, ranked once: what goes for any budget, and what that costs.
+
+    Attributes:
+        run: the whole network.
+        layers: those that it covers.
+        by: what decides.
+        frames: over which it is measured; spread over the clip where None.
+        costs: parameters that go with a unit of each layer, where the budget counts parameters; else it counts units.
+    """
 
     run: Run
     layers: Sequence[Ranked]
     by: str
     frames: Sequence[int] | None
+    costs: Sequence[int] | None = None
 
     @classmethod
     def of(
-        cls, run: Run, by: str = JOINT, frames: Sequence[int] | None = None, seed: int = 0, progress: Progress = silent
+        cls,
+        run: Run,
+        by: str = JOINT,
+        frames: Sequence[int] | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+        *,
+        unit: str = "neurons",
+        parameters: bool = False,
     ) -> Budget:
         """Rank all layers.
+
+        Args:
+            run: the whole network.
+            by: what decides.
+            frames: over which it is measured; spread over the clip where None.
+            seed: of the score ``random``.
+            progress: told of each layer.
+            unit: what goes together: ``"neurons"``, or ``"inputs"``, the channels that layers read.
+            parameters: whether the budget counts parameters, not units.
 
         Raises:
             FindingError: there is no such score, or the network has no layer to prune.
         """
         check_choice(by)
-        parts, found = parts_of(run), []
+        parts, found = parts_of(run, unit), []
         if not parts:
             raise FindingError("this network has no layer of kernels or features that one budget could cover")
         for number, part in enumerate(parts):
             progress(f"measuring {part.name}", number, len(parts))
             found.append(ranked(run, part, frames) if by == JOINT else scored(run, part, by, frames, seed))
         progress("measured", len(parts), len(parts))
-        return cls(run, found, by, frames)
+        return cls(run, found, by, frames, costs_of(parts, run.model) if parameters else None)
+
+    def by_other(self, name: str, seed: int) -> Budget:
+        """The same layers, ranked by another score.
+
+        Raises:
+            TraceError: its method has no rule for a layer.
+        """
+        unit = self.layers[0].part.unit if self.layers[0].part.layer.kind != "linear" else "neurons"
+        return Budget.of(self.run, name, self.frames, seed, unit=unit, parameters=self.costs is not None)
 
     @property
     def count(self) -> int:
-        """Neurons of all layers."""
-        return sum(layer.part.count for layer in self.layers)
+        """Units of all layers, or their parameters."""
+        costs = self.costs or [1] * len(self.layers)
+        return sum(cost * layer.part.count for cost, layer in zip(costs, self.layers, strict=True))
 
     def pruned(self, budget: int, *, again: bool = True, progress: Progress = silent) -> Whole:
         """The network without the neurons that cost least.
@@ -156,19 +220,23 @@ class Budget:
             again: measure each layer again when those behind it are pruned; without, this takes seconds.
             progress: told of each layer.
         """
-        run, numbers = self.run, divided(self.layers, budget)
+        run, numbers = self.run, divided(self.layers, budget, self.costs)
         measured_anew = again and self.by == JOINT
         for step, (layer, count) in enumerate(reversed(list(zip(self.layers, numbers, strict=True)))):
             progress(f"pruning {layer.part.name}", step, len(numbers))
             if count:
-                own = ranked(run, Part.of(run, layer.part.name), self.frames) if measured_anew and step else layer
+                own = (
+                    ranked(run, Part.of(run, layer.part.name, layer.part.unit), self.frames)
+                    if measured_anew and step
+                    else layer
+                )
                 run = own.prune(run, count)
         progress("pruned", len(numbers), len(numbers))
         return Whole(run, {layer.part.name: count for layer, count in zip(self.layers, numbers, strict=True)})
 
     def chosen(self, budget: int) -> list[tuple[Part, Indices]]:
         """Each layer with the neurons that go, by the first ranking."""
-        numbers = divided(self.layers, budget)
+        numbers = divided(self.layers, budget, self.costs)
         return [(layer.part, layer.order[:count]) for layer, count in zip(self.layers, numbers, strict=True) if count]
 
     def within(self, loss: float, progress: Progress = silent) -> Whole:
@@ -202,3 +270,9 @@ class Budget:
                     return found
             count = int(STEP_BACK * count)
         raise FindingError(f"not even {high} of {self.count:,} neurons can go for {loss:g} dB; allow more")
+
+
+def spent(budget: Budget, found: Whole) -> int:
+    """What of a budget went: units, or their parameters."""
+    costs = budget.costs or [1] * len(budget.layers)
+    return sum(cost * found.removed[layer.part.name] for cost, layer in zip(costs, budget.layers, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Any
@@ -74,10 +74,11 @@ def _read_mlp(weights: Weights, inputs: int, others: Iterable[str] = ()) -> list
     follows = all(a[0] == b[1] for a, b in pairwise(shapes))
     if len(shapes) < 2 or not follows or shapes[0][1] != inputs or shapes[-1][0] != 3:
         raise CheckpointError(f"linear layers of shapes {shapes} do not lead from {inputs} values to 3 colours")
-    widths = [shape[0] for shape in shapes[:-1]]
-    if len(set(widths)) > 1:
-        raise CheckpointError(f"hidden layers of different widths {widths} are not supported")
-    return widths
+    return [shape[0] for shape in shapes[:-1]]
+
+
+def _different(widths: Sequence[int]) -> tuple[int, ...]:
+    return tuple(widths) if len(set(widths)) > 1 else ()
 
 
 def read_ffn(weights: Weights, frames: Tensor) -> Reading:
@@ -91,7 +92,8 @@ def read_ffn(weights: Weights, frames: Tensor) -> Reading:
     scale = float(weights[matrix].std()) if frequencies > 1 else 1.0
     layers = len(widths) + 1
     configs = tuple(
-        FFNConfig(size, 1, frequencies, widths[0], layers, scale, layout=layout) for layout in _layouts(size, "longest")
+        FFNConfig(size, 1, frequencies, widths[0], layers, scale, layout=layout, widths=_different(widths))
+        for layout in _layouts(size, "longest")
     )
     return Reading({matrix: weights[matrix], **_chain(weights, "net.%d.linear")}, configs)
 
@@ -119,7 +121,9 @@ def read_siren(weights: Weights, frames: Tensor) -> Reading:
     widths = _read_mlp(weights, 2)
     size = (frames.shape[2], frames.shape[3])
     configs = tuple(
-        SirenConfig(size, 1, widths[0], len(widths) + 1, first, others, layout=layout, final=final)
+        SirenConfig(
+            size, 1, widths[0], len(widths) + 1, first, others, layout=layout, final=final, widths=_different(widths)
+        )
         for final, (first, others), layout in product(("linear", "sine"), FACTORS, _layouts(size, "axes"))
     )
     return Reading(_chain(weights, "net.%d.linear"), configs)

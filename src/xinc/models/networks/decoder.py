@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
 from xinc.models.base import INR, Config, Items
-from xinc.models.parts import ACTIVATIONS, OUTPUTS, choice
+from xinc.models.parts import ACTIVATIONS, OUTPUTS, choice, read_inputs
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,22 @@ class Decoder(INR):
         for block in list(self.decoder)[1:]:
             x = block(x)
         return self.output(self.head_layer(x))
+
+    def narrower(self) -> Self:
+        """This network without channels that no kernel reads, from the last layer to the first."""
+        state, widths = dict(self.state_dict()), list(self.config.widths)
+        cells = (math.prod(self.config.grid), *(stride**2 for stride in self.config.strides))
+        names = ("decoder.0.conv.downconv", *(f"decoder.{i}.conv.upconv.0" for i in range(1, len(widths))))
+        for at in reversed(range(len(widths))):
+            reader = "head_layer" if at + 1 == len(widths) else names[at + 1]
+            kept = read_inputs(state[f"{reader}.weight"])
+            state[f"{reader}.weight"] = state[f"{reader}.weight"][:, kept]
+            rows = (kept[:, None] * cells[at] + torch.arange(cells[at], device=kept.device)).flatten()
+            for name in ("weight", "bias"):
+                state[f"{names[at]}.{name}"] = state[f"{names[at]}.{name}"][rows]
+            widths[at] = len(kept)
+        config = replace(self.config, widths=tuple(widths))
+        return self if config == self.config else self.like(config, state)
 
     def frame_input(self, index: int) -> Tensor:
         """The embedding of one frame, ``(1, C, h, w)``."""

@@ -6,16 +6,16 @@ The defaults and the names in the state dict are those of the paper's published 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
 from xinc.models.base import Config, Pixelwise
-from xinc.models.parts import OUTPUTS, choice, coordinates
+from xinc.models.parts import OUTPUTS, check_widths, choice, coordinates, cut_features, read_inputs
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class FFNConfig(Config):
         scale: standard deviation of the random frequencies.
         output: name of the output function.
         layout: how pixels become coordinates, see :func:`xinc.models.parts.coordinates`.
+        widths: features of each hidden layer where they differ.
     """
 
     frequencies: int = 104
@@ -37,6 +38,7 @@ class FFNConfig(Config):
     scale: float = 10.0
     output: str = "identity"
     layout: str = "longest_yx"
+    widths: tuple[int, ...] = ()
 
     FAMILY: ClassVar[str] = "ffn"
     SCALED_BY: ClassVar[str] = "width"
@@ -45,6 +47,16 @@ class FFNConfig(Config):
         super().__post_init__()
         if self.frames != 1:
             raise ModelError(f"an ffn represents one frame, not {self.frames}; choose one with frame=, or fit a nerv")
+        check_widths(self.widths, self.layers)
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Features of each hidden layer."""
+        return self.widths or (self.width,) * (self.layers - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without widths that do not differ: runs of version 0.1 know none."""
+        return {name: value for name, value in super().to_dict().items() if name != "widths" or value}
 
     @classmethod
     def make(
@@ -98,13 +110,25 @@ class FFN(Pixelwise):
         super().__init__()
         self.config = config
         self.positional_encoding = FourierFeatures(config.frequencies, config.scale)
-        widths = [2 * config.frequencies, *[config.width] * (config.layers - 1), 3]
+        widths = [2 * config.frequencies, *config.hidden, 3]
         last = config.layers - 1
         self.net = nn.Sequential(
             *(FFNLayer(i, o, nn.Identity() if k == last else nn.ReLU()) for k, (i, o) in enumerate(pairwise(widths)))
         )
         self.output = choice(OUTPUTS, config.output, "output function")
         self.register_buffer("grid", coordinates(config.size, config.layout), persistent=False)
+
+    def narrower(self) -> Self:
+        """This network without features that no weight reads, and frequencies of which neither sine nor cosine is."""
+        state, frequencies = dict(self.state_dict()), self.config.frequencies
+        widths = cut_features(state, self.config.layers)
+        first = state["net.0.linear.weight"]
+        kept = torch.unique(read_inputs(first) % frequencies)
+        state["positional_encoding.B"] = state["positional_encoding.B"][kept]
+        state["net.0.linear.weight"] = first[:, torch.cat([kept, kept + frequencies])]
+        if widths == self.config.hidden and len(kept) == frequencies:
+            return self
+        return self.like(replace(self.config, widths=widths, frequencies=len(kept)), state)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., 2)`` to ``(..., 3)``."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
 from xinc.models.base import Config, Pixelwise
-from xinc.models.parts import OUTPUTS, Sine, choice, coordinates
+from xinc.models.parts import OUTPUTS, Sine, check_widths, choice, coordinates, cut_features
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class SirenConfig(Config):
         output: name of the output function.
         layout: how pixels become coordinates, see :func:`xinc.models.parts.coordinates`.
         final: what the last layer is: ``"linear"``, or a ``"sine"`` as the others.
+        widths: features of each hidden layer where they differ.
     """
 
     width: int = 128
@@ -35,6 +36,7 @@ class SirenConfig(Config):
     output: str = "identity"
     layout: str = "axes_yx"
     final: str = "linear"
+    widths: tuple[int, ...] = ()
 
     FAMILY: ClassVar[str] = "siren"
     SCALED_BY: ClassVar[str] = "width"
@@ -43,10 +45,17 @@ class SirenConfig(Config):
         super().__post_init__()
         if self.frames != 1:
             raise ModelError(f"a siren represents one frame, not {self.frames}; choose one with frame=, or fit a nerv")
+        check_widths(self.widths, self.layers)
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Features of each hidden layer."""
+        return self.widths or (self.width,) * (self.layers - 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without a last layer that is linear: runs of version 0.1 know no other."""
-        return {name: value for name, value in super().to_dict().items() if (name, value) != ("final", "linear")}
+        """Plain values for JSON, without what runs of version 0.1 know nothing else of."""
+        known = {"final": "linear", "widths": ()}
+        return {name: value for name, value in super().to_dict().items() if value != known.get(name, self)}
 
     @classmethod
     def make(
@@ -89,7 +98,7 @@ class Siren(Pixelwise):
     def __init__(self, config: SirenConfig) -> None:
         super().__init__()
         self.config = config
-        widths = [2, *[config.width] * (config.layers - 1), 3]
+        widths = [2, *config.hidden, 3]
         last = config.layers - 1
         factors = [config.w0_first, *[config.w0] * last]
         linear = [False] * last + [config.final == "linear"]
@@ -101,6 +110,12 @@ class Siren(Pixelwise):
         )
         self.output = choice(OUTPUTS, config.output, "output function")
         self.register_buffer("grid", coordinates(config.size, config.layout), persistent=False)
+
+    def narrower(self) -> Self:
+        """This network without features that no weight reads."""
+        state = dict(self.state_dict())
+        widths = cut_features(state, self.config.layers)
+        return self if widths == self.config.hidden else self.like(replace(self.config, widths=widths), state)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., 2)`` to ``(..., 3)``."""
