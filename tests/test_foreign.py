@@ -21,7 +21,7 @@ from xinc.canvas.exact import probed
 from xinc.canvas.exact import products as kept_products
 from xinc.canvas.exact import replay as foreign
 from xinc.canvas.exact.exact import exact
-from xinc.canvas.exact.probed import build_table, sees_enough
+from xinc.canvas.exact.probed import Combs, build_table, sees_enough
 from xinc.canvas.exact.products import Products
 from xinc.canvas.exact.replay import AblationStream, ExactStream
 from xinc.canvas.network.chain import read_plan
@@ -186,7 +186,7 @@ def test_the_table_of_a_local_rest_gives_what_products_give(name: str) -> None:
     assert reach is not None
     assert reach.y.window < reach.grid.size[0]
     assert sees_enough(layer, reach, products.products.forward, products.products.backward)
-    table = build_table(reach, products.products.backward)
+    table = build_table(reach, Combs(reach, products.products.backward))
     every = range(layer.operation.neurons)
     wanted = products.products.forward(layer.operation.terms(every))
     torch.testing.assert_close(table.maps(every, Window(0, 8, 0, 12)), wanted)

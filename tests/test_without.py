@@ -61,6 +61,6 @@ def test_the_command_takes_the_pages_selection(tmp_path: Path) -> None:
         refused = CliRunner().invoke(app, ["prune", str(run.path), "--neurons", str(file)])
         assert refused.exit_code == 2
         assert says in " ".join(refused.output.split())
-    neither = CliRunner().invoke(app, ["prune", str(run.path)])
-    assert neither.exit_code == 2
-    assert "--neurons FILE" in " ".join(neither.output.split())
+    both = CliRunner().invoke(app, ["prune", str(run.path), "--layer", "block2", "--neurons", str(file)])
+    assert both.exit_code == 2
+    assert "--neurons FILE" in " ".join(both.output.split())

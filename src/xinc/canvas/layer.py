@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from xinc.below import below
+from xinc.canvas.exact.cones import ConeTables
+from xinc.canvas.exact.replay import ExactStream
 from xinc.canvas.joint.gram import energy, gram, mixtures, sampled_gram, signed, summed
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.receptive_field import Window
-from xinc.canvas.reductions.fold import Pass, Stream
+from xinc.canvas.reductions.fold import Folded, Pass, Stream
 from xinc.canvas.reductions.passes import Progress, Reducer, Reductions
 from xinc.canvas.reductions.store import Store
 from xinc.canvas.reductions.stream import CHUNK_VALUES
@@ -144,6 +146,15 @@ class Layer:
             wanted["change"] = self._comparable(previous)
         with self._reducing:
             return self._reducer.reduce(wanted, progress)
+
+    @property
+    def by_windows(self) -> bool:
+        """Whether all its maps come from one way back through the network, which other layers may share."""
+        return isinstance(self._stream, ExactStream) and isinstance(self._stream.tables, ConeTables)
+
+    def take(self, folded: Folded) -> None:
+        """Remember heatmap and totals that were made together with those of other layers."""
+        self._reducer.take("sums", folded)
 
     def heatmap(self) -> Plane:
         """Sum over neurons of |C|, ``(H, W)`` (Fig. 5)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from xinc.below import below
+from xinc.canvas.exact.cones import fold_together, together
 from xinc.canvas.joint.attribution import Scalar, attribute
 from xinc.canvas.joint.probes import PROBES, energies
 from xinc.canvas.layer import Layer
@@ -16,6 +17,7 @@ from xinc.canvas.network.chain import read_plan
 from xinc.canvas.network.output import Output
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.recording.recorder import record
+from xinc.canvas.reductions.passes import Reductions
 from xinc.canvas.reductions.store import Store
 from xinc.canvas.survey import LayerSurvey, survey
 from xinc.notation import Image
@@ -114,6 +116,32 @@ class Canvas:
             TraceError: There is no probe, or a region is no plane of the picture.
         """
         return energies(self.plan, regions, probes, seed)
+
+    def sums(
+        self, layers: Sequence[str] | None = None, progress: Callable[[float], None] | None = None
+    ) -> dict[str, Reductions]:
+        """Heatmaps and totals of several layers, in the fewest ways through the network.
+
+        Off the chain, ``exact`` goes back through the network once for all layers whose rest is local; each layer
+        remembers what was made.
+
+        Args:
+            layers: names; all of :attr:`layers` where None.
+            progress: called with the share of such a way that was done since the last call.
+
+        Returns:
+            By name, an object with ``heatmap`` ``(H, W)`` and ``totals`` ``(K,)``.
+
+        Raises:
+            TraceError: There is no such layer, or it cannot be traced.
+        """
+        found = {name: self[name] for name in (self.layers if layers is None else layers)}
+        local = {name: layer for name, layer in found.items() if layer.by_windows}
+        rests = [rest for rest in self.plan.others if rest.operation.name in local]
+        for group in together(rests):
+            for name, folded in fold_together(group, progress).items():
+                local[name].take(folded)
+        return {name: layer.reduce(heatmap=True, totals=True) for name, layer in found.items()}
 
     def explore(self) -> Any:
         """The page where one points at a pixel, inline in a notebook; ``.save(path)`` writes it as one file.

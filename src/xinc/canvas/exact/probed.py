@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -123,6 +124,11 @@ class Combs:
     reach: ProbedField
     backward: Backward
 
+    @property
+    def parting(self) -> object:
+        """What the parts of the picture depend on."""
+        return self.reach.y, self.reach.x
+
     def tables(self) -> Iterator[tuple[Area, JacobianTable]]:
         """Pixels of the picture and the table of them; together they cover it, none twice."""
         for oy in range(self.reach.y.period):
@@ -155,35 +161,49 @@ class Combs:
             yield area, JacobianTable(reach, table, some, x)
 
 
-class CombTerms:
-    """The signed terms of all neurons of a layer at each comb's pixels.
+@runtime_checkable
+class Tables(Protocol):
+    """What makes a layer's table, some pixels after others."""
+
+    @property
+    def reach(self) -> ProbedField:
+        """Geometry."""
+        ...
+
+    def tables(self) -> Iterator[tuple[Area, JacobianTable]]:
+        """Pixels of the picture and the table of them; together they cover it, none twice."""
+        ...
+
+
+class TableTerms:
+    """The signed terms of all neurons of a layer at the pixels of each table.
 
     Args:
-        combs: of the layer.
+        tables: of the layer.
         neurons: how many it has.
     """
 
-    def __init__(self, combs: Combs, neurons: int) -> None:
-        self.combs, self.neurons = combs, neurons
-        y, x = combs.reach.y, combs.reach.x
-        rows, columns = combs.reach.grid.size
+    def __init__(self, tables: Tables, neurons: int) -> None:
+        self.made, self.reach, self.neurons = tables, tables.reach, neurons
+        y, x = self.reach.y, self.reach.x
+        rows, columns = self.reach.grid.size
         held = neurons * (rows + 2 * y.window) * (columns + 2 * x.window) <= PLANE_VALUES
-        self._planes = planes_of(combs.reach, range(neurons)) if held else None
+        self._planes = planes_of(self.reach, range(neurons)) if held else None
 
     def __iter__(self) -> Iterator[tuple[Area, Iterator[tuple[range, Tensor]]]]:
         """Pixels, and the terms there, some neurons at a time: indices and ``(n, colours, rows, columns)``."""
-        for area, table in self.combs.tables():
+        for area, table in self.made.tables():
             yield area, self._terms(table)
 
     def _terms(self, table: JacobianTable) -> Iterator[tuple[range, Tensor]]:
-        size = max(1, COMB_VALUES // (self.combs.reach.colours * len(table.y) * len(table.x)))
+        size = max(1, COMB_VALUES // (self.reach.colours * len(table.y) * len(table.x)))
         if self._planes is None:
-            rows, columns = self.combs.reach.grid.size
+            rows, columns = self.reach.grid.size
             size = min(size, max(1, COMB_VALUES // (rows * columns)))
         for first in range(0, self.neurons, size):
             some = range(first, min(self.neurons, first + size))
-            planes = planes_of(self.combs.reach, some) if self._planes is None else self._planes[some.start : some.stop]
-            yield some, table.transport(planes, columns_of(self.combs.reach, some))
+            planes = planes_of(self.reach, some) if self._planes is None else self._planes[some.start : some.stop]
+            yield some, table.transport(planes, columns_of(self.reach, some))
 
 
 def sees_enough(rest: Rest, reach: ProbedField, forward: Callable[[Tensor], Tensor], backward: Backward) -> bool:
@@ -218,11 +238,10 @@ def sees_enough(rest: Rest, reach: ProbedField, forward: Callable[[Tensor], Tens
     return True
 
 
-def build_table(reach: ProbedField, backward: Backward) -> JacobianTable:
+def build_table(reach: ProbedField, tables: Tables) -> JacobianTable:
     """The table of the whole picture."""
-    combs = Combs(reach, backward)
     whole: Tensor | None = None
-    for (rows, columns), part in combs.tables():
+    for (rows, columns), part in tables.tables():
         if whole is None:
             shape = (len(part.values), reach.y.pixels, reach.x.pixels, *part.values.shape[3:])
             whole = torch.empty(shape, dtype=part.values.dtype, device=part.values.device)

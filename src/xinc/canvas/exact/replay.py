@@ -17,7 +17,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from xinc.canvas.exact.probed import Area, Combs, CombTerms, JacobianTable, build_table, fits, sees_enough
+from xinc.canvas.exact.cones import ConeTables, cone_tables
+from xinc.canvas.exact.probed import Area, Combs, JacobianTable, TableTerms, build_table, fits, sees_enough
 from xinc.canvas.exact.products import SEVERAL, Products, over
 from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.receptive_field import ProbedField, Window, probe_field
@@ -30,6 +31,9 @@ HELD_VALUES = 1 << 25
 
 WARN_SECONDS = 10.0
 """A layer that will take longer than this says so before it starts."""
+
+FEW_PRODUCTS = 256
+"""Products with vectors up to which nothing quicker is looked for."""
 
 QUICK_VALUES = 1 << 31
 """A layer that computes fewer numbers than this is not timed."""
@@ -132,9 +136,10 @@ class AblationStream(ReplayStream):
 class ExactStream(ReplayStream):
     """A neuron's term through the true rest of the network, linearised.
 
-    Several ways lead to the same numbers; the one with the fewest products is taken. *Forwards*: one product a neuron.
-    *Backwards*: one a pixel and colour, for all neurons together. *By combs*, where the rest of the network is local:
-    ``period² * colours`` products backwards, whatever the number of neurons; their table is kept where it fits.
+    Several ways lead to the same numbers; the cheapest is taken. *Forwards*: one product a neuron. *Backwards*: one a
+    pixel and colour, for all neurons together. *By tables*, where the rest of the network is local, whatever the number
+    of neurons: made by combs, ``period² * colours`` products backwards, where these are few; else by windows, where
+    every operation has a rule (:mod:`xinc.canvas.exact.cones`). A table is kept where it fits.
     """
 
     _asked: int = 0
@@ -153,14 +158,16 @@ class ExactStream(ReplayStream):
     def cost(self) -> str:
         """One line: what all maps of the layer take."""
         summary = self.reach.summary if self.reach is not None else "its places are no grid of the picture's"
-        if self.combed:
+        if isinstance(self.tables, ConeTables):
+            return f"exact goes back through the network by windows, for all neurons together ({summary})"
+        if self.tables is not None:
             return f"exact takes {self._comb_products:,} products with vectors, for all neurons together ({summary})"
         return f"exact takes {self.neurons:,} products with vectors, one a neuron ({summary})"
 
     @property
     def takes_a_product_each(self) -> bool:
-        """Whether no comb serves all neurons together."""
-        return not self.combed
+        """Whether no table serves all neurons together."""
+        return self.tables is None
 
     @property
     def _comb_products(self) -> int:
@@ -169,33 +176,44 @@ class ExactStream(ReplayStream):
         return self.reach.products if local and self.reach and self.reach.products <= self.neurons else 0
 
     @cached_property
-    def combed(self) -> bool:
-        """Whether combs save products, and the probed window holds."""
-        if not self._comb_products or self.reach is None:
-            return False
-        return sees_enough(self.rest, self.reach, self.products.forward, self.products.backward)
+    def tables(self) -> Combs | ConeTables | None:
+        """What makes the Jacobian's table, part by part; None where nothing saves products, or windows do not hold."""
+        if self.reach is None or self.products.at.is_complex():
+            return None
+        if (found := self._cones()) is not None:
+            return found
+        products = self.products
+        if self._comb_products and sees_enough(self.rest, self.reach, products.forward, products.backward):
+            return Combs(self.reach, products.backward)
+        return None
+
+    def _cones(self) -> ConeTables | None:
+        """The table by windows, where it saves many products."""
+        if self.reach is None or min(self.reach.products, self.neurons) <= FEW_PRODUCTS:
+            return None
+        return cone_tables(self.rest, self.reach, self.products.forward)
 
     @cached_property
     def _table(self) -> JacobianTable | None:
-        if self.reach is None or not self.combed or not fits(self.reach):
+        if self.reach is None or self.tables is None or not fits(self.reach):
             return None
-        return build_table(self.reach, self.products.backward)
+        return build_table(self.reach, self.tables)
 
     def areas(self) -> Iterator[tuple[Area, Iterator[tuple[range, Tensor]]]]:
         """Parts of the picture with the signed terms of all neurons there, some neurons at a time.
 
         Raises:
-            TraceError: combs do not serve this layer.
+            TraceError: no table serves this layer.
         """
-        if not self.combed or self.reach is None:
+        if self.tables is None:
             raise TraceError(f"{self.rest.operation.name} takes a product a neuron: its maps do not come in parts")
-        return iter(CombTerms(Combs(self.reach, self.products.backward), self.neurons))
+        return iter(TableTerms(self.tables, self.neurons))
 
     def fold(self, wanted: Pass, progress: Callable[[float], None] | None = None) -> Folded:
         """Fold all maps; says beforehand if that will take long."""
         before = same_kind(self, wanted.before)
         try:
-            if self.combed and self._table is None and (before is None or self._parted_as(before)):
+            if self.tables is not None and self._table is None and (before is None or self._parted_as(before)):
                 return self._fold_areas(wanted, before, progress)
             return super().fold(wanted, progress)
         finally:
@@ -205,9 +223,10 @@ class ExactStream(ReplayStream):
 
     def _parted_as(self, other: ExactStream) -> bool:
         """Whether both frames' maps come in the same parts."""
-        if self.reach is None or other.reach is None or not other.combed:
+        mine, its = self.tables, other.tables
+        if mine is None or its is None or type(mine) is not type(its):
             return False
-        return (self.reach.y, self.reach.x) == (other.reach.y, other.reach.x)
+        return mine.parting == its.parting
 
     def _fold_areas(self, wanted: Pass, before: ExactStream | None, progress: Callable[[float], None] | None) -> Folded:
         """Fold the maps part by part of the picture."""
@@ -228,21 +247,29 @@ class ExactStream(ReplayStream):
     def _seconds(self) -> float:
         """About how long all maps take, from one product."""
         started = time.perf_counter()
-        if not self.combed:
+        if self.tables is None:
             self._coloured(range(min(SEVERAL, self.neurons)), Window(0, self.size[0], 0, self.size[1]))
             return (time.perf_counter() - started) * self.neurons / min(SEVERAL, self.neurons)
-        _, terms = next(self.areas())
+        area, terms = next(self.areas())
         for _ in terms:
             pass
-        return (time.perf_counter() - started) * self._comb_products / self.rest.picture.channels
+        rows, columns = area_size(area, self.size)
+        return (time.perf_counter() - started) * self.size[0] * self.size[1] / (rows * columns)
 
     def _coloured(self, neurons: Sequence[int], window: Window) -> Tensor:
         self._asked += len(neurons)
-        if self._asked > self._comb_products > 0 and self._table is not None:
+        if self._asked > self._worth > 0 and self._table is not None:
             return self._table.maps(neurons, window)
         terms = self.rest.operation.terms(neurons).to(self.products.at.dtype)
         images = self.products.forward(terms, more=self._asked >= SEVERAL)
         return images[:, :, window.y0 : window.y1, window.x0 : window.x1]
+
+    @property
+    def _worth(self) -> int:
+        """Products that a table takes as long as; 0 where none serves."""
+        if self.tables is None or self.reach is None:
+            return 0
+        return self._comb_products or min(self.reach.products, self.neurons // 4)
 
     def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
         """Signed contributions to each colour, ``(n, colours, h, w)``."""

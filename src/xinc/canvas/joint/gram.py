@@ -54,7 +54,7 @@ def signed(stream: Stream, what: str) -> Signed:
 
 def bands(stream: Signed) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
     """Parts of the picture with the signed maps of all neurons over them, ``(K, C, rows, columns)``."""
-    if isinstance(stream, ExactStream) and stream.combed:
+    if isinstance(stream, ExactStream) and stream.tables is not None:
         for area, terms in stream.areas():
             yield area, torch.cat([part for _, part in terms])
         return

@@ -81,6 +81,14 @@ class Reducer:
                 open_ = {item: asked for item, asked in open_.items() if item not in ready}
             return Reductions(self.known)
 
+    def take(self, name: str, folded: Folded) -> None:
+        """Remember a reduction without keys that somebody else collected."""
+        with self._lock:
+            value = REDUCTIONS[name].unpack(folded, {None: True}, self.known)[None]
+            self.known.put(name, None, True, value)
+            if self.store is not None:
+                self.store.put([((name, None, True), value)])
+
     def _open(self, open_: dict[Item, Any], name: str, key: Key, asked: Any) -> None:
         """Note what is to be made, and before it what it needs."""
         if self.known.holds(name, key, asked):
