@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xinc.canvas.exact.cone import Cone
 from xinc.canvas.exact.products import DIFFERENTIABLE
-from xinc.canvas.kernels.cones import take_apart, times_slope
+from xinc.canvas.kernels.windows import take_apart, times_slope
 from xinc.canvas.network.linear_ops import bind
 from xinc.canvas.recording import operations as vocabulary
 from xinc.canvas.recording.recording import Operation, Recording, apply
@@ -31,17 +31,17 @@ class NoRuleError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class Slopes:
     """A recording, and what was found of its operations: it serves every pixel.
 
     Attributes:
         recording: of the network.
-        slopes: by result and operand, the derivative of an elementwise function ``(channels, h, w)``, twice where it is
+        found: by result and operand, the derivative of an elementwise function ``(channels, h, w)``, twice where it is
             one number, or the matrices of a resampling.
     """
 
     recording: Recording
-    slopes: dict[tuple[int, int], tuple[Tensor, ...]] = field(default_factory=dict)
+    found: dict[tuple[int, int], tuple[Tensor, ...]] = field(default_factory=dict)
 
     def native(self, operation: Operation, changed: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """The operation on other values."""
@@ -82,21 +82,21 @@ def row_parts(rows: int) -> list[slice]:
     return [slice(first, first + size) for first in range(0, rows, size)]
 
 
-def elementwise(known: Known, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
+def elementwise(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """Times the slope of the function there."""
     key = (result, operand)
-    if key not in known.slopes:
-        at = known.recording.tensors[operand]
+    if key not in slopes.found:
+        at = slopes.recording.tensors[operand]
         with torch.inference_mode(False), torch.enable_grad():
             start = at.detach().clone().requires_grad_()
-            made = known.native(operation, {operand: start})[result]
+            made = slopes.native(operation, {operand: start})[result]
             if made.shape != start.shape:
                 raise NoRuleError(f"{operation.where} widens what it reads")
             slope = torch.autograd.grad(made.sum(), start, allow_unused=True)[0]
         slope = (torch.zeros_like(at) if slope is None else slope).reshape(-1, *at.shape[-2:]).contiguous()
-        known.slopes[key] = (slope, slope) if bool((slope == slope[0, 0, 0]).all()) else (slope,)
-    slope = known.slopes[key][0]
-    if len(known.slopes[key]) > 1:  # the same everywhere
+        slopes.found[key] = (slope, slope) if bool((slope == slope[0, 0, 0]).all()) else (slope,)
+    slope = slopes.found[key][0]
+    if len(slopes.found[key]) > 1:  # the same everywhere
         return Cone(cone.values * slope[0, 0, 0], cone.y, cone.x)
     if compiled(cone.values):
         return in_loops(times_slope, cone, slope, torch.empty_like(cone.values))
@@ -108,18 +108,18 @@ def elementwise(known: Known, operation: Operation, result: int, operand: int, c
     return Cone(cone.values * seen.permute(1, 3, 0, 2, 4)[:, :, None], cone.y, cone.x)
 
 
-def frozen_norm(known: Known, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
+def frozen_norm(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """A batch norm by its kept statistics is elementwise; by the picture's own it is not local."""
     given = dict(zip(("input", "mean", "var", "weight", "bias", "training"), operation.arguments, strict=False))
     if {**given, **operation.keywords}.get("training"):
         raise NoRuleError(f"{operation.where} takes statistics of the picture")
-    return elementwise(known, operation, result, operand, cone)
+    return elementwise(slopes, operation, result, operand, cone)
 
 
-def convolution(known: Known, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
+def convolution(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """Through the transpose of a convolution."""
     given = bind(operation)
-    tensors = known.recording.tensors
+    tensors = slopes.recording.tensors
     values, weight = tensors[given["input"].index], tensors[given["weight"].index]
     if operand != given["input"].index or operand in (given["weight"].index,) or (values.ndim == 4 and len(values) > 1):
         raise NoRuleError(f"{operation.where} has a weight of its own making, or several pictures")
@@ -131,10 +131,10 @@ def convolution(known: Known, operation: Operation, result: int, operand: int, c
     return cone.like(made, y, x)
 
 
-def transposed(known: Known, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
+def transposed(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """Through the transpose of a transposed convolution: a convolution with strides."""
     given = bind(operation)
-    tensors = known.recording.tensors
+    tensors = slopes.recording.tensors
     values, weight = tensors[given["input"].index], tensors[given["weight"].index]
     if operand != given["input"].index or (values.ndim == 4 and len(values) > 1):
         raise NoRuleError(f"{operation.where} has a weight of its own making, or several pictures")
@@ -154,9 +154,9 @@ def transposed(known: Known, operation: Operation, result: int, operand: int, co
     return cone.like(made, places[0], places[1])
 
 
-def shuffled(known: Known, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
+def shuffled(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """Through a pixel shuffle: whole cells, taken apart."""
-    ratio = known.recording.tensors[result].shape[-1] // known.recording.tensors[operand].shape[-1]
+    ratio = slopes.recording.tensors[result].shape[-1] // slopes.recording.tensors[operand].shape[-1]
     if compiled(cone.values):
         rows, columns, colours, channels = cone.values.shape[:4]
         y, x = cone.y // ratio, cone.x // ratio
@@ -170,17 +170,17 @@ def shuffled(known: Known, operation: Operation, result: int, operand: int, cone
     return cone.like(F.pixel_unshuffle(whole.flat(), ratio), whole.y // ratio, whole.x // ratio)
 
 
-def rearranged(known: Known, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
+def rearranged(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """Through what leaves places as they are and puts channels elsewhere; else through a matrix along each axis."""
-    at, made = (known.recording.tensors[index] for index in (operand, result))
+    at, made = (slopes.recording.tensors[index] for index in (operand, result))
     channels = at[..., 0, 0].numel()
     if tuple(at.shape[-2:]) == tuple(made.shape[-2:]):
         names = torch.arange(1, channels + 1, dtype=torch.float64, device=at.device).reshape(*at.shape[:-2], 1, 1)
         places = torch.arange(at.shape[-2] * at.shape[-1], dtype=torch.float64, device=at.device)
         probes = [names.expand(at.shape), places.reshape(at.shape[-2:]).expand(at.shape)]
-        zero = {o.index: torch.zeros_like(known.recording[o], dtype=torch.float64) for o in operation.operands}
+        zero = {o.index: torch.zeros_like(slopes.recording[o], dtype=torch.float64) for o in operation.operands}
         own, where = (
-            known.native(operation, {**zero, operand: probe.contiguous()})[result].reshape(-1, *made.shape[-2:])
+            slopes.native(operation, {**zero, operand: probe.contiguous()})[result].reshape(-1, *made.shape[-2:])
             for probe in probes
         )
         come = own[:, 0, 0] > 0
@@ -188,16 +188,16 @@ def rearranged(known: Known, operation: Operation, result: int, operand: int, co
             sources, targets = own[come, 0, 0].long() - 1, come.nonzero()[:, 0]
             values = cone.values.new_zeros(*cone.values.shape[:3], channels, *cone.window)
             return Cone(values.index_add_(3, sources, cone.values[:, :, :, targets]), cone.y, cone.x)
-    return resampled(known, operation, result, operand, cone)
+    return resampled(slopes, operation, result, operand, cone)
 
 
-def resampled(known: Known, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
+def resampled(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """Through a linear operation that is one matrix along rows and one along columns, for every channel."""
     key = (result, operand)
-    if key not in known.slopes:
-        known.slopes[key] = _matrices(known, operation, result, operand)
+    if key not in slopes.found:
+        slopes.found[key] = _matrices(slopes, operation, result, operand)
     values, firsts = cone.values, []
-    for axis, (first, matrix) in enumerate(zip((cone.y, cone.x), known.slopes[key], strict=True)):
+    for axis, (first, matrix) in enumerate(zip((cone.y, cone.x), slopes.found[key], strict=True)):
         outs, ins = matrix.shape
         n = cone.window[axis]
         at = first[:, None] + torch.arange(n, device=first.device)
@@ -225,13 +225,13 @@ def resampled(known: Known, operation: Operation, result: int, operand: int, con
     return Cone(values, firsts[0], firsts[1])
 
 
-def _matrices(known: Known, operation: Operation, result: int, operand: int) -> tuple[Tensor, ...]:
+def _matrices(slopes: Slopes, operation: Operation, result: int, operand: int) -> tuple[Tensor, ...]:
     """The matrices ``(out, in)`` of a linear operation along rows and columns.
 
     Raises:
         NoRuleError: it is not one matrix along each.
     """
-    at, made = (known.recording.tensors[index] for index in (operand, result))
+    at, made = (slopes.recording.tensors[index] for index in (operand, result))
     if at.ndim < 3 or at.shape[:-2] != made.shape[:-2]:
         raise NoRuleError(f"{operation.where} is no resampling")
     lead = at.shape[:-3]
@@ -242,11 +242,11 @@ def _matrices(known: Known, operation: Operation, result: int, operand: int) -> 
             eye = torch.eye(at.shape[axis], dtype=at.dtype, device=at.device)[first : first + PROBED_ROWS]
             eye = eye[:, :, None] if axis == -2 else eye[:, None, :]
             probe = eye.expand(*lead, len(eye), *at.shape[-2:]).contiguous()
-            image = known.native(operation, {operand: probe})[result].reshape(-1, *made.shape[-2:])[-len(eye) :]
+            image = slopes.native(operation, {operand: probe})[result].reshape(-1, *made.shape[-2:])[-len(eye) :]
             rows.append(image[..., made.shape[-1] // 2] if axis == -2 else image[..., made.shape[-2] // 2, :])
         found.append(torch.cat(rows).T.contiguous())
     probe = torch.randn(at.shape, generator=torch.Generator().manual_seed(0)).to(at)
-    wanted = known.native(operation, {operand: probe})[result]
+    wanted = slopes.native(operation, {operand: probe})[result]
     got = found[0] @ probe @ found[1].T
     if not torch.allclose(got, wanted, atol=1e-4 * float(wanted.abs().max())):
         raise NoRuleError(f"{operation.where} is no resampling")
@@ -264,7 +264,7 @@ def _padding(value: Any, reach: tuple[int, ...]) -> tuple[int, int]:
     return (0, 0) if value == "valid" else _pair(value)
 
 
-Rule = Callable[[Known, Operation, int, int, Cone], Cone]
+Rule = Callable[[Slopes, Operation, int, int, Cone], Cone]
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(vocabulary.ELEMENTWISE | vocabulary.CHOICES, elementwise),
     **dict.fromkeys(vocabulary.INDEXING | vocabulary.JOINING, rearranged),

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.exact.cone import Cone
-from xinc.canvas.exact.cone_rules import RULES, Known, NoRuleError, compiled, grid, row_parts
+from xinc.canvas.exact.cone_rules import RULES, NoRuleError, Slopes, compiled, grid, row_parts
 from xinc.canvas.exact.probed import COMB_VALUES, PLANE_VALUES, Area, JacobianTable
-from xinc.canvas.kernels.cones import fold_cone
+from xinc.canvas.kernels.windows import fold_cone
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.output import Picture
 from xinc.canvas.network.plan import Rest
@@ -50,10 +50,10 @@ class Cones:
     recording: Recording
     picture: Picture
     layers: Sequence[LinearOperation]
-    known: Known = field(init=False, repr=False)
+    slopes: Slopes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "known", Known(self.recording))
+        object.__setattr__(self, "slopes", Slopes(self.recording))
 
     @classmethod
     def behind(cls, *rests: Rest) -> Cones:
@@ -106,7 +106,7 @@ class Cones:
             raise NoRuleError(f"no rule for {operation.where}")
         for index in operands:
             assert rule is not None  # else there is no operand
-            yield index, rule(self.known, operation, result, index, cone).inside(grid(self.recording.tensors[index]))
+            yield index, rule(self.slopes, operation, result, index, cone).inside(grid(self.recording.tensors[index]))
 
     @cached_property
     def largest(self) -> int:
