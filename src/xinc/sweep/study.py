@@ -26,6 +26,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from xinc.errors import StudyError, XincError
@@ -238,9 +239,13 @@ class _Reader:
 
     def beside(self, annotations: str, path: str, line: int) -> str:
         """The annotations of one signal: ``{stem}`` and ``{parent}`` stand for its own and its folder's name."""
+        known = {"stem": Path(path).stem, "parent": Path(path).parent.name, "name": Path(path).name}
         try:
-            own = annotations.format(stem=Path(path).stem, parent=Path(path).parent.name, name=Path(path).name)
-        except (KeyError, IndexError, ValueError):
+            fields = [part[1:] for part in Formatter().parse(annotations) if part[1] is not None]
+            if any(name not in known or how or conversion for name, how, conversion in fields):  # {stem:>1000000000}
+                raise ValueError
+            own = annotations.format(**known)
+        except ValueError:
             raise self.fault(
                 line, f"annotations {annotations!r}: only {{stem}}, {{name}}, {{parent}} are known"
             ) from None

@@ -127,7 +127,9 @@ def _read(path: Path) -> Array:
     """Displacements ``(2, H, W)``, x and y."""
     try:
         found = _read_flo(path) if path.suffix == ".flo" else _read_npy(path)
-    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError, OverflowError) as damage:
+    except FindingError:
+        raise
+    except Exception as damage:  # the header of an array is read as Python, which a damaged one can break anywhere
         raise FindingError(f"{path} cannot be read as optical flow ({_short(damage)})") from None
     if found.ndim == 3 and found.shape[0] != 2 and found.shape[2] == 2:
         found = found.transpose(2, 0, 1)

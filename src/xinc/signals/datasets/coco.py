@@ -37,7 +37,7 @@ def table(annotations: Iterable[Mapping[str, Any]], categories: Iterable[Mapping
     found: dict[int, Segment] = {OTHER.id: OTHER}
     numbers: Counter[int] = Counter()
     try:
-        for info in (info for annotation in annotations for info in annotation["segments_info"]):
+        for info in (info for annotation in annotations for info in annotation["segments_info"] or ()):
             if not isinstance(info, dict) or type(info["id"]) is not int or type(info["category_id"]) is not int:
                 raise SignalError(
                     f"the panoptic JSON has a segment {shortened(info)}, whose id or category is no number"

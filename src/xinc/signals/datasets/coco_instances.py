@@ -95,7 +95,7 @@ def _of_videos(content: Mapping[str, Any], path: Path, frames: Mapping[str, int]
     }
     chosen = max(stems, key=lambda key: len(frames.keys() & set(stems[key])), default=None)
     for number, annotation in enumerate(listed(content, "annotations", path)):
-        if annotation.get("video_id") != chosen:
+        if chosen is None or annotation.get("video_id") != chosen:
             continue
         for stem, outline in zip(stems[chosen], annotation.get("segmentations") or (), strict=False):
             if outline and stem in frames:

@@ -88,7 +88,7 @@ def load_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
 
 NUMBERS = ("id", "image_id", "category_id", "video_id", "track_id", "instance_id")
 """Keys of COCO's whose values name something."""
-LISTS = ("file_names", "segments_info")
+LISTS = ("file_names", "segments_info", "segmentations")
 
 
 def listed(content: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def listed(content: Mapping[str, Any], key: str, path: Path) -> list[dict[str, A
         raise SignalError(f"{path} is no list of objects as COCO writes it: its {key} are none")
     for item in found:
         wrong = next((name for name in NUMBERS if not isinstance(item.get(name), int | str | None)), None)
-        wrong = wrong or next((name for name in LISTS if not isinstance(item.get(name, []), list)), None)
+        wrong = wrong or next((name for name in LISTS if not isinstance(item.get(name), list | None)), None)
         if wrong is not None:
             raise SignalError(f"{path} has {key} with {wrong} {shortened(item[wrong])}, as COCO writes none")
     return found
