@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from xinc.findings.replication.claims import OWN
 from xinc.findings.replication.verdicts import cases, records
 from xinc.show import style
 from xinc.show.figures.replication import forest, name_of, verdicts
@@ -102,8 +103,10 @@ def main() -> None:
     known = cases(table)
     about = {"date": f"{date.today()}", **took(asked.folder)}
     listed = signals(asked.folder, statistics)
-    exact = table[table["method"] == "exact"]["verdict"].value_counts().to_dict()
-    groups = {by: apart(asked.folder, by, "exact", few) for by in ("dataset", "category")}
+    ours = {claim.text for claim in OWN}
+    counted = table[(table["method"] == "exact") & ~table["claim"].isin(ours)]
+    exact = counted["verdict"].value_counts().to_dict()
+    groups = {by: apart(asked.folder, by, "exact", {*few, *ours}) for by in ("dataset", "category")}
     print(json.dumps({**about, "exact": exact}))
     if asked.out:
         kept = {

@@ -4,13 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,67 +13,21 @@ import pytest
 from PIL import Image
 
 from click_free import one_line, xinc
+from swept import TINY, copied, make_swept, numbers, pictures, study_in, threads
 from xinc.errors import StudyError
+from xinc.findings.replication.claims import OWN
 from xinc.findings.replication.evidence import Measured
+from xinc.run import load as xinc_load
 from xinc.sweep import sweep as module
-from xinc.sweep.cells import cells_of, content
-from xinc.sweep.lock import Lock
-from xinc.sweep.place import CELL, WORK, Place
+from xinc.sweep.cells import cells_of
+from xinc.sweep.paths import content
+from xinc.sweep.place.lock import Lock
+from xinc.sweep.place.opening import open_place
+from xinc.sweep.place.place import CELL, WORK, Place
 from xinc.sweep.replication import Seeds, combine, replicate_sweep
 from xinc.sweep.study import read_study
 from xinc.sweep.sweep import plan, status, sweep
 from xinc.sweep.table import TABLE
-
-TINY = """
-[study]
-models = ["ffn"]
-seeds = [0, 1]
-epochs = 2
-methods = ["exact"]
-layers = ["layer3"]
-draws = 20
-
-[study.findings]
-restarts = 1
-shifts = 2
-sample = 8
-clusters = 3
-
-[[model]]
-name = "wide"
-family = "ffn"
-width = 12
-
-[[signal]]
-path = "pictures/*.png"
-models = ["wide"]
-"""
-
-
-def pictures(folder: Path, count: int = 2) -> Path:
-    (folder / "pictures").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        Image.fromarray(rng.integers(0, 255, (16, 24, 3), np.uint8)).save(folder / "pictures" / f"p{i}.png")
-    return folder
-
-
-def study_in(folder: Path, text: str = TINY) -> Path:
-    path = folder / "study.toml"
-    path.write_text(text)
-    return path
-
-
-@contextmanager
-def threads(scheduler: str | None, workers: int | None, memory: int) -> Iterator[Any]:
-    """A cluster of one thread in this process: its workers start at once."""
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
-        Client(local) as client,
-    ):
-        yield client
 
 
 @pytest.fixture
@@ -106,6 +53,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         ('[[model]]\nname = "a"\nfamily = "gan"\n[[signal]]\npath = "bunny"', 3, "no family 'gan'"),
         ('[[model]]\nname = "../a"\nfamily = "ffn"\n[[signal]]\npath = "bunny"', 1, "can be a folder's"),
         ("[studdy]\n", 1, "did you mean study"),
+        ('[study.settings]\nshifts = 2\nrestarts = 0\n[[signal]]\npath = "bunny"', 3, "restarts cannot be 0"),
+        ('[study]\nsettings = {restart = 1}\n[[signal]]\npath = "bunny"', 2, "did you mean restarts"),
+        ('[study]\nfindings = ["togehter"]\n[[signal]]\npath = "bunny"', 2, "did you mean together"),
+        ('[[model]]\nname = "a"\nfamily = "ffn"\nwidht = 3\n[[signal]]\npath = "bunny"', 4, "did you mean width"),
         ('signal = "bunny"', 1, "is no table"),
         ("[study]\nseeds = [0]", 1, "no signal"),
         ('[study]\ndraws = 1000000000000\n[[signal]]\npath = "bunny"', 2, "from 1 to 100,000"),
@@ -150,6 +101,7 @@ def test_a_cells_key_reads_content_and_settings_and_no_more(tmp_path: Path) -> N
     assert len(set(before)) == 4
     assert keys(TINY.replace("seeds = [0, 1]", "seeds = [1, 0]")) == [before[1], before[0], before[3], before[2]]
     assert keys(TINY + 'category = "x"\n') == before
+    assert keys(TINY.replace("[study.settings]", "[study.findings]")) == before  # as it was spelled once
     assert not set(keys(TINY.replace("clusters = 3", "clusters = 4"))) & set(before)
     Image.new("RGB", (24, 16)).save(tmp_path / "pictures" / "p0.png")
     assert [a == b for a, b in zip(keys(), before, strict=True)] == [False, False, True, True]
@@ -162,26 +114,7 @@ def test_a_cells_key_reads_content_and_settings_and_no_more(tmp_path: Path) -> N
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A finished sweep: its study file and its folder."""
-    folder = pictures(tmp_path_factory.mktemp("swept"))
-    path, out = study_in(folder), folder / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "cluster", threads)
-        seen: list[tuple[int, int]] = []
-        end = sweep(read_study(path), str(out), report=lambda now: seen.append((now.done, len(now.failed))))
-    assert (end.done, end.cells, end.failed) == (4, 4, {})
-    assert seen[0] == (0, 0)
-    assert seen[-1] == (4, 0)
-    return path, out
-
-
-def copied(swept: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
-    shutil.copytree(swept[0].parent, folder, dirs_exist_ok=True)
-    return folder / "study.toml", folder / "out"
-
-
-def numbers(out: Path) -> pd.DataFrame:
-    table = pd.read_parquet(out / TABLE)
-    return table[table["statistic"] != "seconds"].reset_index(drop=True)
+    return make_swept(tmp_path_factory.mktemp("swept"))
 
 
 def test_cells_are_runs_and_the_table_has_a_row_a_statistic(swept: tuple[Path, Path]) -> None:
@@ -283,37 +216,25 @@ def test_a_dry_run_prints_cells_and_what_they_take(swept: tuple[Path, Path], tmp
     assert not (tmp_path / "new").exists()
 
 
+def test_a_layer_that_no_network_has_is_said(tmp_path: Path) -> None:
+    path = study_in(pictures(tmp_path), TINY.replace("layer3", "layr3"))
+    line = one_line(xinc("sweep", str(path), "--out", str(tmp_path / "out"), "--dry-run"))
+    assert "line 21: no layer is called 'layr3'; did you mean layer3?" in line
+
+
 def test_status_of_no_sweep_is_one_line(tmp_path: Path) -> None:
     assert "no sweep's folder" in one_line(xinc("sweep", "status", str(tmp_path)))
     assert "name the sweep's folder" in one_line(xinc("sweep", "status"))
 
 
 def test_two_sweeps_never_write_to_one_folder(tmp_path: Path) -> None:
-    place = Place(str(tmp_path))
+    place = open_place(str(tmp_path))
     with Lock(place, beat=0.05), pytest.raises(StudyError, match="another sweep writes"), Lock(place, beat=0.2):
         pass
     place.write(f"{WORK}/lock.json", json.dumps({"holder": "x", "beat": 3, "host": "elsewhere", "process": 1}).encode())
     with Lock(place, beat=0.05):  # nobody beats: its holder is gone
         assert place.document(f"{WORK}/lock.json")["process"] == os.getpid()
     assert not place.has(f"{WORK}/lock.json")
-
-
-@pytest.mark.slow
-def test_a_sweep_that_was_killed_goes_on(swept: tuple[Path, Path], tmp_path: Path) -> None:
-    """The whole command with its workers is killed; the numbers are those of a quiet sweep."""
-    path, out = copied(swept, tmp_path)
-    shutil.rmtree(out)
-    command = [sys.executable, "-m", "xinc.cli", "sweep", str(path), "--out", str(out), "--workers", "1"]
-    for kill in (signal.SIGKILL,):
-        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        begun = len(list(out.glob("*/*/cell.json")))
-        while time.monotonic() < deadline and len(list(out.glob("*/*/cell.json"))) <= begun and process.poll() is None:
-            time.sleep(0.1)
-        os.killpg(process.pid, kill)
-        process.wait()
-    assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
-    pd.testing.assert_frame_equal(numbers(out), numbers(swept[1]))
 
 
 # Claims over a sweep
@@ -351,3 +272,39 @@ def test_claims_are_measured_on_all_cells_of_a_sweep(swept: tuple[Path, Path]) -
     assert set(apart["group"]) == {"p0", "p1"}
     with pytest.raises(StudyError, match="grouped by"):
         replicate_sweep(str(swept[1]), by="weather")
+
+
+@pytest.mark.usefixtures("here")
+def test_our_own_claims_are_measured_where_a_study_names_their_finding(
+    swept: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the networks that are there; of one frame each, so that only signals and seeds differ."""
+    path, out = copied(swept, tmp_path)
+    path.write_text(TINY.replace('methods = ["exact"]', 'methods = ["exact"]\nfindings = ["together"]'))
+    monkeypatch.setattr("xinc.run.run_task", lambda *_, **__: pytest.fail("a network was fitted again"))
+    assert sweep(read_study(path), str(out)).failed == {}
+    table = replicate_sweep(str(out), draws=50)
+    paper = replicate_sweep(str(swept[1]), draws=50)
+    ours = table[table["claim"].isin([claim.text for claim in OWN])]
+    assert len(ours) == len(OWN)
+    pd.testing.assert_frame_equal(table.drop(ours.index).reset_index(drop=True), paper)
+    trees = [
+        xinc_load(out / f"p{i}" / f"wide-{s}").analyse(findings=["together"], layers=["layer3"])
+        for i in (0, 1)
+        for s in (0, 1)
+    ]
+    cancelled = [float(tree["together/exact/layer3"]["cancelled"].mean()) for tree in trees]
+    row = ours[ours["claim"] == "most of a heatmap cancels"].iloc[0]
+    assert row["value"] == pytest.approx(np.mean(cancelled), abs=1e-6)
+    assert min(cancelled) - 1e-9 <= row["low"] < row["value"] < row["high"] <= max(cancelled) + 1e-9
+    said = xinc("replicate", str(out), "--method", "exact", "--json", str(tmp_path / "claims.json"))
+    assert said.code == 0
+    rows = json.loads((tmp_path / "claims.json").read_text())
+    assert {claim.text for claim in OWN} <= {row["claim"] for row in rows}
+
+
+def test_one_run_with_one_number_has_no_interval() -> None:
+    alone = Measured(2.0, np.empty(0), 5)
+    assert np.isnan(combine([Seeds("a", (alone,))], 50, 0).low)
+    known = combine([Seeds("a", (alone,)), Seeds("b", (Measured(4.0, np.empty(0), 5),))], 500, 0)
+    assert (known.low, known.value, known.high) == (2.0, 3.0, 4.0)

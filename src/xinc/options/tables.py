@@ -246,7 +246,8 @@ OF_CELLS = (
     Option("frames", "whole", "frames that are analysed", 0, 99_999, counts=(1, 100_000)),
     Option("category", "text", "a label for tables"),
     Option("dataset", "text", "a label for tables"),
-    Option("findings", "table", "settings of the findings"),
+    Option("findings", "word", "findings beside those that the paper's claims need", counts=(1, 100)),
+    Option("settings", "table", "of the findings"),
 )
 STUDY = document(
     "[study]",
@@ -262,7 +263,7 @@ STUDY_SIGNAL = document(
     (Option("path", "word", "file, folder or pattern"), Option("name", "word", "of its folder"), *OF_CELLS),
     StudyError,
 )
-"""What may stand in a study file; ``findings`` is a table of :data:`SET_FINDINGS`."""
+"""What may stand in a study file; ``settings`` is a table of :data:`FINDINGS`."""
 
 RUN = document(
     "the description of a run",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import product
@@ -20,7 +18,11 @@ from xinc.errors import RunError
 from xinc.findings.analyses import Settings
 from xinc.findings.results import digest
 from xinc.run import load
-from xinc.sweep.place import CELL, Place
+from xinc.sweep.place.damage import differing, drop, empty, mend, recorded
+from xinc.sweep.place.disk import sizes_of
+from xinc.sweep.place.lock import WORKER_PATIENCE, Lock
+from xinc.sweep.place.place import CELL, WORK, Place
+from xinc.sweep.place.remote import fetched
 from xinc.sweep.statistics import STATISTICS, statistics
 from xinc.sweep.study import Model, Signal, Study
 from xinc.workflow.job import Fitting, Source, fit_signal
@@ -55,12 +57,12 @@ class Cell:
         """The signal as ``xinc explain`` takes it."""
         o = self.signal.options
         return Source(
-            self.signal.path,
+            fetched(self.signal.path),
             o.get("size"),
             o.get("every", 1),
             o.get("start", 0),
             o.get("count"),
-            o.get("annotations"),
+            fetched(o["annotations"]) if o.get("annotations") else None,
             o["encoding"],
         )
 
@@ -86,7 +88,7 @@ class Cell:
     @property
     def settings(self) -> Settings:
         """Of the findings."""
-        return Settings().change(self.signal.options.get("findings", {}))
+        return Settings().change(self.signal.options.get("settings", {}))
 
     @cached_property
     def key(self) -> str:
@@ -96,8 +98,7 @@ class Cell:
         return digest(
             {
                 "xinc": version("xinc"),
-                "signal": content(self.signal.path),
-                "annotations": content(o["annotations"]) if o.get("annotations") else "",
+                "contents": self.signal.contents,
                 "options": {**options, "annotations": bool(o.get("annotations"))},
                 "family": self.model.family,
                 "model": dict(self.model.options),
@@ -117,26 +118,22 @@ def cells_of(study: Study) -> list[Cell]:
     ]
 
 
-def content(address: str) -> str:
-    """A short name of what a file holds, or of all files of a folder; of the address itself where it is none."""
-    path = Path(address)
-    state = hashlib.blake2b(address.encode() if not path.exists() else b"", digest_size=12)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
-    for file in files:
-        state.update(f"{file.relative_to(path)}".encode())
-        with file.open("rb") as data:
-            while block := data.read(1 << 20):
-                state.update(block)
-    return state.hexdigest()
-
-
 def is_done(cell: Cell, place: Place) -> bool:
-    """Whether the sweep's folder holds the cell as it is asked for."""
-    return place.document(f"{cell.name}/{CELL}").get("key") == cell.key
+    """Whether the sweep's folder holds the cell as it is asked for, with all its files as long as they were."""
+    document = place.document(f"{cell.name}/{CELL}")
+    return document.get("key") == cell.key and not _damaged(place, cell, document)
+
+
+def _damaged(place: Place, cell: Cell, document: Mapping[str, Any]) -> list[str]:
+    """Files of a finished cell that are cut off or gone."""
+    record = document.get("files")
+    return differing(place.sizes(cell.name), record) if record else []
 
 
 def make(cell: Cell, place: Place, device: str | None = None) -> dict[str, Any]:
     """Make a cell, or go on where an earlier attempt stopped, and publish it.
+
+    A worker that everyone believes dead may still be at it: whoever comes second waits for the first.
 
     Args:
         cell: which.
@@ -144,21 +141,43 @@ def make(cell: Cell, place: Place, device: str | None = None) -> dict[str, Any]:
         device: for the fit; None for CUDA where there is one.
 
     Returns:
-        What ``cell.json`` says: key, seconds of each step, bytes, rows of the table.
+        What ``cell.json`` says: key, seconds of each step, bytes, and the size of each file.
 
     Raises:
         XincError, OSError: what hinders it; nothing of the finished steps is lost.
     """
-    if is_done(cell, place):
-        return place.document(f"{cell.name}/{CELL}")
+    with Lock(place, f"{WORK}/{cell.name}.lock", wait=True, patience=WORKER_PATIENCE) as lock:
+        if is_done(cell, place):
+            return place.document(f"{cell.name}/{CELL}")
+        finished = place.document(f"{cell.name}/{CELL}")
+        work = place.begin(cell.name, lambda copy: drop(copy, differing(sizes_of(copy), finished.get("files", {}))))
+        try:
+            seconds = _steps(cell, place, work, lock, device)
+        except Exception:
+            if not lock.is_lost:  # what was left may be damaged: the next attempt shall not meet it again
+                with suppress(OSError):
+                    mend(work)
+            raise
+        lock.check()
+        sizes = sizes_of(work)
+        document = {"key": cell.key, "seconds": seconds, "bytes": sum(sizes.values()), "files": recorded(sizes)}
+        place.publish(cell.name, work, document)
+    return document
+
+
+def _steps(cell: Cell, place: Place, work: Path, lock: Lock, device: str | None) -> dict[str, float]:
+    """Fit, every layer by every method, statistics; each is kept, so that the next attempt need not make it again.
+
+    Returns:
+        Seconds that each took.
+    """
     from xinc.findings.replication.replicate import Replication, witnesses
 
-    work = place.begin(cell.name)
     seconds: dict[str, float] = {}
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
-        """A step that the next attempt need not make again."""
+        lock.check()
         begun = time.perf_counter()
         yield
         seconds[name] = round(time.perf_counter() - begun, 3)
@@ -170,40 +189,38 @@ def make(cell: Cell, place: Place, device: str | None = None) -> dict[str, Any]:
             run = load(work)
     o, settings = cell.signal.options, cell.settings
     layers = o.get("layers") or run.canvas(0).layers
+    asked = Replication(o["methods"], layers, o.get("frames"), cell.draws, settings, also=o.get("findings", ()))
     for method, layer in product(o["methods"], layers):
         with step(f"{method} {layer}"):
-            witnesses(run, Replication((method,), (layer,), o.get("frames"), cell.draws, settings))
+            witnesses(run, replace(asked, methods=(method,), layers=(layer,)))
     with step("statistics"):
-        known = witnesses(run, Replication(o["methods"], layers, o.get("frames"), cell.draws, settings))
+        known = witnesses(run, asked)
         rows = statistics(cell.labels, run, [one.evidence for one in known], seconds)
         rows.to_parquet(work / STATISTICS, index=False)
-    size = sum(p.stat().st_size for p in work.rglob("*") if p.is_file())
-    document = {"key": cell.key, "seconds": seconds, "bytes": size}
-    place.publish(cell.name, work, document)
-    return document
+    return seconds
 
 
 def _fitted(cell: Cell, work: Path, device: str | None) -> Run:
     """The fitted network; a fit with other settings than those of an earlier call is made anew."""
     mark = work / "fit.json"
     wanted = _fit_key(cell)
-    if not mark.exists() or read_json(mark).get("key") != wanted:
-        _empty(work)
+    if _key_of(mark) != wanted:
+        empty(work)
     try:
         mark.write_text(json.dumps({"key": wanted}))
         return fit_signal(cell.source, cell.fitting(device), work)
     except RunError:  # a part of it is damaged
-        _empty(work)
+        empty(work)
         mark.write_text(json.dumps({"key": wanted}))
         return fit_signal(cell.source, cell.fitting(device), work)
 
 
-def _empty(folder: Path) -> None:
-    for path in list(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+def _key_of(mark: Path) -> str | None:
+    """The key that a file holds; None where it is missing, or cut off by a disk that was full."""
+    try:
+        return str(read_json(mark)["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _fit_key(cell: Cell) -> str:
@@ -212,9 +229,8 @@ def _fit_key(cell: Cell) -> str:
     read = ("size", "every", "start", "count", "epochs", "learning_rate", "batch", "frame", "annotations", "encoding")
     return digest(
         {
-            "signal": content(cell.signal.path),
-            "options": {name: o.get(name) for name in read},
-            "annotations": content(o["annotations"]) if o.get("annotations") else "",
+            "contents": cell.signal.contents,
+            "options": {name: o.get(name) for name in read} | {"annotations": bool(o.get("annotations"))},
             "family": cell.model.family,
             "model": dict(cell.model.options),
             "seed": cell.seed,

@@ -14,6 +14,8 @@ from xinc.errors import StudyError
 if TYPE_CHECKING:
     from distributed import Client
 
+CONNECT = 30.0
+"""Seconds in which a scheduler must answer."""
 SHARE = 0.8
 """Of the machine's memory that the workers may take together."""
 
@@ -53,14 +55,21 @@ def cluster(scheduler: str | None, workers: int | None, memory: int) -> Iterator
         from distributed import Client, LocalCluster
     except ImportError:
         raise StudyError("a sweep needs Dask's distributed: pip install 'xinc[sweep]'") from None
-    # A worker that is killed for memory would only be killed again: the cell fails with its reason.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.connect": "10s"}):
+    settings = {
+        # A worker that is killed for memory would only be killed again: the cell fails with its reason.
+        "distributed.scheduler.allowed-failures": 2,
+        # A clock that jumps would make all workers look dead; here processes are watched, not clocks.
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.comm.timeouts.connect": f"{CONNECT}s",
+    }
+    with dask.config.set(settings):
         if scheduler is not None:
             try:
-                with Client(scheduler, timeout=10) as client:
-                    yield client
+                client = Client(scheduler, timeout=CONNECT)
             except (OSError, ValueError) as fault:
                 raise StudyError(f"no Dask scheduler answers at {scheduler}: {fault}") from None
+            with client:
+                yield client
             return
         count = workers or workers_here(memory)
         limit = max(memory, int(SHARE * _memory() / count))

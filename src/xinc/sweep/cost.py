@@ -13,7 +13,10 @@ from typing import Any
 
 import torch
 
+from xinc.findings.analyse import default_frames
+from xinc.models.base import Config
 from xinc.models.families import configure, family
+from xinc.signals.clip import Clip
 from xinc.sweep.cells import Cell
 from xinc.workflow.job import step_of
 
@@ -42,8 +45,27 @@ class Cost:
     disk: int
 
 
-def cost_of(cell: Cell) -> Cost:
-    """An estimate from the signal's size and the network's shape; neither is allocated.
+@dataclass(frozen=True)
+class Parts:
+    """What a cell's cost is made of.
+
+    Attributes:
+        flops: floating-point operations of the forward passes of its fit.
+        values: of all maps that are made, by method.
+        planes: frames that are cut into clusters, of 128 × 256 pixels.
+        memory: bytes.
+        disk: bytes.
+    """
+
+    flops: float
+    values: Mapping[str, float]
+    planes: float
+    memory: int
+    disk: int
+
+
+def parts_of(cell: Cell) -> Parts:
+    """What there is to do, from the signal's size and the network's shape; neither is allocated.
 
     Raises:
         SignalError, ModelError: the signal cannot be opened, or the network cannot be made of that size.
@@ -51,9 +73,7 @@ def cost_of(cell: Cell) -> Cost:
     from torch.utils.flop_counter import FlopCounterMode
 
     row = family(cell.model.family)
-    clip = cell.source.open(step_of(row.name))
-    frames = 1 if row.still else len(clip)
-    config = configure(row.name, clip.size, frames, **cell.model.options)
+    clip, frames, config = _described(cell)
     counter = FlopCounterMode(display=False)
     with torch.device("meta"):
         model = row.model(config)
@@ -61,15 +81,43 @@ def cost_of(cell: Cell) -> Cost:
             model(torch.empty_like(model.frame_input(0), device="meta"))
     parameters = sum(p.numel() for p in model.parameters())
     recipe = row.recipe.change(epochs=cell.signal.options.get("epochs"))
-    fit = 3 * counter.get_total_flops() * frames * recipe.epochs / FIT_RATE.get(row.name, 5e9)
     pixels = clip.size[0] * clip.size[1]
-    analysed = len(cell.signal.options.get("frames") or ()) or min(frames, 2)
+    analysed = min(frames, len(cell.signal.options.get("frames") or default_frames(clip)))
     values = _neurons(model) * pixels * analysed
-    maps = sum(values / MAP_RATE.get(method, 5e7) for method in cell.signal.options["methods"])
-    cuts = CLUSTER_SECONDS * analysed * pixels / (128 * 256)
     held = BASE_MEMORY + 12 * frames * pixels * 3 + 16 * parameters * 4 + 64 * pixels * 4
     kept = 4 * parameters + 2 * frames * pixels * 3 + analysed * 40 * pixels * 4
-    return Cost(fit + maps + cuts, int(held), int(kept))
+    return Parts(
+        counter.get_total_flops() * frames * recipe.epochs,
+        {method: float(values) for method in cell.signal.options["methods"]},
+        analysed * pixels / (128 * 256),
+        int(held),
+        int(kept),
+    )
+
+
+def layers_of(cell: Cell) -> list[str]:
+    """Names of the layers that a cell's network will have; errors as :func:`parts_of`."""
+    from xinc.canvas.trace import trace
+
+    clip, _, config = _described(cell)
+    model = family(cell.model.family).model(config).eval()
+    return trace(model, model.frame_input(0), size=clip.size).layers
+
+
+def _described(cell: Cell) -> tuple[Clip, int, Config]:
+    """The signal, how many frames the network has, and its description."""
+    row = family(cell.model.family)
+    clip = cell.source.open(step_of(row.name))
+    frames = 1 if row.still else len(clip)
+    return clip, frames, configure(row.name, clip.size, frames, **cell.model.options)
+
+
+def cost_of(cell: Cell) -> Cost:
+    """An estimate of what a cell takes; errors as :func:`parts_of`."""
+    parts = parts_of(cell)
+    fit = parts.flops / FIT_RATE.get(cell.model.family, min(FIT_RATE.values()))
+    maps = sum(values / MAP_RATE.get(method, min(MAP_RATE.values())) for method, values in parts.values.items())
+    return Cost(fit + maps + CLUSTER_SECONDS * parts.planes, parts.memory, parts.disk)
 
 
 def _neurons(model: torch.nn.Module) -> int:

@@ -18,8 +18,9 @@ class Lines:
         for number, line in enumerate(text.splitlines(), 1):
             if header := _HEADER.match(line):
                 first, _, rest = header[1].partition(".")
-                if rest:  # [study.findings]: a key of the table it belongs to
-                    self._lines.setdefault((first, max(0, counts.get(first, 0) - 1), rest.split(".")[0]), number)
+                if rest:  # [study.settings]: a key of the table it belongs to, and so are those that follow
+                    table, index = first, max(0, counts.get(first, 0) - 1)
+                    self._lines.setdefault((table, index, rest.split(".")[0]), number)
                     continue
                 table, index = first, counts.get(first, 0)
                 counts[table] = index + 1
@@ -28,6 +29,6 @@ class Lines:
             elif key := _KEY.match(line):
                 self._lines.setdefault((table, index, key[1]), number)
 
-    def of(self, table: str, index: int, key: str = "") -> int:
-        """The line of a key in the ``index``-th table of a name; the table's own where the key is not seen."""
-        return self._lines.get((table, index, key)) or self._lines.get((table, index, "")) or 1
+    def of(self, table: str, index: int, *keys: str) -> int:
+        """The line of a key in the ``index``-th table of a name: the first that is seen, else the table's own."""
+        return next((line for key in (*keys, "") if (line := self._lines.get((table, index, key)))), 1)

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinc.errors import StudyError
-from xinc.findings.replication.claims import CLAIMS, MIXING, Claim
+from xinc.findings.replication.claims import CLAIMS, MIXING, OWN, Claim
 from xinc.findings.replication.evidence import Evidence, Measured
 from xinc.findings.replication.replicate import COLUMNS, mixing_of
 from xinc.findings.results import FOLDER, Results
 from xinc.findings.statistics import Interval, interval
-from xinc.sweep.place import Place
+from xinc.sweep.place.opening import open_place
+from xinc.sweep.place.place import Place
 from xinc.sweep.table import read_statistics
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def is_sweep(folder: str) -> bool:
     """Whether a folder was made by a sweep."""
     from xinc.sweep.sweep import PLAN
 
-    return Place(folder).read(PLAN) is not None
+    return open_place(folder).read(PLAN) is not None
 
 
 def replicate_sweep(folder: str, *, by: str | None = None, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -64,7 +65,7 @@ def replicate_sweep(folder: str, *, by: str | None = None, draws: int = 1000, se
 
     if by is not None and by not in GROUPS:
         raise StudyError(f"cells cannot be grouped by {by!r}; choose from {', '.join(GROUPS)}")
-    place = Place(folder)
+    place = open_place(folder)
     tables = [table for cell in place.cells() if (table := read_statistics(place, cell)) is not None]
     if not tables:
         raise StudyError(f"{folder} holds no finished cell; xinc sweep status {folder} says why")
@@ -76,7 +77,7 @@ def replicate_sweep(folder: str, *, by: str | None = None, draws: int = 1000, se
 
 
 def _rows(place: Place, table: pd.DataFrame, draws: int, seed: int) -> Iterator[dict[str, object]]:
-    known = {(claim.text, claim.statistic): claim for claim in CLAIMS}
+    known = {(claim.text, claim.statistic): claim for claim in (*CLAIMS, *OWN)}
     order: dict[tuple[str, ...], int] = {key: position for position, key in enumerate(known)}
     claims = table[table["claim"] != ""]
     cases = sorted(
@@ -123,6 +124,9 @@ def _row(
 def combine(signals: Sequence[Seeds], draws: int, seed: int) -> Interval:
     """Mean over signals of the mean over seeds, with a 95 % interval over signals, seeds and neurons."""
     value = float(np.mean([np.mean([one.value for one in seeds.measured]) for seeds in signals]))
+    runs = [one for seeds in signals for one in seeds.measured]
+    if len(runs) == 1 and not len(runs[0].draws):
+        return interval(value, np.empty(0))
     rng = np.random.default_rng(seed)
     count = len(signals)
     chosen = rng.integers(count, size=(draws, count))
@@ -136,18 +140,15 @@ def combine(signals: Sequence[Seeds], draws: int, seed: int) -> Interval:
 def _resampled(measured: Sequence[Measured], times: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Means over as many seeds as there are, drawn again, of one resample of the neurons of each, ``(times,)``."""
     seeds = rng.integers(len(measured), size=(times, len(measured)))
-    drawn = np.full(seeds.shape, np.nan)
+    drawn = np.zeros(seeds.shape)
     for i, one in enumerate(measured):
         at = seeds == i
-        if len(one.draws):
-            drawn[at] = one.draws[rng.integers(len(one.draws), size=int(at.sum()))]
+        drawn[at] = one.draws[rng.integers(len(one.draws), size=int(at.sum()))] if len(one.draws) else one.value
     return np.asarray(drawn.mean(1), dtype=np.float64)
 
 
 def _mixing(place: Place, claims: pd.DataFrame, draws: int, seed: int) -> Iterator[dict[str, object]]:
     """The claim about seeds, for signals that have several; it reads the neurons' vectors, not a cell's statistics."""
-    if place.root is None:
-        return
     for (family, method, layer), part in _grouped(claims, "family", "method", "layer"):
         signals = []
         for (signal,), own in _grouped(part, "signal"):
@@ -160,7 +161,11 @@ def _mixing(place: Place, claims: pd.DataFrame, draws: int, seed: int) -> Iterat
 
 
 def _evidences(place: Place, cells: Iterable[str], method: str, layer: str) -> Iterator[Evidence]:
-    assert place.root is not None  # the caller looked
+    """What cells hold of the neurons' vectors of a layer; nothing else of them is read."""
+    import xarray as xr
+
     for cell in cells:
-        tree = Results(place.root / cell / FOLDER).tree()
-        yield Evidence(tree, method, (layer,), (layer,), pixelwise=False)
+        with place.folder(f"{cell}/{FOLDER}/clusters/{method}/{layer}") as folder:
+            found = Results(folder.parent).get(folder.name)
+            known = {f"/clusters/{method}/{layer}": found.load()} if found is not None else {}
+        yield Evidence(xr.DataTree.from_dict(known), method, (layer,), (layer,), pixelwise=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xinc.findings.replication.claims import CLAIMS
+from xinc.findings.replication.claims import CLAIMS, OWN
 from xinc.findings.replication.evidence import Evidence
 from xinc.findings.statistics import interval
 
@@ -50,7 +50,7 @@ def statistics(
     }
     rows: list[dict[str, Any]] = [_row(general, "", "", "", name, value) for name, value in numbers.items()]
     for evidence in evidences:
-        for claim in CLAIMS:
+        for claim in (*CLAIMS, *OWN):
             for layer in evidence.layers:
                 if not claim.where(evidence, layer) or (found := claim.measure(evidence, layer)) is None:
                     continue

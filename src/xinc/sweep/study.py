@@ -24,16 +24,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 from xinc.errors import StudyError, XincError
 from xinc.models.families import FAMILIES
 from xinc.options.schema import Option, closest, shortened
-from xinc.options.tables import OF_CELLS, SIZE, STUDY, STUDY_SIGNAL
+from xinc.options.tables import FINDINGS, OF_CELLS, SIZE, STUDY, STUDY_SIGNAL, settable
 from xinc.sweep.lines import Lines
+from xinc.sweep.paths import beside, content, matches, name_of
 
 MOST_CELLS = 100_000
 MOST_POINTS = 500
@@ -42,6 +44,8 @@ LARGEST_STUDY = 1 << 20
 """Bytes of a study file: more is no study file."""
 
 
+AS_TABLE = {"findings": "settings"}
+"""Keys that were tables once, and what those are called now."""
 CELL_OPTIONS = frozenset(option.name for option in OF_CELLS)
 TABLES = ("study", "signal", "model")
 DEFAULTS: Mapping[str, Any] = {
@@ -78,6 +82,12 @@ class Signal:
     path: str
     options: Mapping[str, Any]
     line: int
+
+    @cached_property
+    def contents(self) -> tuple[str, str]:
+        """Short names of what its file or folder holds, and its annotations; read once for all cells."""
+        annotations = self.options.get("annotations")
+        return content(self.path), content(annotations) if annotations else ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,19 @@ class _Reader:
     def fault(self, line: int, text: str) -> StudyError:
         return StudyError(f"{self.path}, line {line}: {text}")
 
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start; absolute, as workers start elsewhere."""
+        return self.path.parent.absolute()
+
+    @contextmanager
+    def at(self, line: int) -> Iterator[None]:
+        """What is refused inside is said with a line."""
+        try:
+            yield
+        except XincError as reason:
+            raise self.fault(line, str(reason)) from None
+
     def study(self, document: dict[str, Any]) -> Study:
         for name, value in document.items():
             if name not in TABLES:
@@ -155,6 +178,7 @@ class _Reader:
         values = {}
         for key, value in row.items():
             line = self.lines.of(table, index, key)
+            key = AS_TABLE.get(key, key) if isinstance(value, dict) else key
             if key not in known:
                 raise self.fault(line, f"[{table}] has no {key}{_near(key, known)}")
             try:
@@ -164,6 +188,9 @@ class _Reader:
             except StudyError:
                 wanted = f"{known[key].help}; give {known[key].wanted}"
                 raise self.fault(line, f"{key} cannot be {shortened(value)}: it is {wanted}") from None
+        for key, value in values.get("settings", {}).items():
+            with self.at(self.lines.of(table, index, key, "settings", *AS_TABLE)):
+                FINDINGS.check({key: value})
         return values
 
     def models(self, rows: Sequence[dict[str, Any]]) -> dict[str, Model]:
@@ -179,6 +206,9 @@ class _Reader:
             if name in models and (name not in FAMILIES or name != family or models[name].options):
                 raise self.fault(first, f"two models are called {name!r}")
             options = {k: _listed(v) for k, v in row.items() if k not in ("name", "family")}
+            for key, value in options.items():
+                with self.at(self.lines.of("model", i, key)):
+                    settable(family).check({key: value})
             models[name] = Model(name, family, options)
         return models
 
@@ -190,66 +220,24 @@ class _Reader:
         if "path" not in own:
             raise self.fault(line, "this [[signal]] has no path")
         options = {k: v for k, v in {**general, **own}.items() if k in CELL_OPTIONS}
-        for key, known in (("models", models), ("methods", _methods())):
-            for name in options[key]:
+        for key, known in (("models", models), ("methods", _methods()), ("findings", _findings())):
+            for name in options.get(key, ()):
                 if name not in known:
                     at = self.lines.of("signal" if key in own else "study", index if key in own else 0, key)
                     raise self.fault(at, f"{key} names {name!r}, which is none{_near(name, known)}")
-        paths = self.matches(own["path"], line)
+        with self.at(line):
+            paths = matches(own["path"], self.folder)
         if "name" in own and len(paths) > 1:
             raise self.fault(line, f"{len(paths)} signals match {own['path']!r}, one name cannot serve them all")
         for path in paths:
             found = dict(options)
             if "annotations" in options:
-                found["annotations"] = self.beside(options["annotations"], path, line)
-            name = own.get("name") or _name_of(path)
+                with self.at(line):
+                    found["annotations"] = beside(options["annotations"], path, self.folder)
+            name = own.get("name") or name_of(path)
             if not _is_folder_name(name):
                 raise self.fault(line, f"{name!r} cannot be a folder's name; give this signal a name")
             yield Signal(name, path, found, line)
-
-    def matches(self, pattern: str, line: int) -> list[str]:
-        """Addresses that a path means: a pattern's matches, the videos of ``FOLDER:*``, or the path itself."""
-        folder, colon, video = pattern.rpartition(":")
-        if colon and video == "*" and folder:
-            return self.videos(folder, line)
-        if not any(sign in pattern for sign in "*?["):
-            whole = self.path.parent / pattern
-            # Samples have names, not files: "bunny".
-            known = whole.exists() or Path(pattern).is_absolute() or "/" in pattern or colon
-            return [str(whole.resolve() if whole.exists() else whole)] if known else [pattern]
-        root = Path(pattern).anchor or self.path.parent
-        try:
-            found = sorted(
-                str(p.resolve()) for p in Path(root).glob(str(Path(pattern).relative_to(Path(pattern).anchor)))
-            )
-        except (OSError, ValueError) as fault:
-            raise self.fault(line, f"{pattern!r} cannot be searched for: {fault}") from None
-        if not found:
-            raise self.fault(line, f"nothing matches {pattern!r} in {self.path.parent}")
-        return found
-
-    def videos(self, folder: str, line: int) -> list[str]:
-        from xinc.signals.datasets import catalogue as datasets
-
-        root = (self.path.parent / folder).resolve()
-        try:
-            return [f"{root}:{recording.name}" for recording in datasets.recordings(root)]
-        except XincError as fault:
-            raise self.fault(line, str(fault)) from None
-
-    def beside(self, annotations: str, path: str, line: int) -> str:
-        """The annotations of one signal: ``{stem}`` and ``{parent}`` stand for its own and its folder's name."""
-        known = {"stem": Path(path).stem, "parent": Path(path).parent.name, "name": Path(path).name}
-        try:
-            fields = [part[1:] for part in Formatter().parse(annotations) if part[1] is not None]
-            if any(name not in known or how or conversion for name, how, conversion in fields):  # {stem:>1000000000}
-                raise ValueError
-            own = annotations.format(**known)
-        except ValueError:
-            raise self.fault(
-                line, f"annotations {annotations!r}: only {{stem}}, {{name}}, {{parent}} are known"
-            ) from None
-        return str(self.path.parent / own)
 
     def unique(self, signals: Sequence[Signal]) -> None:
         lines: dict[str, int] = {}
@@ -264,6 +252,12 @@ def _methods() -> Sequence[str]:
     from xinc.canvas.methods import METHODS
 
     return tuple(METHODS)
+
+
+def _findings() -> Sequence[str]:
+    from xinc.findings.analyses import ANALYSES
+
+    return tuple(ANALYSES)
 
 
 def _are_tables(value: Any) -> bool:
@@ -284,10 +278,3 @@ def _is_folder_name(name: str) -> bool:
     return (
         name not in (".", "..") and not name.startswith(".") and not set(name) & set('/\\\0:*?"<>|') and len(name) < 100
     )
-
-
-def _name_of(path: str) -> str:
-    """A folder's name for a signal: a folder called ``frames`` takes its parent's."""
-    last = Path(path)
-    stem = last.parent.name if last.name in ("frames", "images", "imgs") else last.stem
-    return stem.replace(":", "-") or "signal"

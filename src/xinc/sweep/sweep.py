@@ -6,7 +6,6 @@ from its last finished step.
 
 from __future__ import annotations
 
-import errno
 import json
 import time
 import traceback
@@ -15,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xinc.errors import StudyError, XincError
+from xinc.options.schema import closest
 from xinc.sweep.cells import Cell, cells_of, is_done, make
 from xinc.sweep.cluster import cluster, device_here
-from xinc.sweep.cost import Cost, correction, cost_of
-from xinc.sweep.lock import Lock
-from xinc.sweep.place import CELL, WORK, Place
+from xinc.sweep.cost import Cost, correction, cost_of, layers_of
+from xinc.sweep.place.lock import Lock
+from xinc.sweep.place.opening import open_place
+from xinc.sweep.place.place import CELL, WORK, Place
 from xinc.sweep.study import Study
 from xinc.sweep.table import GrowingTable
 
@@ -31,8 +32,10 @@ PLAN = f"{WORK}/plan.json"
 """Names of all cells of the last sweep."""
 SMALL = 20.0
 """Cells that take fewer seconds are sent several at a time, until they last that long together."""
-FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES)
-"""Errors of the sweep's own folder: every other cell would meet them too."""
+
+
+AHEAD = 64
+"""Batches that wait at the scheduler, at least: clusters that grow look at what waits. More only fill its memory."""
 
 
 @dataclass
@@ -78,17 +81,35 @@ def plan(study: Study, out: str) -> Schedule:
     Raises:
         StudyError: a signal or network of the study cannot be made; the message names its line.
     """
-    place, cells = Place(out), cells_of(study)
-    costs = {}
+    place, cells = open_place(out), cells_of(study)
+    costs: dict[str, Cost] = {}
+    alike: dict[tuple[str, str], Cost] = {}  # seeds take the same
     for cell in cells:
+        kind = (cell.signal.name, cell.model.name)
         try:
-            costs[cell.name] = cost_of(cell)
-            _ = cell.settings
+            if kind not in alike:
+                alike[kind] = cost_of(cell)
+            costs[cell.name] = alike[kind]
         except XincError as fault:
             raise StudyError(f"{study.path}, line {cell.signal.line}: {cell.name}: {fault}") from None
+    _check_layers(study, cells)
     documents = {cell.name: place.document(f"{cell.name}/{CELL}") for cell in cells}
-    missing = tuple(cell for cell in cells if documents[cell.name].get("key") != cell.key)
+    missing = tuple(cell for cell in cells if not is_done(cell, place))
     return Schedule(tuple(cells), missing, costs, correction(costs, documents))
+
+
+def _check_layers(study: Study, cells: Sequence[Cell]) -> None:
+    """Refuse a layer that none of a signal's networks has; one that only some have is theirs."""
+    known: dict[str, list[str]] = {}
+    for signal in study.signals:
+        own = {cell.model.name: cell for cell in cells if cell.signal is signal}
+        for name in signal.options.get("layers", ()):
+            known |= {model: layers_of(cell) for model, cell in own.items() if model not in known}
+            there = dict.fromkeys(layer for model in own for layer in known[model])
+            if name not in there:
+                near = closest(name, there)
+                hint = f"did you mean {near}?" if near else f"there are {', '.join(there)}"
+                raise StudyError(f"{study.path}, line {signal.line}: no layer is called {name!r}; {hint}")
 
 
 def sweep(
@@ -115,8 +136,8 @@ def sweep(
         StudyError: the study cannot be made, another sweep writes to the folder, no scheduler answers, or the folder
             cannot be written.
     """
-    place, known = Place(out), plan(study, out)
-    with Lock(place):
+    place, known = open_place(out), plan(study, out)
+    with Lock(place) as lock:
         progress, table = Progress(len(known.cells)), GrowingTable(place)
         missing = {cell.name for cell in known.missing}
         for cell in known.cells:
@@ -130,7 +151,7 @@ def sweep(
         if todo:
             largest = max(known.costs[cell.name].memory for cell in todo)
             with cluster(scheduler, workers, largest) as client:
-                _Work(client, place, study.retries, progress, table, report).run(_batches(todo, known))
+                _Work(client, place, lock, study.retries, progress, table, report).run(_batches(todo, known))
         table.write(now=True)
     return progress
 
@@ -149,12 +170,26 @@ def _batches(cells: Sequence[Cell], known: Schedule) -> Iterator[list[Cell]]:
         yield batch
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell on a worker.
+
+    Attributes:
+        reason: why it failed; None where it is published.
+        stops: whether no other cell can be published either.
+    """
+
+    reason: str | None = None
+    stops: bool = False
+
+
 @dataclass
 class _Work:
-    """Cells on their way through a cluster; few are sent at a time, so the scheduler's memory does not grow."""
+    """Cells on their way through a cluster; few wait at a time, so the scheduler's memory does not grow."""
 
     client: Client
     place: Place
+    lock: Lock
     retries: int
     progress: Progress
     table: GrowingTable
@@ -174,11 +209,17 @@ class _Work:
             self.progress.running += [cell.name for cell in batch]
             waiting.add(future)
 
-        for _ in range(2 * max(1, sum(self.client.nthreads().values()))):
-            if batch := next(batches, None):
+        def fill() -> None:
+            while len(sent) < AHEAD or len(sent) < 2 * sum(self.client.nthreads().values()):
+                batch = next(batches, None)
+                if batch is None:
+                    return
                 send(batch)
+
+        fill()
         self.report(self.progress)
         for future in waiting:
+            self.lock.check()
             batch = sent.pop(future.key)
             for cell, reason in self._outcomes(future, batch):
                 self.progress.running.remove(cell.name)
@@ -188,8 +229,7 @@ class _Work:
                     send([cell])
                 else:
                     self._failed(cell, reason)
-            if more := next(batches, None):
-                send(more)
+            fill()
             self.table.write()
             self.report(self.progress)
 
@@ -197,17 +237,21 @@ class _Work:
         self.tries[cell.name] = self.tries.get(cell.name, 0) + 1
         return self.tries[cell.name]
 
-    def _outcomes(self, future: Future[list[str | None]], batch: list[Cell]) -> list[tuple[Cell, str | None]]:
+    def _outcomes(self, future: Future[list[Outcome]], batch: list[Cell]) -> list[tuple[Cell, str | None]]:
         """For each cell why it failed, None where it did not."""
         from distributed import CancelledError
+        from distributed.comm.core import CommClosedError
 
         try:
-            reasons = future.result()
-        except CancelledError:
+            outcomes = future.result()
+        except (CancelledError, CommClosedError):
             raise StudyError("the Dask scheduler is gone; the same command goes on when it is back") from None
         except Exception as fault:  # the worker died: which cell it was is not known
             return [(cell, None if is_done(cell, self.place) else f"{type(fault).__name__}: {fault}") for cell in batch]
-        return list(zip(batch, reasons, strict=True))
+        for one in outcomes:
+            if one.stops:
+                raise StudyError(str(one.reason))
+        return [(cell, one.reason) for cell, one in zip(batch, outcomes, strict=True)]
 
     def _done(self, cell: Cell) -> None:
         self.progress.done += 1
@@ -222,30 +266,30 @@ class _Work:
         self.place.write(f"{FAILURES}/{cell.name}.json", json.dumps(document, indent=1).encode())
 
 
-def make_batch(cells: Sequence[Cell], place: Place) -> list[str | None]:
-    """Make some cells on a worker, one after another.
+def make_batch(cells: Sequence[Cell], place: Place) -> list[Outcome]:
+    """Make some cells on a worker, one after another, until the sweep's folder cannot be written.
 
     Returns:
-        For each why it failed, None where it is published.
-
-    Raises:
-        StudyError: the sweep's folder cannot be written.
+        One for each that was begun.
     """
-    return [_attempt(cell, place) for cell in cells]
+    outcomes: list[Outcome] = []
+    for cell in cells:
+        outcomes.append(_attempt(cell, place))
+        if outcomes[-1].stops:
+            break
+    return outcomes
 
 
-def _attempt(cell: Cell, place: Place) -> str | None:
+def _attempt(cell: Cell, place: Place) -> Outcome:
     try:
         make(cell, place, device_here())
-    except XincError as reason:
-        return str(reason)
-    except OSError as fault:
-        if fault.errno in FULL:
-            raise StudyError(f"{place.address} cannot be written: {fault.strerror}") from None
-        return f"{type(fault).__name__}: {fault}\n{traceback.format_exc()}"
     except Exception as fault:  # one failure stops nothing; its report is kept
-        return f"{type(fault).__name__}: {fault}\n{traceback.format_exc()}"
-    return None
+        if hindrance := place.hindrance(fault):
+            return Outcome(hindrance, stops=True)
+        if isinstance(fault, XincError):
+            return Outcome(str(fault))
+        return Outcome(f"{type(fault).__name__}: {fault}\n{traceback.format_exc()}")
+    return Outcome()
 
 
 def status(out: str) -> list[dict[str, Any]]:
@@ -260,7 +304,7 @@ def status(out: str) -> list[dict[str, Any]]:
     Raises:
         StudyError: no sweep was started there.
     """
-    place = Place(out)
+    place = open_place(out)
     try:
         names = json.loads(place.read(PLAN) or b"null")
     except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
-from xinc.sweep.place import Place
+from xinc.sweep.place.place import Place
 from xinc.sweep.statistics import STATISTICS
 
 if TYPE_CHECKING:

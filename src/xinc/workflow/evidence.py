@@ -125,7 +125,7 @@ class Claims:
 
 
 def replicate_folders(
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     methods: Sequence[str],
     *,
     layers: Sequence[str] | None = None,
@@ -138,7 +138,7 @@ def replicate_folders(
     """Measure the paper's claims on runs, or on all cells of one sweep.
 
     Args:
-        folders: of the runs; one alone may be a sweep's.
+        folders: of the runs; one alone may be a sweep's, or its address.
         methods: definitions of the maps.
         layers: names; all where None.
         frames: indices; those that the findings choose where None.

@@ -16,10 +16,11 @@ from xinc.options.tables import CHECKS
 @app.command(rich_help_panel=EVIDENCE)
 def replicate(
     runs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="RUN",
-            help="Folders of runs; those of one kind of network and one signal count as seeds; or a sweep's folder.",
+            help="Folders of runs; those of one kind of network and one signal count as seeds; or a sweep's folder, or "
+            "address.",
             show_default=False,
         ),
     ],

@@ -31,7 +31,8 @@ class Measured:
 
     Attributes:
         value: for all neurons.
-        draws: ``(draws,)``, for resampled neurons; a single NaN where neurons are not what is resampled.
+        draws: ``(draws,)``, for resampled neurons; a single NaN where neurons are not what is resampled, none where a
+            run has one number, which can differ between runs only.
         neurons: number of neurons that it rests on.
     """
 
@@ -136,7 +137,7 @@ def together(statistic: Callable[[xr.Dataset], xr.DataArray]) -> Measure:
             return None
         values = np.asarray(statistic(found).values, np.float64).reshape(-1)
         if len(values) < 2:
-            return Measured(float(values.mean()), np.array([np.nan]), found.sizes["neuron"])
+            return Measured(float(values.mean()), np.empty(0), found.sizes["neuron"])
         chosen = np.random.default_rng(evidence.seed).integers(len(values), size=(evidence.draws, len(values)))
         return Measured(float(values.mean()), values[chosen].mean(1), found.sizes["neuron"])
 

@@ -51,6 +51,7 @@ class Replication:
         draws: bootstrap resamples.
         settings: of the findings, their seed among them.
         flows: what is known to move in a run's clip; optical flow where None, and for frames that have none.
+        also: findings that are made beside those that the paper's claims need: our own claims read ``together``.
     """
 
     methods: Sequence[str] = METHODS
@@ -59,6 +60,7 @@ class Replication:
     draws: int = 200
     settings: Settings = field(default_factory=Settings)
     flows: FlowsOf | None = None
+    also: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +186,7 @@ def witnesses(run: Run, plan: Replication, progress: Progress | None = None) -> 
     frames = None
     if plan.frames is not None:
         frames = [t for t in plan.frames if t < len(run.clip)] or [len(run.clip) - 1]
-    needs = sorted({name for claim in (*CLAIMS, MIXING) for name in claim.needs})
+    needs = sorted({*plan.also, *(name for claim in (*CLAIMS, MIXING) for name in claim.needs)})
     tree = analyse(
         run,
         methods=plan.methods,
@@ -255,14 +257,17 @@ def combine(signals: Sequence[Measured], draws: int, seed: int) -> Interval:
     Each resample draws as many signals as there are, with replacement, and one neuron resample of each.
     """
     value = float(np.mean([signal.value for signal in signals]))
+    if len(signals) == 1 and not len(signals[0].draws):
+        return interval(value, np.empty(0))
     rng = np.random.default_rng(seed)
     chosen = rng.integers(len(signals), size=(draws, len(signals)))
-    lengths = np.array([len(signal.draws) for signal in signals])
+    own = [signal.draws if len(signal.draws) else np.array([signal.value]) for signal in signals]
+    lengths = np.array([len(drawn) for drawn in own])
     known = np.full((len(signals), lengths.max()), np.nan)
-    for row, signal in zip(known, signals, strict=True):
-        row[: len(signal.draws)] = signal.draws
-    drawn = known[chosen, (rng.random(chosen.shape) * lengths[chosen]).astype(int)]
-    return interval(value, nanmean(drawn, axis=1))
+    for row, drawn in zip(known, own, strict=True):
+        row[: len(drawn)] = drawn
+    resampled = known[chosen, (rng.random(chosen.shape) * lengths[chosen]).astype(int)]
+    return interval(value, nanmean(resampled, axis=1))
 
 
 def mixing_of(members: Sequence[Evidence], layer: str) -> Measured | None:
