@@ -74,6 +74,14 @@ def test_python_runs(name: str, workplace: Path) -> None:
     exec(compile(code, name, "exec"), {"__name__": name})
 
 
+@pytest.mark.parametrize(("name", "folder"), [("custom-methods", ""), ("together", "run"), ("pruning", "nerv")])
+def test_python_without_a_fit_runs(name: str, folder: str, workplace: Path) -> None:
+    """On a run that is there, or on a network that the page makes; its own comparisons must hold."""
+    if folder:
+        xinc.fit("nerv", xinc.open("frames", size=(32, 64)), epochs=1, fc_dim=3, out=folder)
+    exec(compile(python_of(ROOT / "docs" / f"{name}.md"), name, "exec"), {"__name__": name})
+
+
 def test_results_are_read_as_shown(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from xinc.findings.analyse import analyse
     from xinc.findings.analyses import Settings
