@@ -35,6 +35,7 @@ from xinc.findings.pruning.network import JUDGED, Budget, ranked, scored
 from xinc.findings.pruning.prune import Pruning, order, scores
 from xinc.models.base import INR
 from xinc.run import Run
+from xinc.signals.frames import spread
 from xinc.workflow.job import DEMO_EPOCHS
 
 SHARES = {"block3": (0.2, 0.4, 0.6, 0.8), "block2": (0.4, 0.6, 0.8), "block1": (0.2, 0.4)}
@@ -123,7 +124,7 @@ def _ratio(smaller: Run, run: Run) -> float:
 def alike(run: Run, loss: float) -> tuple[Run, dict[str, int]]:
     """The same share of every layer by magnitude: a rival that no small kernels of one layer lead astray."""
     layers = Budget.of(run, "magnitude").layers
-    some = sorted({round(t) for t in np.linspace(0, len(run.clip) - 1, min(JUDGED, len(run.clip)))})
+    some = spread(len(run.clip), JUDGED)
     whole, low, high = float(run.psnr(some).mean()), 0.0, 0.98
 
     def without(share: float) -> tuple[Run, dict[str, int]]:
@@ -152,7 +153,7 @@ def of_times(run: Run) -> list[dict[str, Any]]:
 
 def _timed(folder: str, what: str) -> dict[str, Any]:
     run = xinc.load(folder)
-    frames = np.linspace(0, len(run.clip) - 1, 9).round().astype(int).tolist()
+    frames = spread(len(run.clip), 9)
     begun = time.perf_counter()
     TIMES[what](run, frames)
     seconds = round(time.perf_counter() - begun, 1)

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 import xinc
-from xinc.findings.replication.replicate import METHODS, Replication, remembered, witnesses
+from xinc.findings.replication.replicate import METHODS, Replication, evidence_of, remembered
 from xinc.findings.replication.verdicts import cases, records
 from xinc.findings.results import FOLDER, Results
 from xinc.run import Run
@@ -117,7 +117,7 @@ def rolled(run: Run, folder: Path, seed: int) -> Run:
 def measure(run: Run, passes: Passes, frames: tuple[int, ...], say: Callable[[str], None] = print) -> None:
     """Make a run's results as far as they are missing; says what comes next."""
     for methods, layers in passes[run.family]:
-        witnesses(run, Replication(methods, layers, frames), lambda what, done, total: say(what))
+        evidence_of(run, Replication(methods, layers, frames), lambda what, done, total: say(what))
 
 
 def table_of(runs: list[Run]) -> Any:

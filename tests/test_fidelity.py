@@ -293,7 +293,7 @@ def test_nothing_is_computed_twice(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         return call
 
     for name in ("compare", "delete"):
-        monkeypatch.setattr(fidelity._Task, name, counted(name, getattr(fidelity._Task, name)))
+        monkeypatch.setattr(fidelity._Comparison, name, counted(name, getattr(fidelity._Comparison, name)))
     few = Verification(("exact",), ("head",), 5, (0,), curves=False)
     verify(run, few)
     assert asked == [("compare head", ("exact",))]

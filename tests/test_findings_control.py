@@ -12,9 +12,10 @@ import torch
 import xarray as xr
 
 from fake_layer import FakeLayer
+from known_flow import known_flow
 from xinc.findings.section4.grouping import baseline
 from xinc.findings.section4.intensity import intensity
-from xinc.findings.section4.motion import Flow, dis_flow, instance_speed, known_flow, motion
+from xinc.findings.section4.motion import Flow, dis_flow, instance_speed, motion
 from xinc.findings.section4.objects import change, objects, stability
 from xinc.findings.section4.regions import instances
 from xinc.signals.synthetic import Scene, scene

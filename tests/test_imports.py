@@ -196,11 +196,16 @@ def test_rooms_and_modules_are_small() -> None:
 
 
 def test_a_class_name_means_one_thing() -> None:
+    """Names of types too: ``Name = dict[str, ...]``."""
     places: dict[str, list[str]] = {}
     for name, path in modules():
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places.setdefault(node.name, []).append(name)
+            names = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign):
+                targets = (target.id for target in node.targets if isinstance(target, ast.Name))
+                names = [target for target in targets if re.match("_?[A-Z][a-z]", target)]
+            for one in names:
+                places.setdefault(one, []).append(name)
     twice = {name: where for name, where in places.items() if len(where) > 1}
     assert not twice, f"these names mean several things: {twice}"
 

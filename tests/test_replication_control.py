@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from fake_layer import FakeLayer
+from known_flow import known_flow
 from xinc.findings.finding import LayerLike
 from xinc.findings.replication.claims import CLAIMS
 from xinc.findings.replication.evidence import Evidence
@@ -18,7 +19,7 @@ from xinc.findings.section4.distribution import edge_mask, pixels_per_neuron
 from xinc.findings.section4.grouping import baseline, grouping
 from xinc.findings.section4.intensity import edges_of
 from xinc.findings.section4.moments import moments
-from xinc.findings.section4.motion import instance_speed, known_flow
+from xinc.findings.section4.motion import instance_speed
 from xinc.findings.section4.objects import objects
 from xinc.findings.section4.regions import gabor, grid_like, instances, rgb
 from xinc.signals.synthetic import Scene, scene

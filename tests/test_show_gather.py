@@ -14,7 +14,7 @@ from xinc.findings.results import FOLDER, Results
 from xinc.run import Run, fit
 from xinc.show import figures
 from xinc.show.panels.data import comparable, embedded, over_layers, pairs
-from xinc.show.panels.findings import KINDS
+from xinc.show.panels.findings import PANELS
 from xinc.show.subjects import Subject, subjects
 
 
@@ -61,7 +61,7 @@ def test_a_shared_picture_has_the_neurons_of_all_and_the_maps_of_their_owners(se
         owner = next(s for s in seeds if s.title == str(data["member"].values[i]))
         layer = owner.canvas(1)["head"]  # the frame of the vectors
         np.testing.assert_array_equal(shown, layer.maps([int(data["index"].values[i])])[0].numpy())
-    (kind,) = [kind for kind in KINDS if kind.finding == "embedding"]
+    (kind,) = [kind for kind in PANELS if kind.finding == "embedding"]
     exhibit = kind.exhibit(seeds)
     assert exhibit is not None
     assert len(exhibit.drawings) == 2
@@ -117,7 +117,7 @@ def test_layers_are_shown_together(kept: list[Run], monkeypatch) -> None:
     panels, _ = over_layers(subjects(kept[:1]), "embedding_layers")
     data = panels["NeRV"]["all layers"]
     assert dict.fromkeys(data["layer"].values.tolist()) == {"block2": None, "head": None}
-    (kind,) = [kind for kind in KINDS if kind.finding == "embedding_layers"]
+    (kind,) = [kind for kind in PANELS if kind.finding == "embedding_layers"]
     monkeypatch.setattr("xinc.findings.section4.layouts.Layout.make", None)
     exhibit = kind.exhibit(subjects(kept[:1]))
     assert exhibit is not None

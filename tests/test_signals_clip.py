@@ -56,18 +56,6 @@ def test_a_table_lists_what_occurs_and_starts_with_other() -> None:
     assert segments.frames == (0, 2, 5)
 
 
-def test_the_table_as_a_data_frame_counts_frames_and_area() -> None:
-    segments = make().segments
-    assert segments is not None
-    table = segments.to_frame().set_index("id")
-    assert table.loc[7, "frames"] == 3
-    assert table.loc[7, "area"] == 0.5
-    assert table.loc[400_000, "frames"] == 2
-    assert table.loc[400_000, "area"] == pytest.approx(1 / 20)
-    assert table.loc[0, "area"] == pytest.approx(9 / 20)
-    assert list(table.kind) == ["other", "thing", "thing", "stuff"]
-
-
 @given(st.slices(6) | st.lists(st.integers(-6, 5), min_size=1, max_size=8))
 def test_a_sub_clip_holds_the_chosen_frames_and_their_segments(index: slice | list[int]) -> None:
     clip = make()

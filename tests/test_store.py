@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from tiny_runs import runs
 from xinc.canvas.reductions.passes import Reducer
 from xinc.canvas.reductions.store import Store
 from xinc.findings.analyse import analyse
+from xinc.findings.analyses import Settings
 from xinc.findings.fidelity.compare import Verification, verify
+from xinc.findings.section4 import regions
 from xinc.run import Run, load
 from xinc.workflow.tracing import Tracing, trace_run
+
+BASELINE = "grouping_baseline/paper/head"
 
 
 @pytest.fixture
@@ -63,6 +69,29 @@ def test_what_analyse_has_made_verify_and_the_report_do_not(run: Run, passes: li
     assert passes == []
     verify(run, Verification(methods=("paper", "exact"), layers=("head",), frames=(1,), neurons=2))
     assert passes == []
+
+
+def test_clusters_of_a_frame_are_made_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def counted(features: np.ndarray, clustering: regions.Clustering) -> np.ndarray:
+        calls.append(clustering.clusters)
+        return kmeans(features, clustering)
+
+    kmeans = regions.kmeans
+    monkeypatch.setattr(regions, "kmeans", counted)
+    quick = Settings(clusters=3, restarts=1, shifts=1, shuffles=1, sample=2)
+    how: dict[str, Any] = {"methods": ("paper",), "layers": ("head",), "frames": (0, 1), "settings": quick}
+    first = analyse(run, findings=("grouping", "grouping_baseline"), **how)[BASELINE].to_dataset().load()
+    assert calls == [3] * 4  # colours and textures of two frames
+    calls.clear()
+    assert run.path is not None
+    shutil.rmtree(run.path / "results.zarr" / "grouping_baseline")
+    again = analyse(load(run.path), findings=("grouping_baseline", "clusters"), **how)
+    assert calls == []
+    xr.testing.assert_equal(first, again[BASELINE].to_dataset().load())
+    analyse(run, findings=("grouping",), **{**how, "settings": replace(quick, seed=1)})
+    assert calls == [3] * 4
 
 
 def test_another_network_method_or_frame_has_its_own(run: Run, passes: list[str]) -> None:

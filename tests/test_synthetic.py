@@ -61,10 +61,10 @@ def test_masks_are_where_the_objects_are(truth: Scene) -> None:
 
 def test_who_is_in_the_scene(truth: Scene) -> None:
     assert truth.clip.segments is not None
-    table = truth.clip.segments.to_frame()
-    assert list(table.category) == ["other", "square", "disc", "disc", "diamond"]
-    assert list(table.instance) == [-1, 1, 1, 2, 1]
-    assert list(table.kind) == ["other"] + ["thing"] * 4
+    table = truth.clip.segments.table
+    assert [s.category for s in table] == ["other", "square", "disc", "disc", "diamond"]
+    assert [s.instance for s in table] == [-1, 1, 1, 2, 1]
+    assert [s.kind for s in table] == ["other"] + ["thing"] * 4
     assert truth.clip.segments.frames == tuple(range(16))
 
 

@@ -2,13 +2,26 @@
 
 Shapes are checked while the tests run (``tests/shapes.py``) and cost nothing otherwise. An axis has one name wherever
 it occurs: ``frame``, ``channel`` (colours), ``height``, ``width``, ``neuron``, ``region``, ``group`` (of neurons),
-``point`` (of a curve).
+``point`` (of a curve), ``mixture`` (a weighted sum of maps), ``rank`` (the strongest first), ``input`` and ``output``
+(channels, features).
 """
 
 from __future__ import annotations
 
-from jaxtyping import Float, Float64, Int
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64, Int, Num
+from numpy.typing import NDArray
 from torch import Tensor
+
+Size = tuple[int, int]
+"""Height and width of a picture."""
+Array = NDArray[Any]
+Values = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 Image = Float[Tensor, "channel height width"]
 Maps = Float[Tensor, "neuron height width"]
@@ -17,12 +30,12 @@ GroupMaps = Float[Tensor, "group height width"]
 Plane = Float[Tensor, "height width"]
 PerNeuron = Float[Tensor, "neuron"]
 CountPerNeuron = Int[Tensor, "neuron"]
+IndexPerNeuron = Int[Tensor, "neuron"]
 PerFrame = Float[Tensor, "frame"]
 RegionSums = Float[Tensor, "neuron region"]
 Curve = Float[Tensor, "2 point"]
 Gram = Float64[Tensor, "neuron neuron"]
-
-__all__ = [
-    "ColouredMaps", "CountPerNeuron", "Curve", "Gram", "GroupMaps", "Image", "Maps", "PerFrame", "PerNeuron", "Plane",
-    "RegionSums",
-]  # fmt: skip
+MixtureWeights = Num[Tensor, "neuron mixture"]
+Mixtures = Float[Tensor, "mixture channel height width"]
+TopNeurons = Int[Tensor, "height width rank"]
+TopValues = Float[Tensor, "height width rank"]

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, and how many of how many steps are done."""
+
 EVERY = 30.0
 """Seconds between lines; the first comes after a third of it."""
 
@@ -47,3 +50,7 @@ def spoken_time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """Progress that is told to nobody."""

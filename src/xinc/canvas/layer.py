@@ -18,7 +18,7 @@ from xinc.canvas.joint.gram import energy, gram, mixtures, sampled_gram, signed,
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Folded, Pass, Stream
-from xinc.canvas.reductions.passes import Progress, Reducer, Reductions
+from xinc.canvas.reductions.passes import PassProgress, Reducer, Reductions
 from xinc.canvas.reductions.store import Store
 from xinc.canvas.reductions.stream import CHUNK_VALUES
 from xinc.errors import TraceError
@@ -30,9 +30,13 @@ from xinc.notation import (
     GroupMaps,
     Image,
     Maps,
+    Mixtures,
+    MixtureWeights,
     PerNeuron,
     Plane,
     RegionSums,
+    TopNeurons,
+    TopValues,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +128,7 @@ class Layer:
         (y0, y1), (x0, x1) = (_span(s, n, axis) for s, n, axis in zip((y, x), self.shape[1:], "yx", strict=True))
         return self._stream.maps(range(self.shape[0]), Window(y0, y1, x0, x1))
 
-    def reduce(self, *, progress: Progress | None = None, **wanted: Any) -> Reductions:
+    def reduce(self, *, progress: PassProgress | None = None, **wanted: Any) -> Reductions:
         """Compute several reductions in the fewest passes over the maps.
 
         Args:
@@ -210,7 +214,7 @@ class Layer:
         result: Tensor = self.reduce(curve=points).curve
         return result
 
-    def leaders(self, count: int = 3) -> tuple[Tensor, Tensor]:
+    def leaders(self, count: int = 3) -> tuple[TopNeurons, TopValues]:
         """The neurons with the greatest |C| of each pixel and their values, ``(H, W, count)`` each."""
         leaders, values = self.reduce(top=count).top
         return leaders, values
@@ -266,7 +270,7 @@ class Layer:
         """
         return energy(signed(self._stream, "energy"), weight)
 
-    def mixtures(self, weights: Tensor) -> ColouredMaps:
+    def mixtures(self, weights: MixtureWeights) -> Mixtures:
         """Sums of all neurons' signed maps by several sets of weights, ``(R, C, H, W)``; no more than a band is held.
 
         Args:

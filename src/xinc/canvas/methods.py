@@ -23,6 +23,7 @@ from xinc.canvas.paper.rules import rule_stream
 from xinc.canvas.reductions.fold import Stream
 from xinc.canvas.reductions.stream import DenseStream
 from xinc.errors import TraceError
+from xinc.notation import ColouredMaps, Maps
 
 
 @runtime_checkable
@@ -79,19 +80,19 @@ class Definition:
         return self.elsewhere(place)
 
 
-Maps = Callable[[Plan, LinearOperation, Sequence[int]], Tensor]
+MapFunction = Callable[[Plan, LinearOperation, Sequence[int]], Tensor]
 """From the network, a layer and some of its neurons to their maps, ``(n, H, W)`` or, in colours, ``(n, C, H, W)``."""
 
 
 class FunctionStream(DenseStream):
     """Maps of a user's function, which may give colours."""
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Maps over a window, ``(n, h, w)``; of colours the sum of their absolute values."""
         maps = super().maps(neurons, window)
         return maps.abs().sum(1) if maps.ndim == 4 else maps
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
         """Signed contribution to each colour, ``(n, C, h, w)``.
 
         Raises:
@@ -108,7 +109,7 @@ class FunctionMethod:
     """A method of a user's own: a function that gives the maps of some neurons."""
 
     name: str
-    maps: Maps
+    maps: MapFunction
 
     def stream(self, plan: Plan, layer: str) -> Stream:
         """The maps of the layer of a name, computed a few neurons at a time."""
@@ -126,7 +127,7 @@ class FunctionMethod:
         return FunctionStream(compute, operation.neurons, plan.size)
 
 
-def method(name: str) -> Callable[[Maps], FunctionMethod]:
+def method(name: str) -> Callable[[MapFunction], FunctionMethod]:
     """Make a method of a function: ``trace(network, x, method=it)``.
 
     The function gets the plan, one of its layers and indices of neurons, and gives their maps: ``(n, H, W)``, or

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from xinc.canvas.exact.tail import TailStream, change_terms
 from xinc.canvas.kernels import CODES, Fold
@@ -20,8 +18,7 @@ from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Accumulators, Folded, Pass, dense_fold
 from xinc.canvas.reductions.packing import flat
 from xinc.canvas.reductions.stream import in_threads, workers
-
-Floats = NDArray[np.float32]
+from xinc.notation import ColouredMaps, Floats, Maps
 
 MANY = 16
 """Maps from which on the derivatives of all later activations are worth making."""
@@ -110,7 +107,7 @@ class RemovalStream:
                 progress(len(some) / self.neurons)
         return into
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Sum over colours of the absolute change, ``(n, h, w)``."""
         if window is not None or len(neurons) < MANY:
             return self.plain.maps(neurons, window)
@@ -125,7 +122,7 @@ class RemovalStream:
         in_threads([slice(a, a + size) for a in range(0, len(index), size)], work, self._buffers, None)
         return torch.from_numpy(out.reshape(-1, *self.size))
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
         """Signed change of each colour, ``(n, colours, h, w)``."""
         return self.plain.coloured(neurons, window)
 

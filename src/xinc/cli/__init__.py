@@ -12,7 +12,7 @@ from xinc.cli.threads import let_threads_sleep
 let_threads_sleep(os.environ)
 
 from xinc.cli.app import app
-from xinc.cli.commands import (
+from xinc.cli.commands import (  # noqa: F401 - they register themselves
     job,
     steps,
     explore,
@@ -26,17 +26,4 @@ from xinc.cli.commands import (
     datasets,
 )
 
-__all__ = [
-    "app",
-    "attribute",
-    "datasets",
-    "explore",
-    "importing",
-    "inspect",
-    "job",
-    "prune",
-    "replicate",
-    "steps",
-    "sweep",
-    "verify",
-]
+__all__ = ["app"]

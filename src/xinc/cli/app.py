@@ -18,7 +18,7 @@ from xinc.errors import XincError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from xinc.workflow.stages import Progress
+    from xinc.waiting import Progress
 
 
 class Commands(TyperGroup):

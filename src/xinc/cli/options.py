@@ -22,7 +22,7 @@ def within(schema: Schema, name: str) -> Callable[[Any], Any]:
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is made.")]
-Size = Annotated[
+SizeOption = Annotated[
     str | None,
     typer.Option(
         metavar="HxW",
@@ -37,7 +37,7 @@ Count = Annotated[
 Annotations = Annotated[
     str | None, typer.Option(metavar="PATH", help="Label image, or folder of them: the frames' objects.")
 ]
-Encoding = Annotated[
+EncodingOption = Annotated[
     str,
     typer.Option(
         metavar="NAME",
@@ -100,14 +100,14 @@ Flows = Annotated[
         "flow made elsewhere: .flo or .npy files named as the later frame of each pair.",
     ),
 ]
-Method = Annotated[str, typer.Option(help="Definition of the maps: exact, paper, official or ablation.")]
+MethodOption = Annotated[str, typer.Option(help="Definition of the maps: exact, paper, official or ablation.")]
 Methods = Annotated[
     str,
     typer.Option(
         metavar="NAME,NAME", help="Definitions of the maps, the leading one first: exact, paper, official, ablation."
     ),
 ]
-Frames = Annotated[
+FramesOption = Annotated[
     str | None, typer.Option(metavar="0,5,10:20:2", help="Frames by number; a few that suit the analyses if not given.")
 ]
 Layers = Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Layers by name; all if not given.")]

@@ -23,8 +23,10 @@ from xinc.explore.chain import RunnableChain
 from xinc.explore.facts import Facts, share_of
 from xinc.explore.jobs import Watch
 from xinc.explore.still import cells
+from xinc.findings.pruning.without import without
 from xinc.findings.together.together import unique_parts
 from xinc.run import Run
+from xinc.signals.frames import spread
 
 HELD_BYTES = 600_000_000
 """What the kept canvases may take together: a frame's, its neighbours', another method's; one is kept however large."""
@@ -193,8 +195,7 @@ class Answers:
 
     def course(self, view: Viewpoint, neuron: int, watch: Watch) -> dict[str, Any]:
         """A neuron over time: ``frames (n,)`` and ``totals (n,)``, sum over pixels of |C| in each."""
-        count = len(self.run(view).clip)
-        frames = sorted({round(t) for t in np.linspace(0, count - 1, min(count, COURSE))})
+        frames = spread(len(self.run(view).clip), COURSE)
         totals = []
         for frame in frames:
             watch()
@@ -337,8 +338,6 @@ class Answers:
 
     def _without(self, view: Viewpoint, chosen: Mapping[str, Sequence[int]], *, only: bool) -> dict[str, Any]:
         """As :meth:`without`, of a network that is no chain: its weights set to zero, and run again."""
-        from xinc.findings.pruning.without import without
-
         canvas = self.canvas(view)
         predicted = canvas.output.clone()
         for name, neurons in chosen.items():

@@ -18,6 +18,7 @@ from xinc.canvas.exact.tail import derivative
 from xinc.canvas.network.linear_ops import shuffle
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.receptive_field import Window, crop, windows_behind
+from xinc.notation import Image, PerNeuron
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class RunnableChain:
         return scale
 
     @torch.no_grad()
-    def push(self, position: int, scale: Tensor) -> Tensor:
+    def push(self, position: int, scale: PerNeuron) -> Image:
         """The sum over a layer's neurons of their signed maps times ``scale (K,)``, ``(3, H, W)``."""
         weight = self._weight(position) * self._per_weight(position, scale)
         change = self._apply(position, self.grid(position), weight, None)
@@ -77,7 +78,7 @@ class RunnableChain:
         return change
 
     @torch.no_grad()
-    def map(self, position: int, neuron: int) -> Tensor:
+    def map(self, position: int, neuron: int) -> Image:
         """A neuron's signed map, ``(3, H, W)``: the term of a kernel meets one channel of the next layer only."""
         stage = self.plan.stages[position]
         if stage.kind == "linear":

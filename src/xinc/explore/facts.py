@@ -17,8 +17,9 @@ from xinc.findings.fidelity.trust import conclusion, rows
 from xinc.findings.results import FOLDER, Results
 from xinc.findings.section4.regions import instances, segment_names
 from xinc.findings.together.together import FINDING as TOGETHER
+from xinc.models.families import title_of
 from xinc.run import Run
-from xinc.show.subjects import FAMILIES, signal_name
+from xinc.show.subjects import signal_name
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Facts:
         run, clip = self.run, self.run.clip
         psnr = run.settings.get("psnr") or (run.epochs[-1].psnr if run.epochs else None)
         return {
-            "title": f"{FAMILIES.get(run.family, run.family)} of {signal_name(clip.source)}",
+            "title": f"{title_of(run.family)} of {signal_name(clip.source)}",
             "folder": str(run.path) if run.path is not None else "",
             "family": run.family,
             "parameters": run.parameters,

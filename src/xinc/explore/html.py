@@ -18,10 +18,11 @@ from xinc.canvas.trace import Canvas
 from xinc.errors import RunError, TraceError
 from xinc.explore.facts import Facts, layer_rows
 from xinc.explore.network import Network, halved, pictures
-from xinc.explore.still import kept_frames, still
+from xinc.explore.still import FRAMES, still
 from xinc.explore.wire import pack
 from xinc.run import Run
 from xinc.show.page.html import themed
+from xinc.signals.frames import spread
 
 PAGE = (
     "dom.js", "colours.js", "wire.js", "state.js", "still.js", "sources.js", "stage.js", "cloud.js", "panels.js",
@@ -142,7 +143,7 @@ def _run(key: str, run: Run) -> Described:
             " out to open the page from a server"
         )
     network, facts = Network.of(halved(run)), Facts(run, run.canvas(0, "exact"))
-    kept = list(range(len(run.clip))) if network is not None else kept_frames(len(run.clip))
+    kept = list(range(len(run.clip))) if network is not None else spread(len(run.clip), FRAMES)
     described: dict[str, Any] = facts.describe()
     arrays: dict[str, Any] = dict(network.arrays) if network is not None else {}
     regions: dict[str, list[str]] = {}

@@ -40,7 +40,7 @@ class Watch:
 
 
 @dataclass(eq=False)
-class _Job:
+class _Pending:
     work: Callable[[Watch], Any]
     watch: Watch = field(default_factory=Watch)
     future: Future[Any] = field(default_factory=Future)
@@ -58,14 +58,14 @@ class Lane:
     """A thread with its questions, answered newest first: an older one is the less likely to be wanted."""
 
     def __init__(self, name: str) -> None:
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_Pending] = deque()
         self._some = threading.Condition()
         self._stopped = False
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     async def ask(self, work: Callable[[Watch], Any]) -> Any:
         """The answer of ``work``; when the caller is cancelled, what has not begun never does, and a watch stops."""
-        job = _Job(work)
+        job = _Pending(work)
         with self._some:
             self._waiting.append(job)
             self._some.notify()

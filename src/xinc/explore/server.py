@@ -31,7 +31,7 @@ PORT = 8642
 NAMES = ("127.0.0.1", "localhost")
 """How the page may call this machine."""
 
-Asked = Mapping[str, str]
+Query = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Question:
         long: whether it takes long: it waits for none but its like, and stops when nobody waits.
     """
 
-    answer: Callable[[Answers, Asked, Watch], Mapping[str, Any]]
+    answer: Callable[[Answers, Query, Watch], Mapping[str, Any]]
     parameters: str = ""
     long: bool = False
 
 
-def number(asked: Asked, name: str, otherwise: int | None = None) -> int:
+def number(asked: Query, name: str, otherwise: int | None = None) -> int:
     """A whole number of an address.
 
     Raises:
@@ -62,7 +62,7 @@ def number(asked: Asked, name: str, otherwise: int | None = None) -> int:
     return int(text)
 
 
-def view_of(asked: Asked) -> Viewpoint:
+def view_of(asked: Query) -> Viewpoint:
     """The view that an address names.
 
     Raises:
@@ -71,7 +71,7 @@ def view_of(asked: Asked) -> Viewpoint:
     return Viewpoint(asked["run"], number(asked, "frame", 0), asked.get("layer", ""), asked.get("method", "exact"))
 
 
-def place_of(asked: Asked) -> Spot:
+def place_of(asked: Query) -> Spot:
     """The pixels that an address names, by ``box=y0,x0,y1,x1`` or ``grouping=NAME&region=N``.
 
     Raises:
@@ -149,7 +149,7 @@ QUESTIONS: Mapping[str, Question] = {
 
 @dataclass(frozen=True)
 class Door:
-    """Who may come in.
+    """Which requests are answered.
 
     Attributes:
         port: that the server listens on.

@@ -20,11 +20,6 @@ SUMMED_VALUES = 1 << 27
 """Neurons times pixels up to which a layer's heatmap, totals and sum are made."""
 
 
-def kept_frames(count: int) -> list[int]:
-    """The frames that a page holds, spread over a clip of ``count``."""
-    return sorted({round(t) for t in np.linspace(0, count - 1, min(count, FRAMES))})
-
-
 def still(canvas: Canvas, frame: int) -> tuple[dict[str, list[int]], dict[str, Any]]:
     """What the page holds of one frame.
 

@@ -7,8 +7,8 @@ is held at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import product
@@ -21,33 +21,28 @@ from xinc.canvas.layer import Layer
 from xinc.canvas.methods import DEFAULT, METHODS
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError
-from xinc.findings.analyses import ANALYSES, CLUSTERING, CUTS, FrameContext, Settings
+from xinc.findings.analyses import ANALYSES, CLUSTERED, CLUSTERING, CUTS, FrameContext, Settings
 from xinc.findings.optical_flow.flows import key_of
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.findings.section4.layouts import LAYER, LAYOUTS, of_layer, of_layers
 from xinc.findings.section4.motion import Flow
+from xinc.findings.section4.regions import Regions
 from xinc.findings.together.control import random_network
 from xinc.signals.clip import Clip
+from xinc.signals.frames import spread
+from xinc.waiting import Progress, silent
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from xinc.run import Run
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, and how many of how many steps are done."""
-
-
-def silent(text: str, done: int, total: int) -> None:
-    """Progress that is told to nobody."""
-
 
 def default_frames(clip: Clip, count: int = 6) -> tuple[int, ...]:
     """Frames to analyse if nobody says: up to ``count`` annotated ones, and two inside the clip if those are few."""
     annotated = clip.segments.frames if clip.segments is not None else ()
-    spread = np.linspace(0, len(annotated) - 1, min(count, len(annotated))).round().astype(int)
     inside = {len(clip) // 3, 2 * len(clip) // 3} if len(annotated) < 2 else set()
-    return tuple(sorted({annotated[i] for i in spread} | inside))
+    return tuple(sorted({annotated[i] for i in spread(len(annotated), count)} | inside))
 
 
 def analyse(
@@ -85,8 +80,8 @@ def analyse(
         TraceError: there is no such method or layer.
     """
     names = _known_findings(findings)
-    task = _Task(run, known_frames(run.clip, frames), settings, flows or {})
     results = Results(run.path / FOLDER if run.path is not None else None)
+    task = _Task(run, known_frames(run.clip, frames), settings, flows or {}, results)
     known = layers or task.layers
     layouts = [name for name in LAYOUTS if name in names]
     jobs = [
@@ -99,7 +94,7 @@ def analyse(
         and (not ANALYSES[name].signed or task.has_gram(method, layer))
         and not results.holds(job.group, job.key)
     ]
-    report = progress or (lambda text, done, total: None)
+    report = progress or silent
     steps = list(dict.fromkeys((job.method, job.layer) for job in jobs))
     total = len(steps) + len(layouts) * len(methods)
     for number, (method, layer) in enumerate(steps):
@@ -111,10 +106,10 @@ def analyse(
                 parts[job.name].append(found)
         for job in step:
             results.put(job.group, ANALYSES[job.name].finish(_joined(parts[job.name], job)))
-    task.keep_regions(results, any(ANALYSES[job.name].cuts for job in jobs))
+    task.keep_regions(any(ANALYSES[job.name].cuts for job in jobs))
     for number, (method, name) in enumerate(product(methods, layouts), len(steps)):
         report(f"neurons by {method} in two dimensions", number, total)
-        task.keep_layouts(results, name, method, known)
+        task.keep_layouts(name, method, known)
     report("findings are complete", total, total)
     return results.tree()
 
@@ -146,13 +141,24 @@ class _Task:
     frames: tuple[int, ...]
     settings: Settings
     flows: Mapping[int, Flow]
+    results: Results = field(default_factory=Results)
 
     @cached_property
     def scenes(self) -> dict[int, FrameContext]:
+        clip, settings = self.run.clip, self.settings
         return {
-            t: FrameContext(self.run.clip, t, self.settings, self.flows, control=partial(self._random, t))
+            t: FrameContext(clip, t, settings, self.flows, self._clusters(t), partial(self._random, t))
             for t in self.frames
         }
+
+    def _clusters(self, frame: int) -> dict[str, Regions]:
+        """Clusters of colours and textures, where an earlier call made them of these frames."""
+        held = self.results.get("regions")
+        if held is None or held.attrs.get("digest") != self.regions_key:
+            return {}
+        made, names = json.loads(held.attrs["settings"]), tuple(map(str, range(self.settings.clusters)))
+        planes = {name: held["labels"].sel(frame=frame, grouping=name).values.astype(np.int64) for name in CLUSTERED}
+        return {name: Regions(name, plane, names, made[name]) for name, plane in planes.items()}
 
     def _random(self, frame: int, layer: str) -> Layer:
         """A layer of the same network with random weights, by the method that has signed maps."""
@@ -165,7 +171,7 @@ class _Task:
 
     @cached_property
     def layers(self) -> list[str]:
-        """All of the network's, in the order of the forward pass."""
+        """All layers of the network, in the order of the forward pass."""
         return self.canvas(self.frames[0], DEFAULT).layers
 
     def has_gram(self, method: str, layer: str) -> bool:
@@ -233,11 +239,15 @@ class _Task:
             curve=self.settings.points if "curve" in wanted else 0,
         )
 
-    def keep_regions(self, results: Results, made: bool) -> None:
-        """Write the label maps beside the findings that were made with them."""
+    @cached_property
+    def regions_key(self) -> str:
+        """What the label maps of these frames depend on."""
         signal = {k: v for k, v in self.shared.items() if k != "network"}
-        key = digest({**signal, **self.read((*CLUSTERING, "segments"), self.frames), "frames": self.frames})
-        if not made or results.holds("regions", key):
+        return digest({**signal, **self.read((*CLUSTERING, "segments"), self.frames), "frames": self.frames})
+
+    def keep_regions(self, made: bool) -> None:
+        """Write the label maps beside the findings that were made with them."""
+        if not made or self.results.holds("regions", self.regions_key):
             return
         import xarray as xr
 
@@ -251,21 +261,21 @@ class _Task:
         dataset = xr.Dataset(
             {"labels": (("frame", "grouping", "y", "x"), labels, {"units": "region, -1 for none"})},
             coords={"frame": list(self.frames), "grouping": np.asarray(names)},
-            attrs={"digest": key, "settings": json.dumps(settings)},
+            attrs={"digest": self.regions_key, "settings": json.dumps(settings)},
         )
-        results.put("regions", dataset)
+        self.results.put("regions", dataset)
 
-    def keep_layouts(self, results: Results, name: str, method: str, known: Sequence[str]) -> None:
+    def keep_layouts(self, name: str, method: str, known: Sequence[str]) -> None:
         """Lay out the neurons of each layer, or of all together, by the vectors that were kept before."""
         vectors = {
             layer: data.isel(frame=0)
             for layer in self.layers
-            if layer in known and (data := results.get(f"clusters/{method}/{layer}")) is not None
+            if layer in known and (data := self.results.get(f"clusters/{method}/{layer}")) is not None
         }
         alone = name == LAYER.name
         for layout in [of_layer(v, self.layers) for v in vectors.values()] if alone else [of_layers(vectors)]:
-            if not results.holds(layout.group, layout.key(self.settings)):
-                results.put(layout.group, layout.make(self.settings))
+            if not self.results.holds(layout.group, layout.key(self.settings)):
+                self.results.put(layout.group, layout.make(self.settings))
 
 
 def known_frames(clip: Clip, frames: Sequence[int] | None) -> tuple[int, ...]:

@@ -136,6 +136,8 @@ CUTS: Mapping[str, Callable[[FrameContext], Regions]] = MappingProxyType(
 """Grouping to how a frame is cut."""
 CLUSTERING = ("clusters", "restarts", "seed")
 """Settings that decide colour and texture clusters."""
+CLUSTERED = ("rgb", "gabor")
+"""Groupings that k-means makes, which takes longer than all others."""
 ANNOTATED = frozenset({"instances", "grid_matched"})
 """Groupings of frames with segments."""
 

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xinc.notation import Array, ColouredMaps, CountPerNeuron, Curve, Maps, PerNeuron, Plane
+
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -67,34 +67,34 @@ class LayerLike(Protocol):
     def neurons(self) -> pd.DataFrame:
         """One row a neuron."""
 
-    def maps(self, neurons: Any) -> Tensor:
+    def maps(self, neurons: Any) -> Maps | ColouredMaps:
         """Maps of chosen neurons, ``(n, H, W)``."""
 
-    def heatmap(self) -> Tensor:
+    def heatmap(self) -> Plane:
         """Sum over neurons, ``(H, W)``."""
 
-    def totals(self) -> Tensor:
+    def totals(self) -> PerNeuron:
         """Sum over pixels, ``(K,)``."""
 
     def region_sums(self, labels: Any) -> Any:
         """Sums over regions, ``(K, G)``, or a dict of them."""
 
-    def pixels_per_neuron(self) -> Tensor:
+    def pixels_per_neuron(self) -> CountPerNeuron:
         """Pixels of which a neuron has more than its even share, ``(K,)``."""
 
-    def neurons_per_pixel(self, area: float = ...) -> Tensor:
+    def neurons_per_pixel(self, area: float = ...) -> Plane:
         """Share of neurons above the threshold of ``area``, ``(H, W)``."""
 
     def threshold(self, area: float = ...) -> float:
         """The threshold of ``area``."""
 
-    def sorted_curve(self, points: int = ...) -> Tensor:
+    def sorted_curve(self, points: int = ...) -> Curve:
         """All ``|C|`` in descending order, ``(2, points)``: rank as a share, value."""
 
     def reduce(self, **wanted: Any) -> Any:
         """Several reductions at once, remembered; see :meth:`xinc.canvas.layer.Layer.reduce`."""
 
-    def change(self, previous: Any) -> Tensor:
+    def change(self, previous: Any) -> Plane:
         """Sum over neurons of ``| |C_t| - |C_{t-1}| |``, ``(H, W)``."""
 
     def group_pictures(self, group: Any, areas: Sequence[float] = ..., previous: Any = ...) -> dict[str, Tensor]:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from xinc.documents import read_json
 from xinc.errors import RunError
-from xinc.findings.finding import Array, numpy
+from xinc.findings.finding import numpy
+from xinc.notation import Array
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -6,11 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xinc.findings.finding import Array
-
-Values = NDArray[np.float64]
+from xinc.notation import Array, Values
 
 
 @dataclass(frozen=True)

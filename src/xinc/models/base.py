@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from xinc.errors import ModelError
+from xinc.notation import Image
 from xinc.options.tables import CONFIGS
 
 
@@ -103,7 +105,7 @@ class INR(nn.Module):
         """What a fit to ``frames`` ``(T, 3, H, W)`` draws its batches from."""
         raise NotImplementedError
 
-    def render(self, index: int) -> Tensor:
+    def render(self, index: int) -> Image:
         """Frame ``index`` as the network sees it. Shape ``(3, H, W)``; values are not clamped to [0, 1]."""
         return self.to_image(self(self.frame_input(index)))
 
@@ -166,6 +168,8 @@ class Pixelwise(INR):
     """A network that maps the coordinates of one pixel to its colour: ``(..., 2)`` to ``(..., 3)``."""
 
     grid: Tensor
+    net: nn.Module
+    output: Callable[[Tensor], Tensor]
 
     def frame_input(self, index: int) -> Tensor:
         """Coordinates of all pixels, ``(H, W, 2)``; there is one frame."""
@@ -175,15 +179,19 @@ class Pixelwise(INR):
     @property
     def feature_count(self) -> int:
         """Values that the first trained layer sees of a pixel."""
-        raise NotImplementedError
+        return 2
 
     def features(self, x: Tensor) -> Tensor:
-        """Coordinates ``(N, 2)`` to what the first trained layer sees, ``(N, feature_count)``: never trained."""
-        raise NotImplementedError
+        """Coordinates ``(..., 2)`` to what the first trained layer sees, ``(..., feature_count)``: never trained."""
+        return x
 
     def from_features(self, features: Tensor) -> Tensor:
-        """``(N, features)`` to colours ``(N, 3)``."""
-        raise NotImplementedError
+        """``(..., feature_count)`` to colours ``(..., 3)``."""
+        return self.output(self.net(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Coordinates ``(..., 2)`` to colours ``(..., 3)``."""
+        return self.from_features(self.features(x))
 
     def items(self, frames: Tensor) -> Items:
         """The pixels of the first frame; their features are computed once where they fit in a gigabyte."""
@@ -194,7 +202,7 @@ class Pixelwise(INR):
         features = self.features(self.grid.flatten(0, 1))
         return Items(targets, lambda chosen: self.from_features(features[chosen]))
 
-    def render(self, index: int) -> Tensor:
+    def render(self, index: int) -> Image:
         """The picture, ``(3, H, W)``, in bands of rows that keep hidden values small; not clamped to [0, 1]."""
         rows = max(1, BAND // self.config.size[1])
         bands = self.frame_input(index).split(rows)  # type: ignore[no-untyped-call]
@@ -205,6 +213,12 @@ class Pixelwise(INR):
         return output.movedim(-1, 0)
 
 
-def decibels(error: Tensor) -> Tensor:
+def decibels(error: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Peak signal-to-noise ratio in dB of mean squared errors of values in [0, 1]; at most 100."""
     return -10 * error.clamp_min(1e-10).log10()
+
+
+def apart(picture: Image, whole: Image) -> float:
+    """:func:`decibels` of one picture against another; infinite where they are equal."""
+    error = (picture - whole).detach().double().square().mean()
+    return float(decibels(error)) if error > 0 else float("inf")

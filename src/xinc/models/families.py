@@ -26,6 +26,7 @@ class Family:
 
     Attributes:
         name: what users type.
+        title: how people write it.
         model: makes the network of a configuration.
         config: the configuration's class; its ``make`` holds the family's options and their defaults.
         recipe: how to fit it by default.
@@ -34,6 +35,7 @@ class Family:
     """
 
     name: str
+    title: str
     model: Callable[[Any], INR]
     config: type[Config]
     recipe: Recipe
@@ -51,6 +53,7 @@ FAMILIES: dict[str, Family] = {
     for row in (
         Family(
             "ffn",
+            "FFN",
             FFN,
             FFNConfig,
             Recipe(epochs=150, learning_rate=1e-2, parts=16, schedule="cosine", betas=(0.9, 0.99)),
@@ -59,6 +62,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "siren",
+            "SIREN",
             Siren,
             SirenConfig,
             Recipe(epochs=150, learning_rate=2e-3, parts=16, schedule="cosine", betas=(0.9, 0.99)),
@@ -67,6 +71,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "nerv",
+            "NeRV",
             NeRV,
             NeRVConfig,
             Recipe(epochs=150, learning_rate=1e-3, batch=1, schedule="cosine", betas=(0.9, 0.99)),
@@ -74,6 +79,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "hnerv",
+            "HNeRV",
             HNeRV,
             HNeRVConfig,
             Recipe(epochs=150, learning_rate=5e-3, batch=1, schedule="cosine", betas=(0.9, 0.95)),
@@ -95,6 +101,11 @@ def family(name: str) -> Family:
         ModelError: there is no such family.
     """
     return choice(FAMILIES, name, "family of networks")
+
+
+def title_of(name: str) -> str:
+    """How people write a family; the name itself where there is no such family."""
+    return FAMILIES[name].title if name in FAMILIES else name
 
 
 def configure(

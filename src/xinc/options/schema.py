@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from xinc.errors import XincError
 
-Kind = Literal["whole", "number", "word", "text", "table"]
+OptionKind = Literal["whole", "number", "word", "text", "table"]
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 
@@ -33,7 +33,7 @@ class Option:
     """
 
     name: str
-    kind: Kind
+    kind: OptionKind
     help: str
     low: float = -math.inf
     high: float = math.inf
@@ -108,7 +108,7 @@ class Option:
         return f" of at least {low}" if math.isfinite(self.low) else ""
 
 
-def _converted(value: Any, kind: Kind) -> int | float | str | dict[str, Any] | None:
+def _converted(value: Any, kind: OptionKind) -> int | float | str | dict[str, Any] | None:
     """The value as the kind's type; None where it is none."""
     if isinstance(value, bool):
         return None

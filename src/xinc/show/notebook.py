@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-import numpy as np
 import torch
 
 from xinc.canvas.layer import Layer
 from xinc.canvas.trace import Canvas
+from xinc.models.families import title_of
 from xinc.run import Run
 from xinc.show.page.html import EmbeddedPicture, written
-from xinc.show.subjects import FAMILIES, signal_name
+from xinc.show.subjects import signal_name
 from xinc.signals.clip import Clip
+from xinc.signals.frames import spread
 
 FRAMES = 6
 """Frames of a clip that are shown."""
@@ -23,12 +24,11 @@ WIDTH = 240
 
 def of_clip(clip: Clip) -> str:
     """Size, rate, annotations, and some frames."""
-    chosen = sorted({round(t) for t in np.linspace(0, len(clip) - 1, min(FRAMES, len(clip)))})
     facts = [("frames", written(len(clip))), ("size", f"{clip.size[0]} × {clip.size[1]}")]
     facts += [("rate", f"{clip.fps:g} frames a second")] if clip.fps else []
     if clip.segments is not None:
         facts.append(("annotated", f"{len(clip.segments.labels)} frames, {len(clip.segments.table)} segments"))
-    pictures = [(clip.frame(t), f"frame {clip.names[t]}") for t in chosen]
+    pictures = [(clip.frame(t), f"frame {clip.names[t]}") for t in spread(len(clip), FRAMES)]
     return _card(signal_name(clip.source) if clip.source else "a clip", facts, pictures)
 
 
@@ -38,7 +38,7 @@ def of_run(run: Run) -> str:
     facts += [("parameters", written(run.parameters)), ("bits a pixel, at 8 bits", f"{run.bits_per_pixel():.2f}")]
     facts.append(("PSNR of the first frame", f"{float(run.psnr([0])[0]):.2f} dB"))
     pictures = [(run.clip.frame(0), "the first frame"), (run.render(0), "as the network paints it")]
-    return _card(f"{FAMILIES.get(run.family, run.family)} of {signal_name(run.clip.source)}", facts, pictures)
+    return _card(f"{title_of(run.family)} of {signal_name(run.clip.source)}", facts, pictures)
 
 
 def of_canvas(canvas: Canvas) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,16 @@ from xinc.show.figures.maps import error_picture
 from xinc.show.figures.sheet import spoken
 from xinc.show.page.html import Drawing, EmbeddedPicture, Exhibit, Fit, Page, PageTable, View, render, written
 from xinc.show.panels.fidelity import Trusted, kept
-from xinc.show.panels.findings import KINDS, Exhibitor, Kind
+from xinc.show.panels.findings import PANELS, Exhibitor, FindingPanel
 from xinc.show.panels.pruning import Pruned
 from xinc.show.panels.replication import REPLICATION
 from xinc.show.sentences import findings as story
 from xinc.show.subjects import Subject, other_methods, panels, signal_name, subjects
+from xinc.waiting import Progress, silent
 
-Progress = Callable[[str, int, int], None]
 """Called with what is being made, and how many of how many parts are done."""
 
-EXHIBITS: tuple[Exhibitor, ...] = (*KINDS, REPLICATION, Pruned(), Trusted())
+EXHIBITS: tuple[Exhibitor, ...] = (*PANELS, REPLICATION, Pruned(), Trusted())
 """What stands in the report, in this order; whatever the runs have no results of is left out."""
 
 PACKAGES = ("torch", "numpy", "xarray", "scikit-learn", "scikit-image", "matplotlib")
@@ -102,19 +102,19 @@ def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
     """Put the page together from runs with results."""
     from xinc import __version__
 
-    said = progress or (lambda what, done, total: None)
-    said("fits", 0, len(EXHIBITS) + 1)
+    tell = progress or silent
+    tell("fits", 0, len(EXHIBITS) + 1)
     beside = [[replace(subject, method=method) for subject in found] for method in other_methods(found)]
     fits = [_fit(subject, i) for i, subject in enumerate(found)]
     views = [view for subject, fit in zip(found, fits, strict=True) for view in _views(subject, fit)]
     exhibits: list[Exhibit] = []
     for done, kind in enumerate(EXHIBITS, 1):
-        said(kind.short.lower(), done, len(EXHIBITS) + 1)
+        tell(kind.short.lower(), done, len(EXHIBITS) + 1)
         exhibit = kind.exhibit(found)
-        if exhibit and isinstance(kind, Kind):
+        if exhibit and isinstance(kind, FindingPanel):
             exhibit = _switched(exhibit, [t for own in beside if (t := kind.exhibit(own, f"-{own[0].method}"))])
         exhibits += [exhibit] if exhibit else []
-    said("done", len(EXHIBITS) + 1, len(EXHIBITS) + 1)
+    tell("done", len(EXHIBITS) + 1, len(EXHIBITS) + 1)
     names = list(dict.fromkeys(signal_name(s.run.clip.source) for s in found))
     networks = story.listing(_article(f) for f in dict.fromkeys(s.title.split(" · ")[0] for s in found))
     verb = "see" if len(found) > 1 else "sees"

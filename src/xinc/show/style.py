@@ -83,13 +83,6 @@ SHARE = Colours("cividis", "a count is another quantity than a contribution, so 
 DIFFERENCE = Colours("RdBu_r", "white at zero, red is more, blue is less: told apart with any colour vision")
 LIGHTNESS = Colours("gray", "intensity and edge strength are shown as what they are")
 ERROR = Colours("viridis", "an error is small almost everywhere: the map that separates small values best")
-COLOURMAPS: Mapping[str, Colours] = {
-    "contribution": CONTRIBUTION,
-    "share": SHARE,
-    "difference": DIFFERENCE,
-    "lightness": LIGHTNESS,
-    "error": ERROR,
-}
 
 WIDTH = 9.0
 """Width of a full figure in inches: in the report's column of about 960 px, 8.5 pt reads like the page's own text."""

@@ -18,6 +18,7 @@ from xinc.canvas.trace import Canvas
 from xinc.errors import RunError
 from xinc.findings.analyses import ANALYSES
 from xinc.findings.results import FOLDER, Results
+from xinc.models.families import title_of
 from xinc.run import Run
 from xinc.show.figures.sheet import Panels
 from xinc.signals.segments import common_stem
@@ -25,7 +26,6 @@ from xinc.signals.segments import common_stem
 if TYPE_CHECKING:
     import xarray as xr
 
-FAMILIES = {"ffn": "FFN", "siren": "SIREN", "nerv": "NeRV", "hnerv": "HNeRV"}
 SAMPLES = {"bunny": "Big Buck Bunny", "bikes": "the bikes clip", "carphone": "the carphone clip"}
 LEADING = (DEFAULT, *(name for name in METHODS if name != DEFAULT))
 """Definitions of the maps in the order in which they are shown."""
@@ -153,10 +153,7 @@ def subjects(runs: Sequence[Run], method: str | None = None, *, embed: bool = Tr
             where = run.path or "this run"
             raise RunError(f"{where} has no results of method {chosen!r}; run `xinc analyse {where} --method {chosen}`")
     return _told_apart(
-        [
-            Subject(FAMILIES.get(run.family, run.family), run, tree, chosen, embed)
-            for run, tree in zip(runs, trees, strict=True)
-        ]
+        [Subject(title_of(run.family), run, tree, chosen, embed) for run, tree in zip(runs, trees, strict=True)]
     )
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from xinc import budget
 from xinc.errors import SignalError
+from xinc.notation import Size
 from xinc.signals.pictures import SUFFIXES, Pixels
-from xinc.signals.preprocess import Geometry, Size
+from xinc.signals.preprocess import Geometry
 from xinc.signals.segments import is_label_name
 
 
@@ -40,6 +42,11 @@ class Choice:
         """The choice as a slice of all frames."""
         stop = None if self.count is None else self.start + self.every * (self.count - 1) + 1
         return slice(self.start, stop, self.every)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of ``count`` frames, in order, the first and the last among them, evenly apart."""
+    return sorted({round(t) for t in np.linspace(0, count - 1, min(most, count)).tolist()})
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 LabelMap = NDArray[np.int32]
-Kind = Literal["thing", "stuff", "other"]
+SegmentKind = Literal["thing", "stuff", "other"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Segment:
 
     id: int
     category: str
-    kind: Kind
+    kind: SegmentKind
     instance: int = -1
 
 
@@ -72,21 +69,6 @@ class Segments:
     def frames(self) -> tuple[int, ...]:
         """Indices of the annotated frames, ascending."""
         return tuple(self.labels)
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame: id, category, kind, instance, ``frames`` (annotated frames in which the segment is
-        seen) and ``area`` (its mean share of the pixels of those frames, 0 to 1)."""  # noqa: D205, D209
-        import pandas as pd
-
-        seen: dict[int, list[float]] = {segment.id: [] for segment in self.table}
-        for plane in self.labels.values():
-            for i, pixels in zip(*np.unique(plane, return_counts=True), strict=True):
-                seen[int(i)].append(int(pixels) / plane.size)
-        rows = [
-            {**asdict(s), "frames": len(seen[s.id]), "area": float(np.mean(seen[s.id])) if seen[s.id] else 0.0}
-            for s in self.table
-        ]
-        return pd.DataFrame(rows, columns=["id", "category", "kind", "instance", "frames", "area"])
 
     def pick(self, frames: Iterable[int]) -> Segments | None:
         """Segments of the given frames, renumbered in their order; None where none of them is annotated."""

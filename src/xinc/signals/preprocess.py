@@ -21,10 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from xinc.errors import SignalError
+from xinc.notation import Size
 from xinc.signals.labels import LabelMap
 from xinc.signals.pictures import Pixels
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from xinc.errors import SignalError
+from xinc.notation import Size
 from xinc.signals import samples
 from xinc.signals.clip import Clip
 from xinc.signals.datasets import catalogue as datasets
@@ -17,7 +18,7 @@ from xinc.signals.datasets.coco_instances import read_objects
 from xinc.signals.frames import Choice, FrameSource, collect, frame_files
 from xinc.signals.labels import Segments
 from xinc.signals.pictures import is_picture, read_animation, read_rgb
-from xinc.signals.preprocess import Geometry, Size
+from xinc.signals.preprocess import Geometry
 from xinc.signals.segments import read_segments
 from xinc.signals.videos import Video
 

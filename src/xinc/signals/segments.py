@@ -54,7 +54,7 @@ from xinc.signals.labels import LabelMap, Segment, Segments
 from xinc.signals.pictures import SUFFIXES, picture_size, read_ids
 from xinc.signals.preprocess import Geometry, fit_labels
 
-Values = frozenset[int]
+LabelValues = frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Encoding:
         fits: whether a set of numbers can have been written in this encoding.
     """
 
-    ids: Callable[[Values], Mapping[int, int]]
+    ids: Callable[[LabelValues], Mapping[int, int]]
     describe: Callable[[int], Segment]
-    fits: Callable[[Values], bool] = lambda values: False
+    fits: Callable[[LabelValues], bool] = lambda values: False
 
 
 def _cityscapes(value: int) -> Segment:
@@ -122,7 +122,7 @@ def _ade20k(value: int) -> Segment:
     return Segment(value, f"class {class_id}", "thing" if instance else "stuff", instance or -1)
 
 
-def _from_zero(values: Values) -> dict[int, int]:
+def _from_zero(values: LabelValues) -> dict[int, int]:
     """Numbers that count from 0, where 0 means something: ids are one more."""
     return {value: value + 1 for value in values if value != 255}
 
@@ -135,11 +135,11 @@ def _train_id(value: int) -> int:
     return CITYSCAPES_TRAIN[class_id] * (1000 if value >= 1000 else 1) + rest
 
 
-def _as_they_are(values: Values) -> dict[int, int]:
+def _as_they_are(values: LabelValues) -> dict[int, int]:
     return {value: value for value in values}
 
 
-def _things_in(values: Values, base: int, classes: Container[int]) -> bool:
+def _things_in(values: LabelValues, base: int, classes: Container[int]) -> bool:
     """Whether numbers above ``base`` occur, and all of them are instances of the given classes."""
     found = {value // base for value in values if value >= base}
     return bool(found) and all(class_id in classes for class_id in found)
@@ -335,7 +335,7 @@ PANOPTIC = ("cityscapes", "cityscapes-vps", "vipseg")
 """Encodings whose numbers are also stored as colours."""
 
 
-def _of_cityscapes(values: Values, paths: Sequence[Path]) -> bool:
+def _of_cityscapes(values: LabelValues, paths: Sequence[Path]) -> bool:
     """Whether label images are called as Cityscapes' pictures, and hold nothing but its classes and instances."""
     named = all(path.stem.endswith("_leftImg8bit") for path in paths)
     return named and all((v if v < 1000 else v // 1000) <= max(CITYSCAPES) or v == 255 for v in values)
@@ -345,14 +345,14 @@ MANY_CLASSES = 6
 """Numbers in a row from which on grey label images may hold classes, or instances, that count from 0."""
 
 
-def _may_be_classes(values: Values) -> bool:
+def _may_be_classes(values: LabelValues) -> bool:
     """Whether 0 may mean something: numbers in a row from 0, or nothing has a number of its own, 255, beside it."""
     numbers = values - {255}
     in_a_row = len(numbers) >= MANY_CLASSES and numbers == {*range(max(numbers) + 1)}
     return in_a_row or (255 in values and 0 in values and len(numbers) > 1)
 
 
-def _detected(layouts: set[str], values: Values, paths: Sequence[Path]) -> str:
+def _detected(layouts: set[str], values: LabelValues, paths: Sequence[Path]) -> str:
     if len(layouts) > 1:
         raise SignalError(
             f"the label images around {paths[0]} are of several kinds ({', '.join(sorted(layouts))}); keep one kind"

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from xinc.errors import SignalError
+from xinc.notation import Mask, Size
 from xinc.signals import samples
 from xinc.signals.clip import Clip
 from xinc.signals.labels import LabelMap, Segment, Segments
 from xinc.signals.pictures import read_rgb
-from xinc.signals.preprocess import Geometry, Size
+from xinc.signals.preprocess import Geometry
 
-Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
 _LEAST = 32

@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Of its folder: ``signal/model-seed``."""
+        """Name of its folder: ``signal/model-seed``."""
         return f"{self.signal.name}/{self.model.name}-{self.seed}"
 
     @property
@@ -87,7 +87,7 @@ class Cell:
 
     @property
     def settings(self) -> Settings:
-        """Of the findings."""
+        """Settings of the findings."""
         return Settings().change(self.signal.options.get("settings", {}))
 
     @cached_property
@@ -171,7 +171,7 @@ def _steps(cell: Cell, place: Place, work: Path, lock: Lock, device: str | None)
     Returns:
         Seconds that each took.
     """
-    from xinc.findings.replication.replicate import Replication, witnesses
+    from xinc.findings.replication.replicate import Replication, evidence_of
 
     seconds: dict[str, float] = {}
 
@@ -192,9 +192,9 @@ def _steps(cell: Cell, place: Place, work: Path, lock: Lock, device: str | None)
     asked = Replication(o["methods"], layers, o.get("frames"), cell.draws, settings, also=o.get("findings", ()))
     for method, layer in product(o["methods"], layers):
         with step(f"{method} {layer}"):
-            witnesses(run, replace(asked, methods=(method,), layers=(layer,)))
+            evidence_of(run, replace(asked, methods=(method,), layers=(layer,)))
     with step("statistics"):
-        known = witnesses(run, asked)
+        known = evidence_of(run, asked)
         rows = statistics(cell.labels, run, [one.evidence for one in known], seconds)
         rows.to_parquet(work / STATISTICS, index=False)
     return seconds

@@ -39,7 +39,7 @@ AHEAD = 64
 
 
 @dataclass
-class Progress:
+class SweepProgress:
     """How far a sweep is.
 
     Attributes:
@@ -55,7 +55,7 @@ class Progress:
     running: list[str] = field(default_factory=list)
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[SweepProgress], None]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def sweep(
     scheduler: str | None = None,
     workers: int | None = None,
     report: Report = lambda progress: None,
-) -> Progress:
+) -> SweepProgress:
     """Make every cell of a study that is missing.
 
     Args:
@@ -138,7 +138,7 @@ def sweep(
     """
     place, known = open_place(out), plan(study, out)
     with Lock(place) as lock:
-        progress, table = Progress(len(known.cells)), GrowingTable(place)
+        progress, table = SweepProgress(len(known.cells)), GrowingTable(place)
         missing = {cell.name for cell in known.missing}
         for cell in known.cells:
             if cell.name not in missing and not table.add(cell.name):
@@ -191,7 +191,7 @@ class _Work:
     place: Place
     lock: Lock
     retries: int
-    progress: Progress
+    progress: SweepProgress
     table: GrowingTable
     report: Report
     tries: dict[str, int] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xinc.errors import FindingError, TraceError
+from xinc.errors import FindingError
 from xinc.findings.results import FOLDER
 from xinc.run import Run, load
 from xinc.workflow.stages import Stage, silent
@@ -15,8 +15,6 @@ from xinc.workflow.stages import Stage, silent
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-
-Row = Mapping[str, Any]
 
 
 def analyse_folder(
@@ -150,14 +148,14 @@ def replicate_folders(
     Raises:
         XincError: a run, method, layer, frame or form is wrong.
     """
+    from xinc.canvas.methods import named_methods
     from xinc.findings.analyses import Settings
     from xinc.findings.optical_flow.flows import chosen_flows
     from xinc.findings.replication.replicate import Replication, replicate
     from xinc.show.panels.replication import check_form
     from xinc.sweep.replication import is_sweep, replicate_sweep
 
-    if not methods:
-        raise TraceError("--method names no definition of the maps; choose from paper, official, exact and ablation")
+    methods = named_methods(methods)
     if out is not None:
         check_form(out)
     if len(folders) == 1 and is_sweep(str(folders[0])):

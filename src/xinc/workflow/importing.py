@@ -17,6 +17,7 @@ from xinc.models.families import family
 from xinc.options.tables import IMPORTS
 from xinc.run import Run
 from xinc.signals.clip import Clip
+from xinc.signals.frames import spread
 from xinc.workflow.job import Source
 from xinc.workflow.stages import Stage, silent
 
@@ -67,10 +68,7 @@ def import_run(
 
 def psnr_of_some(run: Run, count: int, *, stage: Stage = silent) -> Tensor:
     """Peak signal-to-noise ratio in dB of at most ``count`` frames spread over the clip, first and last among them."""
-    frames = len(run.clip)
-    last, steps = frames - 1, max(1, min(count, frames) - 1)
-    chosen = sorted({round(last * step / steps) for step in range(steps + 1)}) if count > 1 else [0]
-    found = []
+    chosen, found = spread(len(run.clip), max(1, count)), []
     with stage("Comparing with the signal") as progress:
         for number, frame in enumerate(chosen):
             progress(f"frame {frame}", number, len(chosen))

@@ -26,7 +26,7 @@ from xinc.models.checkpoints.files import IN_FOLDERS
 from xinc.models.checkpoints.importing import Checkpoint, open_checkpoint, outline
 from xinc.run import load
 
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Inspected:
     module: nn.Module | None
     inputs: tuple[Any, ...] = ()
     size: tuple[int, int] | None = None
-    tensors: tuple[tuple[str, Shape, int], ...] = ()
+    tensors: tuple[tuple[str, TensorShape, int], ...] = ()
 
 
 def subject(
-    target: str, *, frame: int = 0, size: tuple[int, int] | None = None, shapes: Sequence[Shape] = ()
+    target: str, *, frame: int = 0, size: tuple[int, int] | None = None, shapes: Sequence[TensorShape] = ()
 ) -> Inspected:
     """Find out what a word on the command line names, and make a network of it.
 
@@ -155,7 +155,7 @@ def _of_checkpoint(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Insp
     return Inspected(tuple(facts), network.model, (network.model.frame_input(0),), config.size, tensors)
 
 
-def _of_code(target: str, frame: int, size: tuple[int, int] | None, shapes: Sequence[Shape]) -> Inspected:
+def _of_code(target: str, frame: int, size: tuple[int, int] | None, shapes: Sequence[TensorShape]) -> Inspected:
     module, inputs = load_module(target)
     if inputs is None and isinstance(module, INR) and not shapes:
         inputs, size = (module.frame_input(frame),), size or module.config.size
@@ -220,7 +220,7 @@ def _working_folder() -> Iterator[None]:
         sys.path.remove(folder)
 
 
-def _check_inputs(module: nn.Module, shapes: Sequence[Shape]) -> None:
+def _check_inputs(module: nn.Module, shapes: Sequence[TensorShape]) -> None:
     """Whether as many inputs are given as the network's forward asks for."""
     try:
         inspect.signature(module.forward).bind(*shapes)
@@ -232,7 +232,7 @@ def _check_inputs(module: nn.Module, shapes: Sequence[Shape]) -> None:
         ) from None
 
 
-def random_inputs(module: nn.Module, shapes: Sequence[Shape]) -> Iterator[Tensor]:
+def random_inputs(module: nn.Module, shapes: Sequence[TensorShape]) -> Iterator[Tensor]:
     """Standard normal inputs, the same each time, in the network's precision and on its device."""
     generator = torch.Generator().manual_seed(0)
     parameter = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))

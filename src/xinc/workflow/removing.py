@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xinc.errors import FindingError, TraceError
-from xinc.findings.analyse import Progress
 from xinc.run import Run, load
+from xinc.waiting import Progress
 from xinc.workflow.stages import Stage, silent
 
 if TYPE_CHECKING:
@@ -55,7 +55,20 @@ def remove_chosen(folder: Path, file: Path, out: Path | None = None) -> ChosenRu
     smaller = without(run, chosen)
     count = sum(len(set(neurons)) for neurons in chosen.values())
     what = f"{count} neurons of {', '.join(chosen)}"
-    return ChosenRun(smaller, [sizes_of(run, smaller, what)])
+    return ChosenRun(smaller, [sizes_of(run, smaller, what, _psnr(smaller))])
+
+
+def _psnr(run: Run) -> float:
+    """PSNR in dB against the signal, mean over all frames."""
+    return float(run.psnr().mean())
+
+
+def _tuned(smaller: Run, steps: int, seed: int, stage: Stage) -> Run:
+    """The network trained on for some steps, zeros held."""
+    from xinc.findings.pruning.cutting import fine_tune
+
+    with stage("Fine-tuning") as progress:
+        return fine_tune(smaller, steps, seed, lambda step: progress("", step, steps))
 
 
 class WholeRun(NamedTuple):
@@ -110,11 +123,12 @@ def prune_network(
     Raises:
         XincError: the run, share, loss, score or folder is wrong.
     """
-    from xinc.findings.pruning.cutting import check_free, cut, fine_tune
+    from xinc.findings.pruning.cutting import check_free, cut
     from xinc.findings.pruning.network import Budget, spent
+    from xinc.findings.pruning.prune import check_fraction
 
-    if loss is None and not 0 < fraction < 1:
-        raise FindingError(f"fraction {fraction:g} leaves nothing to choose; give a share between 0 and 1, such as 0.3")
+    if loss is None:
+        check_fraction(fraction, 0.3)
     if out is not None:
         check_free(out)
     run = load(folder)
@@ -129,12 +143,13 @@ def prune_network(
     smaller, gone, units = found.run, sum(found.removed.values()), sum(layer.part.count for layer in budget.layers)
     called = " and ".join(dict.fromkeys(layer.part.called for layer in budget.layers))
     share = f"{gone:,} of its {units:,} {called}, chosen by {by}"
-    sentences = []
+    sentences, psnr = [], _psnr(smaller)
+    row: dict[str, Any] = {"by": by, "psnr": psnr}
     if finetune:
-        sentences.append(f"Untrained it keeps {float(smaller.psnr().mean()):.2f} dB, over all frames.")
-        with stage("Fine-tuning") as progress:
-            smaller = fine_tune(smaller, finetune, seed, lambda step: progress("", step, finetune))
-        sentences.append(f"After {finetune} steps of fine-tuning it is {float(smaller.psnr().mean()):.2f} dB.")
+        sentences.append(f"Untrained it keeps {psnr:.2f} dB, over all frames.")
+        smaller = _tuned(smaller, finetune, seed, stage)
+        row["psnr_tuned"] = psnr = _psnr(smaller)
+        sentences.append(f"After {finetune} steps of fine-tuning it is {psnr:.2f} dB.")
     rows = [
         {
             "layer": layer.part.name,
@@ -146,17 +161,12 @@ def prune_network(
     ]
     rivals: list[dict[str, Any]] = []
     if compare:
-        rivals = [_row(by, found.run, smaller if finetune else None)]
+        rivals = [row]
         with stage("Comparing scores") as progress:
             rivals += _rivals(budget, spent(budget, found), seed, finetune, progress)
     if not keep_shapes:
         smaller = cut(smaller)
-    return WholeRun(rows, rivals, smaller, [*sentences, sizes_of(run, smaller, share)])
-
-
-def _row(by: str, smaller: Run, tuned: Run | None) -> dict[str, Any]:
-    after = {"psnr_tuned": float(tuned.psnr().mean())} if tuned is not None else {}
-    return {"by": by, "psnr": float(smaller.psnr().mean()), **after}
+    return WholeRun(rows, rivals, smaller, [*sentences, sizes_of(run, smaller, share, psnr)])
 
 
 def _rivals(chosen: Budget, gone: int, seed: int, finetune: int, progress: Progress) -> Iterator[dict[str, Any]]:
@@ -172,10 +182,11 @@ def _rivals(chosen: Budget, gone: int, seed: int, finetune: int, progress: Progr
         except TraceError:  # the method has no rule for this network
             continue
         smaller = budget.pruned(gone).run
-        yield _row(name, smaller, fine_tune(smaller, finetune, seed) if finetune else None)
+        after = {"psnr_tuned": _psnr(fine_tune(smaller, finetune, seed))} if finetune else {}
+        yield {"by": name, "psnr": _psnr(smaller), **after}
         if finetune and name == "magnitude":
             faded = fade_out(run, budget.chosen(gone), finetune, seed)
-            yield {"by": FADING, "psnr": None, "psnr_tuned": float(faded.psnr().mean())}
+            yield {"by": FADING, "psnr": None, "psnr_tuned": _psnr(faded)}
     progress("compared", len(others), len(others))
 
 
@@ -194,11 +205,11 @@ def prune_to_loss(
     run = load(folder)
     pruning = Pruning(layer, unit, tuple(frames) if frames is not None else None, seed)
     curves = compare(run, pruning, (by,))
-    share, whole = spared(curves, by, loss), float(run.psnr().mean())
+    share, whole = spared(curves, by, loss), _psnr(run)
     smallest = 1 / int(curves.attrs["count"])
     while share >= smallest:
         found = compare(run, pruning, (by,), share)
-        if whole - float(pruned(run, found, by).psnr().mean()) <= loss:
+        if whole - _psnr(pruned(run, found, by)) <= loss:
             return share
         share = min(share - smallest, 0.97 * share)
     raise FindingError(f"not even one of the neurons of {layer} can go for {loss:g} dB by {by}; allow more")
@@ -259,7 +270,7 @@ def prune_folder(
     Raises:
         XincError: the run, layer, share, score or folder is wrong.
     """
-    from xinc.findings.pruning.cutting import check_free, cut, fine_tune
+    from xinc.findings.pruning.cutting import check_free, cut
     from xinc.findings.pruning.prune import CHOICES, Pruning, pruned
     from xinc.findings.pruning.prune import compare as compare_scores
     from xinc.findings.pruning.spared import conclusion, rows, tuned_row
@@ -276,8 +287,7 @@ def prune_folder(
         curves = compare_scores(run, pruning, names, fraction, progress=progress)
     table, smaller = rows(curves), pruned(run, curves, by)
     if finetune:
-        with stage("Fine-tuning") as progress:
-            smaller = fine_tune(smaller, finetune, seed, lambda step: progress("", step, finetune))
+        smaller = _tuned(smaller, finetune, seed, stage)
         table.append(tuned_row(run, smaller, curves, by))
         if compare:
             with stage("Fine-tuning the rivals"):
@@ -285,7 +295,8 @@ def prune_folder(
     if not keep_shapes:
         smaller = cut(smaller)
     called = str(curves.attrs["called"])
-    sizes = sizes_of(run, smaller, f"{100 * fraction:.3g} % of the {called} of {layer}, chosen by {by}")
+    what = f"{100 * fraction:.3g} % of the {called} of {layer}, chosen by {by}"
+    sizes = sizes_of(run, smaller, what, _psnr(smaller))
     return PrunedRun(table, called, [conclusion(curves), sizes], keep_figure(run, layer), smaller)
 
 
@@ -303,15 +314,14 @@ def _tuned_rivals(run: Run, curves: xr.Dataset, by: str, steps: int, seed: int) 
             yield {**tuned_row(run, faded, curves, name), "by": FADING}
 
 
-def sizes_of(whole: Run, smaller: Run, what: str) -> str:
-    """What the network took, and what it takes now, in a line."""
+def sizes_of(whole: Run, smaller: Run, what: str, psnr: float) -> str:
+    """What the network took, and what it takes now, in a line; ``psnr`` is what it keeps, in dB."""
     from xinc.findings.pruning.cutting import size_of
 
     before, after = size_of(whole), size_of(smaller)
-    psnr = [float(run.psnr().mean()) for run in (whole, smaller)]
     cut = f"; the file holds {before.values:,} → {after.values:,}" if after.values < before.values else ""
     return (
-        f"Without {what}: {psnr[0]:.2f} → {psnr[1]:.2f} dB to the signal over all frames; "
+        f"Without {what}: {_psnr(whole):.2f} → {psnr:.2f} dB to the signal over all frames; "
         f"{before.parameters:,} → {after.parameters:,} parameters that are not zero, {after.reaching:,} of which still "
         f"reach the picture{cut}; {before.packed:,} → {after.packed:,} bytes when compressed."
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, and how many of how many parts are done."""
+from xinc.waiting import Progress
+
 Stage = Callable[[str], AbstractContextManager[Progress]]
 """Shows one long step: entered with its name, it yields what the step calls."""
 

@@ -16,7 +16,8 @@ from xinc.errors import RunError
 from xinc.findings.analyse import default_frames
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.run import Run, load
-from xinc.workflow.stages import Progress, Stage, silent
+from xinc.waiting import Progress
+from xinc.workflow.stages import Stage, silent
 
 if TYPE_CHECKING:
     import xarray as xr

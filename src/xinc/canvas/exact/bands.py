@@ -23,11 +23,11 @@ from xinc.canvas.kernels.course import LANES, Course
 from xinc.canvas.kernels.folds import Fold
 from xinc.canvas.kernels.transport import stream_transport, stream_transport_pair
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.receptive_field import Integers, ReceptiveField, Window, crop
-from xinc.canvas.paper.box_filters import Floats
+from xinc.canvas.network.receptive_field import ReceptiveField, Window, crop
 from xinc.canvas.reductions.fold import Accumulators, BandPass, Folded, Pass
 from xinc.canvas.reductions.packing import Packing
 from xinc.canvas.reductions.stream import in_threads, workers
+from xinc.notation import ColouredMaps, Floats, Indices
 
 TABLE_VALUES = 1 << 26
 """Values that the table of a band, and the one it is made from, may hold; also those kept between passes (256 MB)."""
@@ -52,13 +52,13 @@ class Scratch(NamedTuple):
 class Taps:
     """For each sub-pixel and phase along one axis: first window index, number of taps, first cell ``(r, phases)``."""
 
-    first: Integers
-    count: Integers
-    cell: Integers
+    first: Indices
+    count: Indices
+    cell: Indices
 
     @classmethod
-    def of(cls, reach: ReceptiveField, pixels: Integers) -> Taps:
-        """Those of one pixel a phase."""
+    def of(cls, reach: ReceptiveField, pixels: Indices) -> Taps:
+        """The taps of one pixel in each phase."""
         start, extent, r = reach.start[pixels], reach.extent[pixels], reach.upscale
         sub = np.arange(r)[:, None]
         first = (sub - start) % r
@@ -113,7 +113,7 @@ class Courses:
         phases = (self.step[0] if self.whole else 1, self.step[1])
         return Packing(cut, phases, self.size[1], (self.stride,) * len(cut))
 
-    def _runs(self) -> Integers:
+    def _runs(self) -> Indices:
         """For each sub-pixel: first phase, phases, taps, first cell of the runs; filled up with zeros."""
         found: list[list[tuple[int, int, int, int]]] = []
         for count, cell in zip(self.taps_x.count.tolist(), self.taps_x.cell.tolist(), strict=True):
@@ -281,7 +281,7 @@ def maps_by_transport(courses: Courses, neurons: Sequence[int]) -> Floats:
     return maps
 
 
-def terms_at(courses: Courses, rows: Integers, columns: Integers) -> Tensor:
+def terms_at(courses: Courses, rows: Indices, columns: Indices) -> ColouredMaps:
     """Terms of all kernels at the crossings of some rows and columns, ``(K, colours, rows, columns)``.
 
     Pixels whose windows begin in the same cell share the cells that they see, and with them what the kernels' planes
@@ -300,13 +300,13 @@ def terms_at(courses: Courses, rows: Integers, columns: Integers) -> Tensor:
     return made
 
 
-def _by_cell(reach: ReceptiveField, pixels: Integers) -> list[tuple[int, Integers]]:
+def _by_cell(reach: ReceptiveField, pixels: Indices) -> list[tuple[int, Indices]]:
     """The asked pixels by the cell in which their windows begin."""
     cells = reach.start[pixels] // reach.upscale
     return [(int(cell), np.flatnonzero(cells == cell)) for cell in np.unique(cells)]
 
 
-def _by_channel(table: Tensor, shifts: tuple[Integers, Integers], upscale: tuple[int, int]) -> Tensor:
+def _by_channel(table: Tensor, shifts: tuple[Indices, Indices], upscale: tuple[int, int]) -> Tensor:
     """Entries of a table by output channel and cell ``(C_out, colours, rows, columns, cells y, cells x)``.
 
     Args:

@@ -264,8 +264,8 @@ def _padding(value: Any, reach: tuple[int, ...]) -> tuple[int, int]:
     return (0, 0) if value == "valid" else _pair(value)
 
 
-Rule = Callable[[Slopes, Operation, int, int, Cone], Cone]
-RULES: Mapping[str, Rule] = {
+ConeRule = Callable[[Slopes, Operation, int, int, Cone], Cone]
+RULES: Mapping[str, ConeRule] = {
     **dict.fromkeys(vocabulary.ELEMENTWISE | vocabulary.CHOICES, elementwise),
     **dict.fromkeys(vocabulary.INDEXING | vocabulary.JOINING, rearranged),
     **dict.fromkeys(vocabulary.RESAMPLING | vocabulary.POOLING | {"pad", "repeat_interleave"}, resampled),

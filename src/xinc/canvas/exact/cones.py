@@ -29,6 +29,7 @@ from xinc.canvas.network.receptive_field import ProbedField
 from xinc.canvas.recording.recording import Operation, Recording
 from xinc.canvas.reductions.fold import Folded, Pass
 from xinc.canvas.reductions.stream import in_threads
+from xinc.notation import Floats
 
 TILE_VALUES = 1 << 23
 """Numbers of the largest windows of a tile's pixels (32 MB in float32; a few times that on the way)."""
@@ -244,9 +245,6 @@ def together(rests: Sequence[Rest]) -> list[list[Rest]]:
         groups[-1].append(rest)
         room -= values
     return groups
-
-
-Floats = NDArray[np.float32]
 
 
 def _planes(layer: LinearOperation) -> Floats:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.exact.bands import Courses, fold_transport, maps_by_transport, terms_at
@@ -21,6 +20,7 @@ from xinc.canvas.network.receptive_field import Window, windows_behind
 from xinc.canvas.paper.chain import LinearStream
 from xinc.canvas.reductions.fold import Folded, Pass, Stream
 from xinc.canvas.reductions.stream import same_kind
+from xinc.notation import ColouredMaps, Indices, Maps
 
 
 def exact(plan: Plan, position: int) -> Stream:
@@ -51,7 +51,7 @@ class TransportStream:
         before = same_kind(self, wanted.before)
         return fold_transport(self.courses, wanted, progress, None if before is None else before.courses)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Maps over a window, ``(n, h, w)``."""
         if self._plain_is_cheaper(len(neurons), window):
             return self.plain.maps(neurons, window)
@@ -59,13 +59,13 @@ class TransportStream:
             return torch.from_numpy(maps_by_transport(self.courses, neurons))
         return torch.cat([part.abs().sum(1) for part in self._rows(neurons, window)], 1)
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
         """Signed contribution to each colour, ``(n, colours, h, w)``."""
         if window is None or self._plain_is_cheaper(len(neurons), window):
             return self.plain.coloured(neurons, window)
         return torch.cat(list(self._rows(neurons, window)), 2)
 
-    def crossings(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
+    def crossings(self, rows: Indices, columns: Indices) -> ColouredMaps:
         """Signed contribution of all neurons where rows and columns cross, ``(K, colours, rows, columns)``."""
         return terms_at(self.courses, rows, columns)
 
@@ -127,11 +127,11 @@ class PixelStream:
         values = stream.maps(range(self.neurons), band).flatten(1).numpy()
         return LinearStream(values, np.ones(self.neurons, np.float32), 0.0, False, band.shape)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Maps over a window, ``(n, h, w)``."""
         return self.coloured(neurons, window).abs().sum(1)
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
         """Signed contribution to each colour, ``(n, colours, h, w)``."""
         asked = window or Window(0, self.size[0], 0, self.size[1])
         stage, index = self.plan.stages[self.position], torch.as_tensor(list(neurons))

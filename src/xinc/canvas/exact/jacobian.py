@@ -25,9 +25,9 @@ from xinc.canvas.exact.tail import derivative, pixels_of
 from xinc.canvas.kernels.windows import gather_class, scatter_class
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.receptive_field import Integers, ReceptiveField, Window, receptive_fields
-from xinc.canvas.paper.box_filters import Floats
+from xinc.canvas.network.receptive_field import ReceptiveField, Window, receptive_fields
 from xinc.canvas.reductions.stream import workers
+from xinc.notation import Floats, Indices
 
 TILE = 1536
 """Columns of a matrix product: what it makes stays in cache until it is put in place."""
@@ -92,7 +92,7 @@ class Jacobian:
             total += self.colours * window * _shuffled(stage) * stage.weight[0].numel()
         return total
 
-    def table(self, rows: Integers, columns: Integers, space: Space | None = None) -> Floats:
+    def table(self, rows: Indices, columns: Indices, space: Space | None = None) -> Floats:
         """``∂y_c(p) / ∂u_ch(f)`` for pixels at the crossings of some rows and columns.
 
         Args:
@@ -112,7 +112,7 @@ class Jacobian:
             table = self._step(step, table, rows, columns, space)
         return table
 
-    def _step(self, step: int, table: Floats, rows: Integers, columns: Integers, space: Space) -> Floats:
+    def _step(self, step: int, table: Floats, rows: Indices, columns: Indices, space: Space) -> Floats:
         """From the window behind stage ``position + step`` to the window behind the one before."""
         stage = self.plan.stages[self.position + step]
         window = (self.rows[step - 1].length, self.columns[step - 1].length)
@@ -157,7 +157,7 @@ class _Geometry:
         cells: place of each cell in the window's cells, and its transposed weights ``(ky, kx x inputs, n)``.
     """
 
-    order: Integers
+    order: Indices
     cells: tuple[tuple[int, int, Tensor], ...]
 
     @classmethod
@@ -228,8 +228,8 @@ class _Class:
         upscale: of the grid.
     """
 
-    own: Integers
-    begin: Integers
+    own: Indices
+    begin: Indices
     length: int
     upscale: int
 
@@ -250,7 +250,7 @@ class _Class:
         return slice(first, first + len(inside))
 
 
-def _classes(reach: ReceptiveField, pixels: Integers, most: int | None = None) -> list[_Class]:
+def _classes(reach: ReceptiveField, pixels: Indices, most: int | None = None) -> list[_Class]:
     """The asked pixels by the sub-pixel at which their windows begin, ``most`` of them at a time."""
     begin, extent = reach.start[pixels], reach.extent[pixels]
     found = []

@@ -22,6 +22,7 @@ from xinc.canvas.kernels.windows import comb_terms
 from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.receptive_field import ProbedField, Window
 from xinc.canvas.reductions.stream import in_threads, workers
+from xinc.notation import ColouredMaps
 
 TABLE_VALUES = 1 << 26
 """Numbers that a table may hold (256 MB in float32)."""
@@ -59,7 +60,7 @@ class JacobianTable:
     y: Tensor
     x: Tensor
 
-    def maps(self, neurons: Sequence[int], window: Window) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window) -> ColouredMaps:
         """Signed contributions of some neurons over a window, by the whole picture's table, ``(n, colours, h, w)``."""
         rows, columns = slice(window.y0, window.y1), slice(window.x0, window.x1)
         whole = window.shape == (len(self.y), len(self.x))

@@ -25,6 +25,7 @@ from xinc.canvas.network.receptive_field import ProbedField, Window, probe_field
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 from xinc.canvas.reductions.stream import HeldMaps, area_size, same_kind
 from xinc.errors import TraceError
+from xinc.notation import ColouredMaps, Maps
 
 HELD_VALUES = 1 << 25
 """Numbers that one chunk of neurons may hold (128 MB in float32)."""
@@ -59,13 +60,13 @@ class ReplayStream(ABC):
     def cost(self) -> str:
         """One line: what all maps of the layer take."""
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
         """Signed contributions to each colour, ``(n, colours, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         parts = [self._coloured(chunk, w) for chunk in self._chunks(neurons)]
         return torch.cat(parts) if parts else torch.empty(0, self.rest.picture.channels, *w.shape)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Sum over colours of the absolute contributions, ``(n, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         parts = [self._coloured(chunk, w).abs().sum(1) for chunk in self._chunks(neurons)]
@@ -271,14 +272,14 @@ class ExactStream(ReplayStream):
             return 0
         return self._comb_products or min(self.reach.products, self.neurons // 4)
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
         """Signed contributions to each colour, ``(n, colours, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         if 2 * w.shape[0] * w.shape[1] * self.rest.picture.channels <= len(neurons):
             return self._backwards(neurons, w)
         return super().coloured(neurons, window)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Sum over colours of the absolute contributions, ``(n, h, w)``."""
         return self.coloured(neurons, window).abs().sum(1).float()
 

@@ -17,6 +17,7 @@ from xinc.canvas.exact.products import DIFFERENTIABLE
 from xinc.canvas.network.linear_ops import LinearOperation, shuffle
 from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.recording.recording import Value, apply
+from xinc.notation import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Sweep:
         with torch.inference_mode(False), torch.enable_grad():
             return _recorded(plan, stems, rests[0]) if rests else _chain(plan)
 
-    def pull(self, cotangent: Tensor) -> Iterator[tuple[LinearOperation, Tensor]]:
+    def pull(self, cotangent: Image) -> Iterator[tuple[LinearOperation, Tensor]]:
         """Each layer with ``<g, T_k>`` of its neurons, ``(K,)``.
 
         Args:
@@ -50,7 +51,7 @@ class Sweep:
         for layer, slope in zip(self.layers, self.slopes(cotangent), strict=True):
             yield layer, layer.pull(slope.reshape(1, *layer.shape))[0].detach()
 
-    def slopes(self, cotangent: Tensor) -> list[Tensor]:
+    def slopes(self, cotangent: Image) -> list[Tensor]:
         """``<g, picture>`` differentiated by what each layer makes, of the shapes of :attr:`outputs`."""
         outputs = list(self.outputs)
         found = torch.autograd.grad(self.image, outputs, cotangent.to(self.image), retain_graph=True, allow_unused=True)

@@ -25,6 +25,7 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.receptive_field import Window, crop, windows_behind
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 from xinc.canvas.reductions.stream import in_threads, workers
+from xinc.notation import ColouredMaps, Maps
 
 Order = Literal["tangent", "secant"]
 
@@ -267,13 +268,13 @@ class LinearTail:
         return sign * self(values[:, :, None] * (sign * stage.weight[:, index].T)[:, None])
 
 
-Tail = ConvolutionTail | LinearTail
+ChainTail = ConvolutionTail | LinearTail
 
 HELD_VALUES = 1 << 25
 """Values that the intermediate results of one chunk of neurons may hold (128 MB in float32)."""
 
 
-def tail_of(plan: Plan, position: int, window: Window | None = None, order: Order = "tangent") -> Tail:
+def tail_of(plan: Plan, position: int, window: Window | None = None, order: Order = "tangent") -> ChainTail:
     """What follows a stage, over a window of the picture or all of it."""
     kind = LinearTail if plan.stages[position].kind == "linear" else ConvolutionTail
     return kind(plan, position, window or Window(0, plan.size[0], 0, plan.size[1]), order)
@@ -308,11 +309,11 @@ class TailStream:
     def __post_init__(self) -> None:
         self.neurons, self.size = self.plan.stages[self.position].neurons, self.plan.size
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
         """Signed change of each colour, ``(n, colours, h, w)``."""
         return torch.cat([self._band(neurons, band) for band in bands(self.plan, self.position, window)], 2)
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Sum over colours of the absolute change, ``(n, h, w)``."""
         parts = [self._band(neurons, band, flat=True) for band in bands(self.plan, self.position, window)]
         return torch.cat(parts, 1)
@@ -340,7 +341,7 @@ class TailStream:
         return folded
 
 
-def _chunks(neurons: Sequence[int], tail: Tail) -> list[Sequence[int]]:
+def _chunks(neurons: Sequence[int], tail: ChainTail) -> list[Sequence[int]]:
     """Neurons in chunks that keep to :data:`HELD_VALUES`."""
     size = max(1, HELD_VALUES // tail.values)
     return [neurons[first : first + size] for first in range(0, len(neurons), size)]

@@ -13,7 +13,6 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.exact.replay import ExactStream
@@ -21,6 +20,7 @@ from xinc.canvas.joint.probes import PROBES, random_signs, standard_error
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Stream
 from xinc.errors import TraceError
+from xinc.notation import ColouredMaps, Gram, Image, Indices, Mixtures, MixtureWeights, PerNeuron, Plane
 
 HELD_VALUES = 1 << 25
 """Map values that are held at once (128 MB in float32)."""
@@ -36,7 +36,7 @@ class Signed(Protocol):
     neurons: int
     size: tuple[int, int]
 
-    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def coloured(self, neurons: Sequence[int], window: Window | None = None) -> ColouredMaps:
         """Signed contribution to each colour, ``(n, C, h, w)``."""
         ...
 
@@ -66,7 +66,7 @@ def bands(stream: Signed) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
         yield (slice(y, end), slice(None)), stream.coloured(every, Window(y, end, 0, width))
 
 
-def gram(stream: Signed, weight: Tensor | None = None) -> Tensor:
+def gram(stream: Signed, weight: Plane | None = None) -> Gram:
     """``G_kl = sum_{p, c} w(p) T_k(p, c) T_l(p, c)``.
 
     Args:
@@ -93,12 +93,12 @@ def gram(stream: Signed, weight: Tensor | None = None) -> Tensor:
 class Crossed(Signed, Protocol):
     """A stream that makes the terms of all neurons at some pixels alone."""
 
-    def crossings(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Tensor:
+    def crossings(self, rows: Indices, columns: Indices) -> ColouredMaps:
         """Signed contribution of all neurons at the crossings of rows and columns, ``(K, C, rows, columns)``."""
         ...
 
 
-def sampled_gram(stream: Signed, pixels: int, seed: int = 0) -> Tensor:
+def sampled_gram(stream: Signed, pixels: int, seed: int = 0) -> Gram:
     """The Gram matrix by a sample of pixels: those where some rows and columns, chosen at random, cross.
 
     Unbiased: the products are scaled to the whole picture. A picture with fewer pixels, and a network whose terms at
@@ -146,7 +146,7 @@ def _products(flat: Tensor) -> Tensor:
     return torch.from_numpy(ssyrk(1.0, flat.contiguous().numpy().T, trans=1, lower=1)).double().tril()
 
 
-def energy(stream: Signed, weight: Tensor | None = None, seed: int = 0) -> Tensor:
+def energy(stream: Signed, weight: Plane | None = None, seed: int = 0) -> PerNeuron:
     """``sum_{p, c} w(p) T_k(p, c)^2`` of every neuron.
 
     Returns:
@@ -168,7 +168,7 @@ def energy(stream: Signed, weight: Tensor | None = None, seed: int = 0) -> Tenso
 
 def _with_error(energies: Tensor, error: float) -> Tensor:
     """Energies that carry their relative standard error: a tensor takes attributes that its type does not name."""
-    energies.error = error  # type: ignore[attr-defined]
+    energies.error = error  # type: ignore[attr-defined]  # a tensor takes attributes; its type declares none
     return energies
 
 
@@ -181,7 +181,7 @@ def _probed(stream: ExactStream, root: Tensor | None, seed: int) -> Tensor:
     return total / PROBES
 
 
-def summed(stream: Signed, neurons: Sequence[int]) -> Tensor:
+def summed(stream: Signed, neurons: Sequence[int]) -> Image:
     """The signed sum of some neurons' maps, ``(C, H, W)``; a few maps are held at a time."""
     size = max(1, HELD_VALUES // (4 * stream.size[0] * stream.size[1]))
     total: Tensor | None = None
@@ -191,7 +191,7 @@ def summed(stream: Signed, neurons: Sequence[int]) -> Tensor:
     return torch.zeros(3, *stream.size) if total is None else total
 
 
-def mixtures(stream: Signed, weights: Tensor) -> Tensor:
+def mixtures(stream: Signed, weights: MixtureWeights) -> Mixtures:
     """Sums of all neurons' maps by several sets of weights ``(K, R)``: ``(R, C, H, W)``, in bands."""
     made: Tensor | None = None
     for area, terms in bands(stream):

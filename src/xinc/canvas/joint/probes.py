@@ -17,6 +17,7 @@ from xinc.canvas.exact.sweep import Sweep
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan
 from xinc.errors import TraceError
+from xinc.notation import Image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ def _probed(sweep: Sweep, inside: Tensor, probes: int, seed: int) -> Iterator[tu
     yield from zip(sweep.layers, found, strict=True)
 
 
-def random_signs(size: Sequence[int], count: int, seed: int, like: Tensor) -> Iterator[Tensor]:
+def random_signs(size: Sequence[int], count: int, seed: int, like: Tensor) -> Iterator[Image]:
     """Pictures of 1 and -1 in equal numbers on average, the same for a seed on every machine.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 
 from xinc.canvas.kernels.folds import close_call, close_neuron, fold_chunk, needs_zeros, sums_alone
-from xinc.canvas.kernels.grids import bring, used, weigh
+from xinc.canvas.kernels.grids import plane_before_last, used, weighted_sum
 from xinc.canvas.kernels.options import OPTIONS
 from xinc.canvas.kernels.sums import stream_sums
 
@@ -40,8 +40,8 @@ def _filter(source: Any, first: int, stride: int, taps_y: Any, taps_x: Any, n: i
             for x in range(n):
                 out[x] = a0 * a[x]
         return True
-    weigh(a, stride, taps_y, top, bottom, n + right - left - 1, line)
-    weigh(line, 1, taps_x, left, right, n, out)
+    weighted_sum(a, stride, taps_y, top, bottom, n + right - left - 1, line)
+    weighted_sum(line, 1, taps_x, left, right, n, out)
     return True
 
 
@@ -59,7 +59,7 @@ def _stream_folds(c: Any, neurons: Any, scratch: Any, lines: Any, origin: int, f
     every_zero = needs_zeros(f)
     for index in range(neurons.shape[0]):
         i, o, k = neurons[index]
-        bring(c, i, o, scratch, scratch[last], lines)
+        plane_before_last(c, i, o, scratch, scratch[last], lines)
         py, px = c.cell[o]
         if last > 0:
             py, px = 0, 0

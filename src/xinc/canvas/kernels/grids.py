@@ -107,7 +107,7 @@ def used(taps: Any) -> tuple[int, int]:
 
 
 @numba.njit(**OPTIONS)
-def weigh(source: Any, stride: int, taps: Any, lo: int, hi: int, n: int, out: Any) -> None:
+def weighted_sum(source: Any, stride: int, taps: Any, lo: int, hi: int, n: int, out: Any) -> None:
     """``out[x] = sum_t taps[lo + t] source[x + t stride]`` over the taps from lo to hi."""
     if hi - lo == 1:
         w0 = taps[lo]
@@ -198,13 +198,13 @@ def _advance(c: Any, s: int, py: int, px: int, grid: Any, after: Any, lines: Any
             top, bottom = used(taps)
             if bottom > 0:
                 source = grid[(y0 + oy + sy + top) * stride + cx0 + ox + sx :]
-                weigh(source, stride, taps, top, bottom, n + tx, lines[0])
+                weighted_sum(source, stride, taps, top, bottom, n + tx, lines[0])
             for q in range(rx):
                 phase = lines[1, q * n :]
                 across = c.taps_x[s, px, q, :tx]
                 left, right = used(across)
                 if bottom > 0 and right > 0:
-                    weigh(lines[0, left:], 1, across, left, right, n, phase)
+                    weighted_sum(lines[0, left:], 1, across, left, right, n, phase)
                 else:  # a phase that no tap meets
                     value = np.float32(0.0) if has_base else c.parameters[s, 2]
                     for x in range(n):
@@ -239,7 +239,7 @@ def _advance_pairs(c: Any, s: int, py: int, px: int, grid: Any, after: Any, line
             top, bottom = used(taps)
             if bottom > 0:
                 source = grid[(y0 + oy + sy + top) * stride + cx0 + ox + sx :]
-                weigh(source, stride, taps, top, bottom, rows * stride + tx, lines[0])
+                weighted_sum(source, stride, taps, top, bottom, rows * stride + tx, lines[0])
             else:
                 lines[0, : rows * stride + tx] = 0
             for y in range(rows):
@@ -255,7 +255,7 @@ def _advance_pairs(c: Any, s: int, py: int, px: int, grid: Any, after: Any, line
 
 
 @numba.njit(**OPTIONS)
-def bring(c: Any, i: int, o: int, scratch: Any, final: Any, lines: Any) -> None:
+def plane_before_last(c: Any, i: int, o: int, scratch: Any, final: Any, lines: Any) -> None:
     """A neuron's plane through every step but the last, into ``final``, the grid in front of it."""
     last = c.steps.shape[0] - 1
     _plane(c, i, o, scratch[0] if last > 0 else final, lines[2])

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from xinc.canvas.kernels.grids import BLOCK, block, bring, used, weigh
+from xinc.canvas.kernels.grids import BLOCK, block, plane_before_last, used, weighted_sum
 from xinc.canvas.kernels.options import OPTIONS
 
 GROUP = 4
@@ -69,7 +69,7 @@ def _sum_last(c: Any, py: int, px: int, grids: Any, lines: Any, totals: Any, hea
                 continue
             first = (y0 + oy + sy + top) * stride + cx0 + ox + sx
             for g in range(GROUP):
-                weigh(grids[g, first:], stride, taps, top, bottom, n + tx, lines[g])
+                weighted_sum(grids[g, first:], stride, taps, top, bottom, n + tx, lines[g])
             for q in range(rx):
                 across = c.taps_x[last, px, q, :tx]
                 left, right = used(across)
@@ -82,7 +82,7 @@ def _sum_last(c: Any, py: int, px: int, grids: Any, lines: Any, totals: Any, hea
                     _sum_3(lines, left, across[left:], n, lines[4], own, totals)
                 elif right > 0:
                     for g in range(GROUP):
-                        weigh(lines[g, left:], 1, across, left, right, n, lines[5 + g])
+                        weighted_sum(lines[g, left:], 1, across, left, right, n, lines[5 + g])
                     _sum_1(lines[5:], 0, one, n, lines[4], own, totals)
 
 
@@ -104,7 +104,7 @@ def stream_sums(c: Any, neurons: Any, scratch: Any, lines: Any, f: Any) -> None:
             i, o, _ = neurons[end]
             if last == 0 and (c.cell[o, 0] != py or c.cell[o, 1] != px):
                 break
-            bring(c, i, o, scratch, grids[end - begin], lines)
+            plane_before_last(c, i, o, scratch, grids[end - begin], lines)
             end += 1
         for g in range(end - begin, GROUP):  # a group that is not full
             grids[g] = 0

@@ -36,7 +36,7 @@ class Between:
     activation: Activation
 
 
-Chain = list[tuple[LinearOperation, Between]]
+Links = list[tuple[LinearOperation, Between]]
 
 
 def read_plan(recording: Recording, size: Sequence[int] | None = None, output: Output | None = None) -> Plan:
@@ -134,9 +134,9 @@ def _check_read(recording: Recording, linear_ops: list[LinearOperation]) -> None
             )
 
 
-def _chain(recording: Recording, linear_ops: list[LinearOperation], picture: Picture) -> Chain:
+def _chain(recording: Recording, linear_ops: list[LinearOperation], picture: Picture) -> Links:
     """The longest chain of plain linear operations, each the only way from the one before it to the picture."""
-    chain: Chain = []
+    chain: Links = []
     end, last, on_chain = picture.value, None, 0  # the last counts operations on the way to the picture
     for layer in reversed(linear_ops):
         if last is not None and (layer.kind != last.kind or recording.producer(end) is None):
@@ -155,7 +155,7 @@ def _chain(recording: Recording, linear_ops: list[LinearOperation], picture: Pic
     return chain
 
 
-def _bias_steps(chain: Chain) -> int:
+def _bias_steps(chain: Links) -> int:
     """Additions of a bias that were taken into their operation."""
     return sum(layer.result not in layer.node.results for layer, _ in chain)
 
@@ -171,12 +171,13 @@ def _plain(layer: LinearOperation, picture: Picture) -> bool:
         return False
     kernel = tuple(layer.weight.shape[2:])
     same = tuple(k // 2 for k in kernel)
-    padding = same if layer.call.get("padding") == "same" else _pair(layer.call.get("padding", 0))
-    plain = _pair(layer.call.get("stride", 1)) == _pair(layer.call.get("dilation", 1)) == (1, 1) and layer.groups == 1
+    padding = same if layer.call.get("padding") == "same" else pair(layer.call.get("padding", 0))
+    plain = pair(layer.call.get("stride", 1)) == pair(layer.call.get("dilation", 1)) == (1, 1) and layer.groups == 1
     return plain and all(k % 2 == 1 for k in kernel) and padding == same
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
+    """An option of a convolution for rows and for columns."""
     if isinstance(value, str):  # "valid", or "same" of a kernel that is not odd
         return -1, -1
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
@@ -310,7 +311,7 @@ def _after_encoder(recording: Recording, first: LinearOperation) -> bool:
     return first.kind == "convolution" and max(pixels, default=0) >= 4 * start
 
 
-def _stem(chain: Chain) -> int:
+def _stem(chain: Links) -> int:
     """How many leading layers are the stem: 1x1 convolutions of a single pixel, or that leave the grid as it is.
 
     NeRV turns one vector into a small grid, HNeRV widens a small grid; the paper analyses neither (section 3.2).
@@ -325,7 +326,7 @@ def _stem(chain: Chain) -> int:
     return count
 
 
-def _stages(chain: Chain, picture: Picture, *, canonical: bool) -> list[LinearOperation]:
+def _stages(chain: Links, picture: Picture, *, canonical: bool) -> list[LinearOperation]:
     """The chain's layers with what lies behind each; under the paper's names if ``canonical``."""
     stages = []
     for position, (layer, between) in enumerate(chain, start=1):

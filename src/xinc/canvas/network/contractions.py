@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,7 +75,7 @@ class Contraction:
         outputs, inputs = self._outputs[len(groups) :], self._inputs[len(groups) :]
         ordered = spread.permute(*(self.weight.index(letter) for letter in groups + outputs + inputs))
         blocks = ordered.reshape(self._count(groups), self._count(outputs), self._count(inputs))
-        matrix: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
+        matrix: Tensor = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]  # torch gives it no types
         return matrix
 
     def to_rows(self, output: Tensor) -> Tensor:
@@ -166,20 +167,28 @@ def _product(
         stacked = [n for n in shape[:-2] if n > 1]
         if bias is not None and recording[bias].numel() != math.prod(stacked) * shape[-2 if turned else -1]:
             continue
-        count = max(dimensions, len(shape)) - 2  # axes before the matrices are matched from the last
-        batch = string.ascii_uppercase[:count]
-        own, other = (
-            "",
-            "".join(letter for letter, n in zip(batch[count + 2 - len(shape) :], shape, strict=False) if n > 1),
-        )
-        for letter, size in zip(batch[count + 2 - dimensions :], recording[source].shape, strict=False):
-            own += letter if size > 1 or letter not in other else letter.lower()
-        other += "".join(letter for letter in own if letter.islower())  # one input axis of size 1: all groups share it
+        own, other, batch = _stacked(recording[source].shape, shape)
         axes = (f"{own}iN", f"{other}oi", f"{batch}oN") if turned else (f"{own}Ni", f"{other}io", f"{batch}No")
         made = _made(recording, operation, *axes, source, weight, bias)
         if made is not None:
             return made
     return None
+
+
+def _stacked(source_shape: Sequence[int], weight_shape: Sequence[int]) -> tuple[str, str, str]:
+    """Letters of the axes before the matrices: of the input, of the weight without those of size 1, of the output.
+
+    Axes are matched from the last. Where the input has size 1 and the weight more, all groups share that input: the
+    axis is an input's then, its letter small.
+    """
+    count = max(len(source_shape), len(weight_shape)) - 2
+    batch = string.ascii_uppercase[:count]
+    lettered = zip(batch[count + 2 - len(weight_shape) :], weight_shape, strict=False)
+    other = "".join(letter for letter, size in lettered if size > 1)
+    own = ""
+    for letter, size in zip(batch[count + 2 - len(source_shape) :], source_shape, strict=False):
+        own += letter if size > 1 or letter not in other else letter.lower()
+    return own, other + "".join(letter for letter in own if letter.islower()), batch
 
 
 def _einsum(recording: Recording, operation: Operation, sides: list[tuple[Value, Value, bool]]) -> _Read | None:

@@ -15,12 +15,14 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Inexact
 from torch import Tensor
 
 from xinc.canvas.network.activations import IDENTITY, Activation
 from xinc.canvas.network.contractions import Contraction, contraction_of, is_of_distances
 from xinc.canvas.recording.operations import ADDITIONS
 from xinc.canvas.recording.recording import Operation, Recording, Value
+from xinc.notation import IndexPerNeuron
 
 _CONVOLUTION_ARGUMENTS = {
     "conv3d": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
@@ -107,11 +109,11 @@ class LinearOperation:
         return math.prod(self.shape) // self.outputs
 
     @property
-    def bias_or_zero(self) -> Tensor:
+    def bias_or_zero(self) -> Inexact[Tensor, "output"]:
         """The bias, zeros where there is none. Shape ``(C_out,)``."""
         return self.weight.new_zeros(self.outputs) if self.bias is None else self.bias
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
+    def pairs(self) -> tuple[IndexPerNeuron, IndexPerNeuron]:
         """Input and output of every neuron, ``(K,)`` each; the output of a feature is -1. Kernels run input first."""
         index = torch.arange(self.neurons)
         if self.kind == "linear":

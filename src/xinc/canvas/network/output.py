@@ -13,8 +13,8 @@ from torch import Tensor
 
 from xinc.canvas.recording.recording import Operation, Recording, Value, leaves
 from xinc.errors import TraceError
+from xinc.notation import Size
 
-Size = tuple[int, int]
 Output = int | str | Sequence[int | str | slice | tuple[int | slice, ...]]
 """A path into what the network returns: an index or key, or several, one after another: ``("heads", 1)``."""
 

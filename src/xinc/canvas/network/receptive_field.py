@@ -14,23 +14,22 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.plan import Plan, Rest
+from xinc.notation import Indices
 
-Integers = NDArray[np.int64]
-Range = tuple[int, int]
+Bounds = tuple[int, int]
 """Indices ``[first, end)`` along one axis."""
 
 
-def cells(fine: Range, upscale: int) -> Range:
+def cells(fine: Bounds, upscale: int) -> Bounds:
     """The coarse cells that cover a fine range."""
     return fine[0] // upscale, -(-fine[1] // upscale)
 
 
-def filtered_from(made: Range, half: int, size: int) -> Range:
+def filtered_from(made: Bounds, half: int, size: int) -> Bounds:
     """What a filter of ``2 * half + 1`` values reads for a range, inside a grid of ``size``."""
     return max(0, made[0] - half), min(size, made[1] + half)
 
@@ -56,16 +55,16 @@ class Window:
 
     @property
     def pixels(self) -> int:
-        """How many there are."""
+        """Number of places."""
         return (self.y1 - self.y0) * (self.x1 - self.x0)
 
     @property
-    def rows(self) -> Range:
+    def rows(self) -> Bounds:
         """``[y0, y1)``."""
         return self.y0, self.y1
 
     @property
-    def columns(self) -> Range:
+    def columns(self) -> Bounds:
         """``[x0, x1)``."""
         return self.x0, self.x1
 
@@ -107,8 +106,8 @@ class ReceptiveField:
         size: of the grid behind the layer.
     """
 
-    start: Integers
-    extent: Integers
+    start: Indices
+    extent: Indices
     upscale: int
     size: int
 

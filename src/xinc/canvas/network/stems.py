@@ -81,7 +81,7 @@ class Entries(LinearOperation):
 
     @property
     def outputs(self) -> int:
-        """As many as there are entries."""
+        """Number of entries."""
         return self.inputs
 
     def recomputed(self) -> Tensor:

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.kernels import BLOCK, CODES, GROUP, Chain
 from xinc.canvas.network.activations import IDENTITY, Activation
 from xinc.canvas.network.plan import Plan
-from xinc.canvas.network.receptive_field import Integers, Range, Window, cells, filtered_from
-
-Floats = NDArray[np.float32]
+from xinc.canvas.network.receptive_field import Bounds, Window, cells, filtered_from
+from xinc.notation import Floats, Indices
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class _Ranges:
 
 def _ranges(axes: list[BoxAxis], coarse: list[int], lo: int, hi: int) -> _Ranges:
     """What each step must compute along one axis so that the picture's ``[lo, hi)`` comes out right."""
-    covering: list[Range] = []
+    covering: list[Bounds] = []
     needed = (lo, hi)
     for axis, size in zip(reversed(axes), reversed(coarse), strict=True):
         covering.insert(0, cells(needed, axis.upscale))
@@ -141,7 +139,7 @@ class Path:
     values: Floats
     weight: Floats
     shift: Floats
-    cell: Integers
+    cell: Indices
     activation: Activation
 
     @property

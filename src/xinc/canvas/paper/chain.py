@@ -27,11 +27,12 @@ from xinc.canvas.kernels import (
 from xinc.canvas.network.linear_ops import shuffle
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.receptive_field import Window
-from xinc.canvas.paper.box_filters import Floats, Path, WindowPath, path_of
+from xinc.canvas.paper.box_filters import Path, WindowPath, path_of
 from xinc.canvas.paper.patch import LARGEST, patch_maps
 from xinc.canvas.reductions.fold import Accumulators, Folded, Pass, Stream
 from xinc.canvas.reductions.packing import Packing, flat
 from xinc.canvas.reductions.stream import DenseStream, in_threads, same_kind, workers
+from xinc.notation import Floats, Maps
 
 BAND_PIXELS = 1 << 15
 """Pixels of one band: its heat, limits and labels stay in the second-level cache while neurons pass by."""
@@ -125,7 +126,7 @@ class ConvolutionStream:
         states = in_threads(parts, work, lambda: (shared.worker(), buffers(windows)), progress)
         return shared.finish([fold for fold, _ in states])
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Maps over a window; only what the window sees of every earlier grid is computed."""
         asked = window or Window(0, self.size[0], 0, self.size[1])
         if window is not None and neurons == range(self.neurons) and window.pixels <= LARGEST:
@@ -196,7 +197,7 @@ class LinearStream:
         states = in_threads(parts, work, lambda: (shared.worker(), np.zeros(CHUNK_PIXELS, np.float32)), progress)
         return shared.finish([fold for fold, _ in states])
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Maps over a window."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         index = np.asarray(neurons, np.int64)

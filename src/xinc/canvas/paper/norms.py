@@ -40,10 +40,10 @@ def _epsilon(name: str, given: dict[str, Any], x: Tensor) -> float:
 
 def _variance(name: str, given: dict[str, Any], x: Tensor) -> Tensor:
     """The variance that was divided by, in a shape that fits x."""
-    running = given["running_var"]
+    running: Tensor | None = given["running_var"]
     own = bool(given.get("use_input_stats" if name == "instance_norm" else "training", name == "instance_norm"))
     if running is not None and not own:
-        return running.reshape(1, -1, *[1] * (x.ndim - 2))  # type: ignore[no-any-return]
+        return running.reshape(1, -1, *[1] * (x.ndim - 2))
     places = tuple(range(2, x.ndim))
     if name == "batch_norm":
         return x.var((0, *places), unbiased=False, keepdim=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xinc.canvas.network.receptive_field import Window, cells, filtered_from
 from xinc.canvas.paper.box_filters import BoxAxis, Path
+from xinc.notation import Maps
 
 LARGEST = 256
 """Pixels of a patch up to which this is the faster way."""
@@ -24,7 +25,7 @@ HELD_VALUES = 1 << 22
 """Values of one grid that are held at once (16 MB)."""
 
 
-def patch_maps(path: Path, window: Window) -> Tensor:
+def patch_maps(path: Path, window: Window) -> Maps:
     """Maps of all kernels over a window, ``(K, h, w)``; only what the window sees of every grid is computed."""
     inputs, outputs = path.weight.shape[:2]
     y = _spans([step.y for step in path.steps], [grid[0] for grid in path.coarse], window.y0, window.y1)

@@ -20,6 +20,7 @@ from xinc.canvas.network.plan import Rest
 from xinc.canvas.recording.operations import KEEPING, POOLING, WEIGHTINGS
 from xinc.canvas.recording.recording import Operation, Recording, apply
 from xinc.errors import TraceError
+from xinc.notation import Maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ class Walk:
             rows = rows + layer.bias_or_zero.real.sum() / layer.inputs
         return rows.relu() if self.official and not self.last else rows
 
-    def features(self, neurons: Sequence[int]) -> Tensor:
+    def features(self, neurons: Sequence[int]) -> Maps:
         """Maps of features of a layer that sees every pixel by itself, ``(n, H, W)``: no rule is needed."""
         return self._feature_rows(neurons).reshape(len(neurons), *self.rest.picture.size)
 

@@ -11,6 +11,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 
@@ -20,61 +21,71 @@ from xinc.canvas.recording.recording import Operation, Recording, Value, map_tre
 _ROWS = frozenset(("linear", "matmul", "__matmul__", "mm", "addmm"))
 """Products whose rows can be cut into parts."""
 
+_AXIS = -2
+"""Where the rows of a product lie."""
 
-@dataclass(frozen=True, eq=False)
-class _Whole:
-    """Rows that were recorded in parts.
 
-    Attributes:
-        parts: the values, in order.
-        value: all rows together.
-        axis: along which they lie, counted from the end.
-    """
+class _Whole(NamedTuple):
+    """Rows that were recorded in parts: the values, in order, and all rows together."""
 
     parts: tuple[Value, ...]
     value: Value
-    axis: int
 
 
 def unchunked(recording: Recording) -> Recording:
     """The recording with one call a layer; the same one where no layer was called in chunks."""
-    merging = _Merging(recording)
-    merging.layers()
+    repeated = _calls(recording)
+    if not repeated:
+        return recording
+    merging = _Merging(replace(recording, tensors=list(recording.tensors)))
+    for calls in repeated:
+        merging.layer(calls)
     return merging.result() if merging.wholes else recording
+
+
+def _calls(recording: Recording) -> list[list[Operation]]:
+    """Products that differ in nothing but the rows that they read, where there are several."""
+    pure = _pure(recording)
+    found: dict[Hashable, list[Operation]] = defaultdict(list)
+    for step in recording.operations:
+        if step.name not in _ROWS:
+            continue
+        own = [number for number, operand in enumerate(step.operands) if operand.index not in pure]
+        if len(step.operands) > 1 and own == [_rows_of(step)]:
+            known = tuple(pure.get(operand.index) for operand in step.operands)
+            found[step.name, step.module, known].append(step)
+    return [calls for calls in found.values() if len(calls) > 1]
 
 
 @dataclass(eq=False)
 class _Merging:
-    """What was merged so far."""
+    """What was merged so far.
+
+    Attributes:
+        recording: a copy, to which values are added.
+        wholes: what lies in parts.
+        made: calls in the place of several.
+        replaced: ``id`` of each call that another stands for.
+    """
 
     recording: Recording
     wholes: list[_Whole] = field(default_factory=list)
     made: list[Operation] = field(default_factory=list)
-    replaced: dict[int, Operation] = field(default_factory=dict)
+    replaced: set[int] = field(default_factory=set)
     _place: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def layers(self) -> None:
-        """Merge the layers that were called in chunks, and the functions behind them."""
-        for calls, slot in self._calls():
-            if self._apart(calls):
-                inputs = tuple(call.operands[slot] for call in calls)
-                whole = self._joined(inputs)
-                if whole is not None:
-                    self._merge(calls, {inputs: whole.value}, -2)
-                    self._functions()
+    def layer(self, calls: Sequence[Operation]) -> None:
+        """Merge a layer that was called in chunks, and the functions behind it."""
+        if not self._apart(calls):
+            return
+        rows = tuple(call.operands[_rows_of(call)] for call in calls)
+        value = self._joined(rows)
+        if value is not None:
+            self._merge(calls, {rows[0].index: value})
+            self._functions()
 
-    def _calls(self) -> list[tuple[list[Operation], int]]:
-        """Products by what they multiply with, where several have the same weights, and which operand differs."""
-        pure = _pure(self.recording)
-        found: dict[Hashable, list[Operation]] = defaultdict(list)
-        for step in self.recording.operations:
-            if step.name not in _ROWS:
-                continue
-            own = [number for number, operand in enumerate(step.operands) if operand.index not in pure]
-            if len(step.operands) > 1 and own == [_rows_of(step)]:
-                known = tuple(pure.get(operand.index) for operand in step.operands)
-                found[step.name, step.module, known].append(step)
-        return [(calls, _rows_of(calls[0])) for calls in found.values() if len(calls) > 1]
+    def _whole_of(self, part: Value) -> _Whole:
+        return self.wholes[self._place[part.index][0]]
 
     def _apart(self, calls: Sequence[Operation]) -> bool:
         """Whether results of these calls meet only where parts are joined, and none reads another's."""
@@ -99,36 +110,35 @@ class _Merging:
         dimensions = self.recording[step.results[0]].ndim
         return step.name in JOINING and (dimensions < 2 or _axis(step) % dimensions != dimensions - 1)
 
-    def _joined(self, parts: tuple[Value, ...]) -> _Whole | None:
+    def _joined(self, parts: tuple[Value, ...]) -> Value | None:
         """The rows of some parts as one value, by a new ``cat`` where nothing made them yet."""
-        known = next((whole for whole in self.wholes if whole.parts == parts), None)
+        known = next((whole.value for whole in self.wholes if whole.parts == parts), None)
         tensors = [self.recording[part] for part in parts]
         shapes = {(*tensor.shape[:-2], tensor.shape[-1]) if tensor.ndim > 1 else None for tensor in tensors}
         if known is not None or len(shapes) > 1 or None in shapes:
             return known
-        value = self.recording.add(torch.cat(tensors, -2))
-        self.made.append(Operation(torch.cat, "cat", (list(parts), -2), {}, (value,), ""))
-        return _Whole(parts, value, -2)
+        value = self.recording.add(torch.cat(tensors, _AXIS))
+        self.made.append(Operation(torch.cat, "cat", (list(parts), _AXIS), {}, (value,), ""))
+        return value
 
-    def _merge(self, calls: Sequence[Operation], inputs: Mapping[tuple[Value, ...], Value], axis: int) -> None:
-        """One call in the place of several."""
+    def _merge(self, calls: Sequence[Operation], instead: Mapping[int, Value]) -> None:
+        """One call in the place of several: the first, reading other values in the place of some, by their index."""
         first = calls[0]
-        instead = {parts[0].index: value for parts, value in inputs.items()}
         results = tuple(call.results[0] for call in calls)
         tensors = [self.recording[result] for result in results]
-        value = self.recording.add(torch.cat(tensors, axis))
+        value = self.recording.add(torch.cat(tensors, _AXIS))
         arguments, keywords = map_tree(
             (first.arguments, dict(first.keywords)), Value, lambda v: instead.get(v.index, v)
         )
         one = replace(first, arguments=arguments, keywords=keywords, results=(value,))
         self.made.append(one)
-        self.replaced.update((id(call), one) for call in calls)
+        self.replaced.update(map(id, calls))
         self._place.update((result.index, (len(self.wholes), n)) for n, result in enumerate(results))
-        self.wholes.append(_Whole(results, value, axis))
+        self.wholes.append(_Whole(results, value))
         begin = 0
         for result, tensor in zip(results, tensors, strict=True):  # the parts lie in the whole: nothing is held twice
-            rows = tensor.shape[axis]
-            self.recording.tensors[result.index] = self.recording[value].narrow(axis, begin, rows)
+            rows = tensor.shape[_AXIS]
+            self.recording.tensors[result.index] = self.recording[value].narrow(_AXIS, begin, rows)
             begin += rows
 
     def _functions(self) -> None:
@@ -144,13 +154,8 @@ class _Merging:
                 return
             for calls in ready:
                 ordered = [calls[n] for n in range(len(calls))]
-                wholes = {
-                    tuple(self.wholes[self._place[part.index][0]].parts): self.wholes[self._place[part.index][0]]
-                    for part in ordered[0].operands
-                    if part.index in self._place
-                }
-                axis = next(iter(wholes.values())).axis
-                self._merge(ordered, {parts: whole.value for parts, whole in wholes.items()}, axis)
+                parts = (operand for operand in ordered[0].operands if operand.index in self._place)
+                self._merge(ordered, {part.index: self._whole_of(part).value for part in parts})
 
     def _key(self, step: Operation) -> tuple[Hashable, int] | None:
         """What a function is of, and of which part; None where it reads no part, parts of several, or other rows."""
@@ -160,7 +165,7 @@ class _Merging:
         part = self.recording[next(operand for operand in step.operands if operand.index in self._place)]
         if self.recording[step.results[0]].shape != part.shape:
             return None
-        rows = part.shape[-2]
+        rows = part.shape[_AXIS]
 
         def seen(value: Value) -> Hashable:
             if value.index in self._place:
@@ -168,18 +173,17 @@ class _Merging:
             tensor = self.recording[value]
             if tensor.numel() == 1:
                 return "number", float(tensor) if not tensor.is_complex() else complex(tensor)
-            return ("same", value.index) if tensor.ndim < 2 or tensor.shape[-2] != rows else ("rows", id(step))
+            return ("same", value.index) if tensor.ndim < 2 or tensor.shape[_AXIS] != rows else ("rows", id(step))
 
-        return (step.name, step.module, repr(map_tree((step.arguments, dict(step.keywords)), Value, seen))), places[0][
-            1
-        ]
+        read = repr(map_tree((step.arguments, dict(step.keywords)), Value, seen))
+        return (step.name, step.module, read), places[0][1]
 
     def _complete(self, calls: Mapping[int, Operation]) -> bool:
         first = calls.get(0)
         if first is None:
             return False
-        whole = next(self._place[operand.index][0] for operand in first.operands if operand.index in self._place)
-        return set(calls) == set(range(len(self.wholes[whole].parts)))
+        whole = self._whole_of(next(operand for operand in first.operands if operand.index in self._place))
+        return set(calls) == set(range(len(whole.parts)))
 
     def result(self) -> Recording:
         """The recording with all that was merged, every operation after those that it reads."""
@@ -188,8 +192,8 @@ class _Merging:
         wanted = {operand.index for step in steps for operand in step.operands}
         for whole in self.wholes:
             if any(part.index in wanted for part in whole.parts):
-                sizes = [self.recording[part].shape[whole.axis] for part in whole.parts]
-                cut = (whole.value, sizes, whole.axis)
+                sizes = [self.recording[part].shape[_AXIS] for part in whole.parts]
+                cut = (whole.value, sizes, _AXIS)
                 steps.append(Operation(torch.split, "split", cut, {}, whole.parts, ""))
         return replace(self.recording, operations=_sorted(steps), _producers={}, _indexed=0)
 
@@ -197,11 +201,11 @@ class _Merging:
         """A ``cat`` of all parts of a whole, in order, is that whole."""
         if step.name not in JOINING or not step.operands or step.operands[0].index not in self._place:
             return step
-        whole = self.wholes[self._place[step.operands[0].index][0]]
+        whole = self._whole_of(step.operands[0])
         dimensions = self.recording[whole.value].ndim
         if step.name not in ("cat", "concat", "concatenate") or step.operands != whole.parts:
             return step
-        if _axis(step) % dimensions != whole.axis % dimensions:
+        if _axis(step) % dimensions != _AXIS % dimensions:
             return step
         return Operation(torch.clone, "clone", (whole.value,), {}, step.results, step.module)
 

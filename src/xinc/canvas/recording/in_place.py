@@ -121,7 +121,7 @@ class Overwritten:
 def _memory(tensor: Tensor) -> int | None:
     """Identifies the memory that a tensor looks at; None for tensors without any of their own (sparse, wrapped)."""
     try:
-        return tensor.untyped_storage().data_ptr() or None
+        return tensor.untyped_storage().data_ptr() or None  # 0: an empty tensor, or one on the meta device
     except (NotImplementedError, RuntimeError):
         return None
 

@@ -25,7 +25,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
+class AbsoluteMaps:
     """|C| of some neurons.
 
     Attributes:
@@ -39,8 +39,8 @@ class Maps:
     earlier: Tensor | None = None
 
     @classmethod
-    def of(cls, maps: Tensor, neurons: Sequence[int], earlier: Tensor | None = None) -> Maps:
-        """Those of maps ``(n, H, W)``, or of their colours ``(n, 3, H, W)``."""
+    def of(cls, maps: Tensor, neurons: Sequence[int], earlier: Tensor | None = None) -> AbsoluteMaps:
+        """Absolute values of maps ``(n, H, W)``, or of their colours ``(n, 3, H, W)``."""
         return cls(_size(maps), neurons, None if earlier is None else _size(earlier))
 
     @cached_property
@@ -74,19 +74,19 @@ def _numpy(values: Tensor) -> NDArray[Any]:
     return result
 
 
-def sums(maps: Maps, asked: Any, into: Arrays) -> None:
+def sums(maps: AbsoluteMaps, asked: Any, into: Arrays) -> None:
     """Sums over neurons and over pixels."""
     into["heatmap"] += _numpy(maps.size.sum(0, dtype=torch.float64))
     into["totals"][maps.index] = _numpy(maps.flat.sum(1, dtype=torch.float64))
 
 
-def extremes(maps: Maps, asked: Any, into: Arrays) -> None:
+def extremes(maps: AbsoluteMaps, asked: Any, into: Arrays) -> None:
     """Least and greatest value of each neuron."""
     least, greatest = torch.aminmax(maps.flat, dim=1)
     into["least"][maps.index], into["greatest"][maps.index] = _numpy(least), _numpy(greatest)
 
 
-def regions(maps: Maps, asked: Groupings, into: Arrays) -> None:
+def regions(maps: AbsoluteMaps, asked: Groupings, into: Arrays) -> None:
     """Sums over each region."""
     for name, columns in asked.columns.items():
         flags = np.arange(asked.counts[name]) == asked.labels[name].reshape(-1, 1)
@@ -94,18 +94,18 @@ def regions(maps: Maps, asked: Groupings, into: Arrays) -> None:
         into["sums"][maps.index, columns] = _numpy(found.double())
 
 
-def histogram(maps: Maps, asked: Any, into: Arrays) -> None:
+def histogram(maps: AbsoluteMaps, asked: Any, into: Arrays) -> None:
     """Sums of the values that share their upper bits."""
     values = maps.flat.reshape(-1).double()
     into["histogram"] += _numpy(torch.bincount(maps.bits >> FINE_BITS, values, COARSE_BINS))
 
 
-def counts(maps: Maps, asked: Any, into: Arrays) -> None:
+def counts(maps: AbsoluteMaps, asked: Any, into: Arrays) -> None:
     """Numbers of the values that share their upper bits."""
     into["counts"] += _numpy(torch.bincount(maps.bits >> FINE_BITS, minlength=COARSE_BINS))
 
 
-def refined(maps: Maps, asked: Sequence[int], into: Arrays) -> None:
+def refined(maps: AbsoluteMaps, asked: Sequence[int], into: Arrays) -> None:
     """Sums by lower bits inside some bins."""
     coarse, values = maps.bits >> FINE_BITS, maps.flat.reshape(-1).double()
     for t, bin_ in enumerate(asked):
@@ -114,19 +114,19 @@ def refined(maps: Maps, asked: Sequence[int], into: Arrays) -> None:
         into["fine"][t] += _numpy(torch.bincount(low, values[inside], FINE_BINS))
 
 
-def limit(maps: Maps, asked: NDArray[np.float32], into: Arrays) -> None:
+def limit(maps: AbsoluteMaps, asked: NDArray[np.float32], into: Arrays) -> None:
     """Number of pixels over a limit plane."""
     over = maps.size > torch.from_numpy(asked).to(maps.size.device, maps.size.dtype)
     into["above"][maps.index] = _numpy(over.flatten(1).sum(1))
 
 
-def thresholds(maps: Maps, asked: Sequence[float], into: Arrays) -> None:
+def thresholds(maps: AbsoluteMaps, asked: Sequence[float], into: Arrays) -> None:
     """Number of neurons over each threshold."""
     for t, threshold in enumerate(asked):
         into["over"][t] += _numpy((maps.size > threshold).sum(0)).astype(np.int32)
 
 
-def top(maps: Maps, asked: int, into: Arrays) -> None:
+def top(maps: AbsoluteMaps, asked: int, into: Arrays) -> None:
     """The greatest values of each pixel and their neurons."""
     neurons = maps.index.astype(np.int32)[:, None, None]
     values = _numpy(maps.size).astype(np.float32)
@@ -142,27 +142,27 @@ def greatest_first(parts: Sequence[Arrays], count: int) -> Arrays:
     return {"top": np.take_along_axis(values, order, 0), "leaders": np.take_along_axis(leaders, order, 0)}
 
 
-def change(maps: Maps, asked: Any, into: Arrays) -> None:
+def change(maps: AbsoluteMaps, asked: Any, into: Arrays) -> None:
     """Sum over neurons of what differs from another frame."""
     into["change"] += _numpy(maps.moved.sum(0, dtype=torch.float64))
 
 
-def _add_by_group(planes: Tensor, maps: Maps, group: NDArray[np.int32], into: NDArray[Any]) -> None:
+def _add_by_group(planes: Tensor, maps: AbsoluteMaps, group: NDArray[np.int32], into: NDArray[Any]) -> None:
     np.add.at(into, group[maps.index], _numpy(planes.float()))
 
 
-def group_heat(maps: Maps, asked: NDArray[np.int32], into: Arrays) -> None:
+def group_heat(maps: AbsoluteMaps, asked: NDArray[np.int32], into: Arrays) -> None:
     """Heatmap of each group of neurons."""
     _add_by_group(maps.size, maps, asked, into["group_heat"])
 
 
-def group_over(maps: Maps, asked: tuple[NDArray[np.int32], Sequence[float]], into: Arrays) -> None:
+def group_over(maps: AbsoluteMaps, asked: tuple[NDArray[np.int32], Sequence[float]], into: Arrays) -> None:
     """Number of each group's neurons over each threshold."""
     group, thresholds = asked
     for plane, threshold in zip(into["group_over"], thresholds, strict=True):
         _add_by_group(maps.size > threshold, maps, group, plane)
 
 
-def group_change(maps: Maps, asked: NDArray[np.int32], into: Arrays) -> None:
+def group_change(maps: AbsoluteMaps, asked: NDArray[np.int32], into: Arrays) -> None:
     """What differs from another frame, for each group."""
     _add_by_group(maps.moved, maps, asked, into["group_change"])

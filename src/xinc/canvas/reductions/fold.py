@@ -15,10 +15,11 @@ from torch import Tensor
 
 from xinc.canvas.kernels import NOTHING, Fold
 from xinc.canvas.network.receptive_field import Window
-from xinc.canvas.reductions.dense import Arrays, Maps
+from xinc.canvas.reductions.dense import AbsoluteMaps, Arrays
 from xinc.canvas.reductions.packing import Packing
 from xinc.canvas.reductions.rows import FoldRow
 from xinc.canvas.reductions.table import FOLDS
+from xinc.notation import Maps
 
 
 @runtime_checkable
@@ -32,7 +33,7 @@ class Stream(Protocol):
         """Fold the maps of all neurons."""
         ...
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
         """Maps of some neurons over a window, ``(n, h, w)``."""
         ...
 
@@ -173,6 +174,6 @@ class BandPass:
 def dense_fold(maps: Tensor, neurons: Sequence[int], wanted: Pass, into: Folded) -> None:
     """Fold the maps ``(n, H, W)`` of some neurons, or their colours ``(n, 3, H, W)``, with tensor operations."""
     earlier = None if wanted.before is None else wanted.before.maps(list(neurons))
-    given = Maps.of(maps, neurons, earlier)
+    given = AbsoluteMaps.of(maps, neurons, earlier)
     for row, asked in wanted.rows():
         row.dense(given, asked, into)

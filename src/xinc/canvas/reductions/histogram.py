@@ -8,19 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from xinc.canvas.kernels import FINE_BITS
 from xinc.canvas.reductions.dense import COARSE_BINS, FINE_BINS
 
 
-def bin_of(histogram: NDArray[np.float64], area: float) -> int:
+def bin_of(histogram: Float64[np.ndarray, "bin"], area: float) -> int:
     """The bin in which the descending running sum reaches 1 - area of the total."""
     descending = np.cumsum(histogram[::-1])
     return COARSE_BINS - 1 - min(int(np.searchsorted(descending, (1 - area) * descending[-1])), COARSE_BINS - 1)
 
 
-def threshold_of(histogram: NDArray[np.float64], fine: NDArray[np.float64], bin_: int, area: float) -> float:
+def threshold_of(
+    histogram: Float64[np.ndarray, "bin"], fine: Float64[np.ndarray, "fine"], bin_: int, area: float
+) -> float:
     """The exact value: the same running sum, continued over the single floats ``fine`` of that bin."""
     above = float(histogram[bin_ + 1 :].sum())
     goal = (1 - area) * float(histogram.sum()) - above

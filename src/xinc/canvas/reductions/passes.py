@@ -17,7 +17,7 @@ from xinc.canvas.reductions.store import Store
 from xinc.canvas.reductions.table import REDUCTIONS
 from xinc.errors import TraceError
 
-Progress = Callable[[str, float], None]
+PassProgress = Callable[[str, float], None]
 """Called with a pass's name and the share of it that was done since the last call."""
 
 PASSES = ("sums", "shares", "counts")
@@ -60,7 +60,7 @@ class Reducer:
         self.known = Known(stream.neurons)
         self._lock = threading.RLock()
 
-    def reduce(self, wanted: Mapping[str, Any], progress: Progress | None = None) -> Reductions:
+    def reduce(self, wanted: Mapping[str, Any], progress: PassProgress | None = None) -> Reductions:
         """Compute what is asked and not known yet.
 
         Raises:
@@ -103,7 +103,7 @@ class Reducer:
     def _missing(self, item: Item, open_: Mapping[Item, Any]) -> bool:
         return any(need in open_ for need in _needs(REDUCTIONS[item[0]], item[1]))
 
-    def _run(self, ready: Mapping[Item, Any], passes: Iterator[str], progress: Progress | None) -> None:
+    def _run(self, ready: Mapping[Item, Any], passes: Iterator[str], progress: PassProgress | None) -> None:
         """Make what has all it needs, in one pass or, where it needs no maps, in none."""
         together: dict[str, dict[Key, Any]] = {}
         for (name, key), asked in ready.items():
@@ -120,7 +120,7 @@ class Reducer:
         if self.store is not None:
             self.store.put(made)
 
-    def _fold(self, wanted: Pass, name: str, progress: Progress | None) -> Folded:
+    def _fold(self, wanted: Pass, name: str, progress: PassProgress | None) -> Folded:
         budget.reductions(self.stream.neurons, 2 * wanted.held(self.stream.neurons, self.stream.size))
         return self.stream.fold(wanted, None if progress is None else lambda share: progress(name, share))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinc.canvas.kernels import NOTHING
-from xinc.canvas.reductions.dense import Arrays, Maps
+from xinc.canvas.reductions.dense import AbsoluteMaps, Arrays
 from xinc.canvas.reductions.packing import Packing
 
 Sizes = tuple[int, ...]
@@ -73,7 +73,7 @@ class FoldRow:
 
     name: str
     arrays: tuple[Filled, ...]
-    dense: Callable[[Maps, Any, Arrays], None]
+    dense: Callable[[AbsoluteMaps, Any, Arrays], None]
     reads: Callable[[Any, Packing], Mapping[str, NDArray[Any]]] = lambda asked, packing: {}
     scratch: Callable[[Arrays, Packing], Mapping[str, NDArray[Any]]] = lambda read, packing: {}
     area: Callable[[Any, tuple[slice, slice]], Any] = _as_it_is

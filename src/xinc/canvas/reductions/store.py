@@ -25,7 +25,7 @@ from xinc.signals.storage import save_tensors
 LARGEST = 1 << 24
 """Bytes of one reduction above which it is not kept: 16 MB."""
 
-Item = tuple[str, Key, Any]
+AskedReduction = tuple[str, Key, Any]
 """A reduction by name and key, and what it was asked."""
 
 
@@ -42,7 +42,7 @@ class Store:
     key: str
     _names: dict[str, str] | None = field(default=None, init=False, repr=False)
 
-    def get(self, item: Item) -> Any:
+    def get(self, item: AskedReduction) -> Any:
         """The value of a reduction; None where it is not kept."""
         name = _name_of(item)
         if name is None or name not in self._kinds():
@@ -56,7 +56,7 @@ class Store:
             return None
         return _value(kind, parts)
 
-    def put(self, values: Iterable[tuple[Item, Any]]) -> None:
+    def put(self, values: Iterable[tuple[AskedReduction, Any]]) -> None:
         """Keep values beside those that are kept; a folder that cannot be written keeps none."""
         kinds, tensors = dict(self._kinds()), {}
         for item, value in values:
@@ -92,7 +92,7 @@ class Store:
         return self._names
 
 
-def _name_of(item: Item) -> str | None:
+def _name_of(item: AskedReduction) -> str | None:
     """A short name of a reduction and its argument; None where the argument has no content of its own."""
     name, key, asked = item
     state = hashlib.blake2b(f"{name} {key!r}".encode(), digest_size=12)

@@ -18,6 +18,7 @@ from torch import Tensor
 from xinc.canvas.network.receptive_field import Window
 from xinc.canvas.reductions.fold import Folded, Pass, Stream, dense_fold
 from xinc.errors import TraceError
+from xinc.notation import ColouredMaps, Maps
 
 CHUNK_VALUES = 1 << 24
 """Map values that a dense stream holds at once (64 MB in float32, a few times that in intermediate results)."""
@@ -33,7 +34,7 @@ class HeldMaps:
 
     @classmethod
     def of(cls, terms: Iterable[tuple[range, Tensor]]) -> HeldMaps:
-        """Of signed terms, some neurons at a time ``(n, colours, h, w)``."""
+        """Make them from signed terms, some neurons at a time ``(n, colours, h, w)``."""
         values = torch.cat([part.abs().sum(1) for _, part in terms])
         return cls(values, len(values), (values.shape[1], values.shape[2]))
 
@@ -43,8 +44,8 @@ class HeldMaps:
         dense_fold(self.values, range(self.neurons), wanted, folded)
         return folded
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
-        """Those of some neurons, ``(n, h, w)``."""
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps:
+        """Maps of some neurons, ``(n, h, w)``."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         return self.values[list(neurons), w.y0 : w.y1, w.x0 : w.x1]
 
@@ -134,8 +135,8 @@ class DenseStream:
                 progress(len(some) / self.neurons)
         return folded
 
-    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Tensor:
-        """Maps over a window, computed in chunks."""
+    def maps(self, neurons: Sequence[int], window: Window | None = None) -> Maps | ColouredMaps:
+        """Maps over a window, computed in chunks; with the function's colours, where it gives them."""
         w = window or Window(0, self.size[0], 0, self.size[1])
         chunk = max(1, int(CHUNK_VALUES / (self.size[0] * self.size[1] * self.cost)))
         parts = [self.compute(neurons[a : a + chunk], w) for a in range(0, len(neurons), chunk)]

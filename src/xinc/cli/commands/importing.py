@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import STEPS, app, done, say, stage
-from xinc.cli.options import Annotations, Count, Encoding, Every, Size, Start, as_options, as_size, within
+from xinc.cli.options import Annotations, Count, EncodingOption, Every, SizeOption, Start, as_options, as_size, within
 from xinc.options.page import import_help
 from xinc.options.tables import CHECKS
 
@@ -32,9 +32,9 @@ def import_(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; must be new or empty.")],
-    size: Size = None,
+    size: SizeOption = None,
     annotations: Annotations = None,
-    encoding: Encoding = "auto",
+    encoding: EncodingOption = "auto",
     every: Every = 1,
     start: Start = 0,
     count: Count = None,

@@ -8,7 +8,7 @@ import typer
 
 from xinc.budget import in_bytes
 from xinc.cli.app import LOOK, app, console
-from xinc.cli.options import Size, as_size, within
+from xinc.cli.options import SizeOption, as_size, within
 from xinc.cli.tables import Json, keep, show
 from xinc.errors import ModelError
 from xinc.options.schema import SHOWN
@@ -36,7 +36,7 @@ def inspect(
     ],
     file: Json = None,
     frame: Annotated[int, typer.Option(help="Which frame of a run is traced.", callback=within(CHECKS, "frame"))] = 0,
-    size: Size = None,
+    size: SizeOption = None,
     shapes: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xinc.cli.app import EVIDENCE, app, done, say, stage
-from xinc.cli.options import Frames, RunFolder, as_frames, within
+from xinc.cli.options import FramesOption, RunFolder, as_frames, within
 from xinc.cli.tables import Json, Row, keep, show
 from xinc.errors import FindingError
 from xinc.options.tables import CHECKS
@@ -83,7 +83,7 @@ def prune(
             callback=within(CHECKS, "finetune"),
         ),
     ] = 0,
-    frames: Frames = None,
+    frames: FramesOption = None,
     compare: Annotated[bool, typer.Option("--compare", help="Compare all scores in one table and figure.")] = False,
     seed: Annotated[
         int, typer.Option(help="Of the score random, and of fine-tuning.", callback=within(CHECKS, "seed"))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import EVIDENCE, app, done, say, stage
-from xinc.cli.options import Flows, Frames, Layers, as_frames, as_names, within
+from xinc.cli.options import Flows, FramesOption, Layers, as_frames, as_names, within
 from xinc.cli.tables import Json, keep, show
 from xinc.options.tables import CHECKS
 
@@ -28,7 +28,7 @@ def replicate(
         str, typer.Option(metavar="NAME,NAME", help="Definitions of the maps: paper, official, exact or ablation.")
     ] = "paper,official,exact",
     layers: Layers = None,
-    frames: Frames = None,
+    frames: FramesOption = None,
     seed: Annotated[
         int, typer.Option(help="Of clusters, samples, displacements and resamples.", callback=within(CHECKS, "seed"))
     ] = 0,

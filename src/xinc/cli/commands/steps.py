@@ -11,14 +11,14 @@ from xinc.cli.app import STEPS, app, done, say, stage
 from xinc.cli.options import (
     Annotations,
     Count,
-    Encoding,
+    EncodingOption,
     Epochs,
     Every,
     FindingSettings,
     Flows,
-    Frames,
+    FramesOption,
     Layers,
-    Method,
+    MethodOption,
     Methods,
     Minutes,
     Options,
@@ -26,7 +26,7 @@ from xinc.cli.options import (
     RecipeName,
     RunFolder,
     Seed,
-    Size,
+    SizeOption,
     Start,
     as_frames,
     as_methods,
@@ -49,9 +49,9 @@ def fit(
     ],
     model: Annotated[str, typer.Option(help="ffn, siren, nerv or hnerv.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", show_default=False)],
-    size: Size = None,
+    size: SizeOption = None,
     annotations: Annotations = None,
-    encoding: Encoding = "auto",
+    encoding: EncodingOption = "auto",
     every: Every = 1,
     start: Start = 0,
     count: Count = None,
@@ -90,9 +90,9 @@ def fit(
 @app.command(rich_help_panel=STEPS)
 def trace(
     run: RunFolder,
-    method: Method = "exact",
+    method: MethodOption = "exact",
     layers: Layers = None,
-    frames: Frames = None,
+    frames: FramesOption = None,
     save_maps: Annotated[bool, typer.Option("--save-maps", help="Keep every map too, which takes room.")] = False,
 ) -> None:
     """Reduce the canvas into results.zarr: heatmaps, totals, pixels per neuron, neurons per pixel; maps when asked."""
@@ -107,7 +107,7 @@ def analyse(
     run: RunFolder,
     method: Methods = "exact",
     layers: Layers = None,
-    frames: Frames = None,
+    frames: FramesOption = None,
     findings: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Findings by name; all if not given.")
     ] = None,

@@ -16,8 +16,7 @@ from xinc.options.tables import CHECKS
 
 if TYPE_CHECKING:
     from xinc.sweep.study import Study
-    from xinc.sweep.sweep import Progress as State
-    from xinc.sweep.sweep import Schedule
+    from xinc.sweep.sweep import Schedule, SweepProgress
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -90,7 +89,7 @@ def _run(study: Study, out: str, scheduler: str | None, workers: int | None) -> 
     ) as bar:
         job = bar.add_task("Cells", total=None, what="")
 
-        def report(now: State) -> None:
+        def report(now: SweepProgress) -> None:
             what = f"{len(now.failed)} failed" if now.failed else (now.running or [""])[0]
             bar.update(job, completed=now.done + len(now.failed), total=now.cells, what=what)
             if not terminal.is_terminal:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from xinc.cli.app import EVIDENCE, app, console, done, stage
-from xinc.cli.options import Frames, Layers, RunFolder, as_frames, as_names, within
+from xinc.cli.options import FramesOption, Layers, RunFolder, as_frames, as_names, within
 from xinc.cli.tables import Json, Row, keep, show
 from xinc.options.tables import CHECKS
 
@@ -22,7 +22,7 @@ def verify(
     neurons: Annotated[
         int, typer.Option(help="Neurons of each layer that are ablated one by one.", callback=within(CHECKS, "neurons"))
     ] = 64,
-    frames: Frames = None,
+    frames: FramesOption = None,
     seed: Annotated[int, typer.Option(help="Of the sample of neurons.", callback=within(CHECKS, "seed"))] = 0,
     curves: Annotated[
         bool,

@@ -15,17 +15,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xinc.canvas.methods import method_of
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError, TraceError
-from xinc.findings.analyse import Progress, default_frames, known_frames
+from xinc.findings.analyse import default_frames, known_frames
 from xinc.findings.fidelity.deletion import ORDERS, SHARES, curves
 from xinc.findings.finding import Finding, numpy
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.findings.statistics import bootstrap, median, pearson, spearman
+from xinc.notation import Indices, Values
+from xinc.waiting import Progress, silent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,9 +51,6 @@ HELD_VALUES = 1 << 24
 """Map values of the sample that are held at once, for the truth and for the judged method (64 MB each)."""
 VERSION = 1
 """Changes when the numbers do."""
-
-Values = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -116,10 +114,10 @@ def verify(run: Run, asked: Verification = Verification(), *, progress: Progress
     for method in asked.methods:
         method_of(method)  # a wrong name fails before anything is computed
     frames = default_frames(run.clip, 2) if asked.frames is None else asked.frames
-    task = _Task(run, asked, known_frames(run.clip, frames))
+    task = _Comparison(run, asked, known_frames(run.clip, frames))
     results = Results(run.path / FOLDER if run.path is not None else None)
     held = results.tree()
-    report = progress or (lambda text, done, total: None)
+    report = progress or silent
     jobs = [job for name in task.layers for job in task.jobs(name)]
     found: dict[str, dict[str, xr.Dataset]] = {FINDING.name: {}, DELETION: {}}
     for number, job in enumerate(jobs):
@@ -130,7 +128,7 @@ def verify(run: Run, asked: Verification = Verification(), *, progress: Progress
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Part:
     """A group of the results: a part of the comparison of one layer.
 
     Attributes:
@@ -151,7 +149,7 @@ class _Job:
     make: Callable[[str, Sequence[str]], xr.Dataset]
 
 
-def _kept(results: Results, tree: xr.DataTree, job: _Job) -> xr.Dataset:
+def _kept(results: Results, tree: xr.DataTree, job: _Part) -> xr.Dataset:
     """The group with all that is wanted: what it holds already, and the rest computed and added."""
     group, key = f"{job.finding}/{job.layer}", digest(job.described)
     held = tree[group].to_dataset().load() if results.holds(group, key) else None
@@ -175,8 +173,8 @@ def _joined(held: xr.Dataset, made: xr.Dataset, axis: str) -> xr.Dataset:
 
 
 @dataclass(eq=False)
-class _Task:
-    """What all layers share."""
+class _Comparison:
+    """A comparison: what all layers share."""
 
     run: Run
     asked: Verification
@@ -190,7 +188,7 @@ class _Task:
 
     @cached_property
     def canvases(self) -> dict[int, Canvas]:
-        """By frame."""
+        """The canvas of each frame by ablation."""
         return {frame: self.run.canvas(frame, "ablation") for frame in self.frames}
 
     @cached_property
@@ -204,16 +202,16 @@ class _Task:
             "frames": self.frames,
         }
 
-    def jobs(self, layer: str) -> Iterator[_Job]:
+    def jobs(self, layer: str) -> Iterator[_Part]:
         """The parts of a layer's comparison."""
         methods = tuple(dict.fromkeys(self.asked.methods))
         sample = {"neurons": self.asked.neurons, "seed": self.asked.seed, "layer": layer}
         says = f"{layer}: maps against ablation maps"
-        yield _Job(FINDING.name, layer, says, "method", methods, {**self.shared, **sample}, self.compare)
+        yield _Part(FINDING.name, layer, says, "method", methods, {**self.shared, **sample}, self.compare)
         if self.asked.curves:
             says = f"{layer}: the picture without its neurons"
             ranks = (*methods, RANDOM)
-            yield _Job(DELETION, layer, says, "ranking", ranks, {**self.shared, "layer": layer}, self.delete)
+            yield _Part(DELETION, layer, says, "ranking", ranks, {**self.shared, "layer": layer}, self.delete)
 
     def compare(self, layer: str, methods: Sequence[str]) -> xr.Dataset:
         """Maps of the sampled neurons against their ablation maps, a frame at a time."""

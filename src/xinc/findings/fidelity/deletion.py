@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float64
 from torch import Tensor
 
 from xinc.canvas import ablation
 from xinc.canvas.network.plan import Plan
-
-Values = NDArray[np.float64]
-Indices = Sequence[int] | NDArray[np.int64]
+from xinc.models.base import apart
+from xinc.notation import Indices
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.0)
 """Shares of a layer's neurons that are removed."""
@@ -28,7 +27,7 @@ CEILING = 60.0
 """dB. A smaller difference is lost when colours are written with 8 bits (their rounding alone leaves 58.9 dB)."""
 
 
-def curves(plan: Plan, layer: str, scores: Values) -> Values:
+def curves(plan: Plan, layer: str, scores: Float64[np.ndarray, "neuron"]) -> Float64[np.ndarray, "order share"]:
     """PSNR against the full picture without each share of a layer's neurons.
 
     Args:
@@ -51,14 +50,13 @@ def curves(plan: Plan, layer: str, scores: Values) -> Values:
     )
 
 
-def area(psnr: Values) -> Values:
+def area(psnr: Float64[np.ndarray, "*curve share"]) -> Float64[np.ndarray, "*curve"]:
     """Area under curves ``(..., share)``: PSNR in dB, at most :data:`CEILING`, averaged over the share removed."""
     return np.asarray(np.trapezoid(np.minimum(psnr, CEILING), SHARES, axis=-1), dtype=np.float64)
 
 
-def _psnr(plan: Plan, remove: Callable[[Sequence[int]], Tensor], neurons: Indices) -> float:
+def _psnr(plan: Plan, remove: Callable[[Sequence[int]], Tensor], neurons: Sequence[int] | Indices) -> float:
     if not len(neurons):
         return float("inf")
     with torch.no_grad():
-        error = float((remove([int(k) for k in neurons]) - plan.output).double().square().mean())
-    return float("inf") if error == 0 else -10 * float(np.log10(error))
+        return apart(remove([int(k) for k in neurons]), plan.output)

@@ -10,7 +10,7 @@ import numpy as np
 
 from xinc.findings.fidelity.compare import RANDOM, Fidelity
 from xinc.findings.fidelity.deletion import CEILING, ORDERS
-from xinc.findings.statistics import Values
+from xinc.notation import Values
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from xinc import budget
 from xinc.errors import FindingError
-from xinc.findings.finding import Array
 from xinc.findings.optical_flow import raft
 from xinc.findings.results import fingerprint
 from xinc.findings.section4.motion import Flow, FlowField
+from xinc.notation import Array
 from xinc.signals.clip import Clip
 from xinc.signals.segments import common_stem
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from xinc.errors import CheckpointError, FindingError
-from xinc.findings.finding import Array
 from xinc.findings.results import fingerprint
 from xinc.findings.section4.motion import Flow, there_and_back
 from xinc.models.checkpoints.files import read_file
 from xinc.models.checkpoints.names import weights_in
+from xinc.notation import Array
 
 NAMES: Mapping[str, str] = MappingProxyType({"raft": "raft_large", "raft-small": "raft_small"})
 """How a user calls a network, and how torchvision does."""
@@ -93,7 +93,7 @@ def load(weights: str | Path) -> Raft:
 
 
 def _torchvision() -> Any:
-    """``torchvision.models``."""
+    """The module ``torchvision.models``."""
     remedy = "have both from one place: pip install 'xinc[raft]' in a new environment"
     try:
         from torchvision import models

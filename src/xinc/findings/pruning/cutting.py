@@ -27,9 +27,9 @@ from xinc.findings.results import fingerprint
 from xinc.models.base import INR, count_parameters
 from xinc.models.families import family
 from xinc.models.fitting.tune import tune
+from xinc.notation import Indices
 from xinc.run import Run
 
-Indices = NDArray[np.int64]
 HELD_VALUES = 1 << 18
 """Values of the signal that one pass backwards covers."""
 
@@ -72,7 +72,7 @@ class Part:
             raise FindingError(f"neurons cannot go as {unit!r}; choose from {', '.join(UNITS)}")
         layer = run.canvas(0).plan.layer(name)
         parameter = f"{layer.module}.weight"
-        if not _is_plain(layer, dict(run.model.named_parameters()).get(parameter)):
+        if not is_plain(layer, dict(run.model.named_parameters()).get(parameter)):
             raise FindingError(f"{name} cannot be pruned: its weight is no plain parameter of {layer.module!r}")
         if layer.kind == "linear":  # an input feature with all its weights is whole already
             if unit == "outputs":
@@ -153,12 +153,17 @@ class Part:
         own.copy_(torch.from_numpy(weight).reshape(own.shape))
 
 
-def _is_plain(layer: LinearOperation, parameter: Tensor | None) -> bool:
+def is_plain(layer: LinearOperation, parameter: Tensor | None) -> bool:
     """Whether a layer used the parameter as it is, with outputs first and every input in every kernel."""
     weight = layer.weight
     if parameter is None or layer.kind == "transposed" or layer.pairs()[0].max() + 1 != weight.shape[1]:
         return False
     return parameter.shape == weight.shape and torch.equal(parameter, weight)
+
+
+def is_counted(layer: LinearOperation) -> bool:
+    """Whether a budget for the whole network covers a layer: features, and kernels of more than one tap."""
+    return layer.kind == "linear" or layer.weight[0, 0].numel() > 1
 
 
 def cut(run: Run) -> Run:
@@ -170,8 +175,8 @@ def cut(run: Run) -> Run:
     return run if model is run.model else Run(run.family, model, run.clip, run.epochs, dict(run.settings))
 
 
-class Size(NamedTuple):
-    """What a network takes.
+class NetworkSize(NamedTuple):
+    """How large a network is.
 
     Attributes:
         values: all trained values, as a file holds them.
@@ -187,11 +192,11 @@ class Size(NamedTuple):
     packed: int
 
 
-def size_of(run: Run) -> Size:
-    """What a run's network takes."""
+def size_of(run: Run) -> NetworkSize:
+    """How large a run's network is."""
     parameters = list(run.model.parameters())
     values = count_parameters(run.model)
-    return Size(values, sum(map(alive, parameters)), _reaching(run), sum(map(packed, parameters)))
+    return NetworkSize(values, sum(map(alive, parameters)), _reaching(run), sum(map(packed, parameters)))
 
 
 def alive(values: Tensor) -> int:

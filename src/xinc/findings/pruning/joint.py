@@ -24,16 +24,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xinc.canvas.joint.probes import random_signs
 from xinc.canvas.network.linear_ops import LinearOperation
-from xinc.findings.pruning.cutting import Indices, Part
+from xinc.findings.pruning.cutting import Part
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
+from xinc.notation import Indices, Values
 from xinc.run import Run
-
-Values = NDArray[np.float64]
+from xinc.signals.frames import spread
 
 DAMPING = 1e-4
 """``mu`` as a share of the mean of the diagonal of ``G``: scales of neurons that nothing tells apart stay bounded."""
@@ -57,7 +58,7 @@ class Removal:
     scales: dict[int, Values]
 
 
-def removal(gram: Values, counts: Sequence[int], damping: float = DAMPING) -> Removal:
+def removal(gram: Float64[np.ndarray, "unit unit"], counts: Sequence[int], damping: float = DAMPING) -> Removal:
     """Take units away one after the other, rescaling the rest.
 
     Args:
@@ -104,8 +105,7 @@ def removal(gram: Values, counts: Sequence[int], damping: float = DAMPING) -> Re
 
 def sampled(run: Run, frames: Sequence[int] | None) -> list[int]:
     """The frames that are summed over: those given, or :data:`FRAMES` spread over the clip."""
-    spread = np.linspace(0, len(run.clip) - 1, min(FRAMES, len(run.clip))).round().astype(int)
-    return list(dict.fromkeys(spread.tolist())) if frames is None else list(frames)
+    return spread(len(run.clip), FRAMES) if frames is None else list(frames)
 
 
 PLACES = 1 << 14
@@ -132,7 +132,7 @@ class Moments:
 
     @classmethod
     def of(cls, run: Run, part: Part, frames: Sequence[int] | None, seed: int = 0) -> Moments:
-        """Those of a run's layer; one pass forwards and one backwards a frame."""
+        """Measure a run's layer; one pass forwards and one backwards a frame."""
         module = run.model.get_submodule(part.layer.module)
         weight = run.model.get_parameter(part.parameter).detach().flatten(1).double().cpu().numpy()
         features, slopes = np.zeros((weight.shape[1],) * 2), np.zeros((weight.shape[0],) * 2)
@@ -248,7 +248,7 @@ PIXELS_A_NEURON = 64
 """Sampled products for each neuron of a Gram matrix: pixels times colours times frames."""
 
 
-def gram_of(run: Run, part: Part, frames: Sequence[int] | None) -> Values:
+def gram_of(run: Run, part: Part, frames: Sequence[int] | None) -> Float64[np.ndarray, "unit unit"]:
     """The Gram matrix of a layer's units, ``(U, U)``, summed over frames: those given, or :data:`FRAMES` of the clip.
 
     By a sample of pixels, :data:`PIXELS_A_NEURON` products a neuron, where the frames have more.

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.canvas.joint.probes import random_signs
-from xinc.findings.pruning.cutting import Indices, Part
-from xinc.findings.pruning.joint import FRAMES, PLACES, Moments, Values, patches, sampled, sampled_places
+from xinc.findings.pruning.cutting import Part
+from xinc.findings.pruning.joint import FRAMES, PLACES, Moments, patches, sampled_places
+from xinc.notation import Floats, Indices, Values
 from xinc.run import Run
-
-Floats = NDArray[np.float32]
+from xinc.signals.frames import spread
 
 BY_GRAM = 4096
 """Kernels of a layer up to which a Gram matrix says who makes up for whom; its order takes the cube of their number."""
@@ -62,14 +62,13 @@ class Channels:
 
     @classmethod
     def of(cls, run: Run, part: Part, frames: Sequence[int] | None, seed: int = 0) -> Channels:
-        """Those of a run's layer, from a pass forwards and :data:`PROBES` backwards a frame."""
+        """Measure a run's layer, from a pass forwards and :data:`PROBES` backwards a frame."""
         module = run.model.get_submodule(part.layer.module)
         seen: list[tuple[Tensor, Tensor]] = []
         handle = module.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
         grid = part.layer.shape[-2] * part.layer.shape[-1]
         wanted = min(len(run.clip), max(FRAMES, min(MOST_FRAMES, PLACES // grid)))  # a small grid has few places
-        more = np.linspace(0, len(run.clip) - 1, wanted).round().astype(int)
-        chosen = sampled(run, more.tolist() if frames is None else frames)
+        chosen = spread(len(run.clip), wanted) if frames is None else list(frames)
         like = torch.zeros(3).to(next(run.model.parameters()))
         read, slopes = [], []
         try:

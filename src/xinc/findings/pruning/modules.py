@@ -21,15 +21,19 @@ from torch import Tensor, nn
 
 from xinc.canvas.exact.sweep import Sweep
 from xinc.canvas.joint.probes import random_signs
+from xinc.canvas.network.chain import pair
 from xinc.canvas.network.linear_ops import LinearOperation
 from xinc.canvas.network.output import Output
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import trace
 from xinc.errors import FindingError
-from xinc.findings.pruning.cutting import Indices
-from xinc.findings.pruning.joint import PLACES, Moments, Values, sampled_places
-from xinc.findings.pruning.kernels import PROBES, Channels, Floats
+from xinc.findings.pruning.cutting import is_counted, is_plain
+from xinc.findings.pruning.joint import PLACES, Moments, sampled_places
+from xinc.findings.pruning.kernels import PROBES, Channels
 from xinc.findings.pruning.network import MOST, least_of
+from xinc.findings.pruning.prune import check_fraction
+from xinc.models.base import apart
+from xinc.notation import Floats, Indices, Values
 
 Inputs = Sequence[Any]
 
@@ -59,13 +63,11 @@ class _Asked:
         inputs: what ``forward`` takes, once for each picture.
         size: as of :func:`xinc.trace`.
         output: as of :func:`xinc.trace`.
-        seed: of the probes.
     """
 
     inputs: Sequence[Inputs]
     size: Sequence[int] | None
     output: Output | None
-    seed: int
 
     def plans(self, module: nn.Module) -> list[Plan]:
         return [trace(module, *one, size=self.size, output=self.output).plan for one in self.inputs]
@@ -103,15 +105,15 @@ def prune_module(
         FindingError: the fraction is not between 0 and 1, or no layer's weight is a plain parameter of the network.
         TraceError: as :func:`xinc.trace`.
     """
-    if not 0 < fraction < 1:
-        raise FindingError(f"fraction {fraction:g} leaves nothing to choose; give a share between 0 and 1, such as 0.3")
-    asked, smaller = _Asked((tuple(inputs), *map(tuple, others)), size, output, seed), copy.deepcopy(module)
+    check_fraction(fraction, 0.3)
+    asked, smaller = _Asked((tuple(inputs), *map(tuple, others)), size, output), copy.deepcopy(module)
     plans = asked.plans(smaller)
     weights = _plain_weights(smaller, plans[0])
     if not weights:
         raise FindingError("no layer of this network can be pruned: none has a plain parameter for its weight")
     known = _measured(plans, list(weights), seed)
-    ranked = {name: known[name].losses(round(MOST * count)) for name, count in _counts(plans[0], weights).items()}
+    counts = {name: plans[0].layer(name).neurons for name in weights}
+    ranked = {name: known[name].losses(round(MOST * count)) for name, count in counts.items()}
     budget = round(fraction * sum(len(order) for order, _ in ranked.values()))
     numbers = dict(zip(ranked, least_of([losses for _, losses in ranked.values()], budget), strict=True))
     removed: dict[str, Indices] = {}
@@ -128,7 +130,8 @@ def prune_module(
             with torch.no_grad():
                 parameter.copy_(torch.from_numpy(known[name].folded(removed[name])).reshape(parameter.shape))
     found = {name: removed[name] for name in weights}
-    return PrunedModule(smaller, found, _counts(plans[0], weights), tuple(_losses(plans, asked.plans(smaller))))
+    pictures = zip(asked.plans(smaller), plans, strict=True)
+    return PrunedModule(smaller, found, counts, tuple(apart(after.output, before.output) for after, before in pictures))
 
 
 def _plain_weights(module: nn.Module, plan: Plan) -> dict[str, str]:
@@ -139,20 +142,12 @@ def _plain_weights(module: nn.Module, plan: Plan) -> dict[str, str]:
     parameters = dict(module.named_parameters())
     found = {}
     for layer in plan.layers:
-        fits = layer.kind == "linear" or (
-            layer.kind == "convolution" and layer.groups == 1 and layer.kernels[0].numel() > 1
-        )
         for name in (f"{layer.module}.weight", layer.module):
-            own = parameters.get(name)
-            if fits and own is not None and own.shape == layer.weight.shape and torch.equal(own.detach(), layer.weight):
+            if is_counted(layer) and is_plain(layer, parameters.get(name)):
                 found[layer.name] = name
                 break
     shared = Counter(found.values())
     return {layer: name for layer, name in found.items() if shared[name] == 1}
-
-
-def _counts(plan: Plan, weights: Mapping[str, str]) -> dict[str, int]:
-    return {name: plan.layer(name).neurons for name in weights}
 
 
 @dataclass(eq=False)
@@ -203,16 +198,12 @@ def _padded(layer: LinearOperation) -> Tensor:
     padding = layer.call.get("padding", 0)
     if padding == "same":
         total = [
-            int(d) * (k - 1) for d, k in zip(_pair(layer.call.get("dilation", 1)), layer.weight.shape[2:], strict=True)
+            int(d) * (k - 1) for d, k in zip(pair(layer.call.get("dilation", 1)), layer.weight.shape[2:], strict=True)
         ]
         top, left = (n // 2 for n in total)
         return F.pad(layer.values, (left, total[1] - left, top, total[0] - top))
-    rows, columns = (0, 0) if padding == "valid" else _pair(padding)
+    rows, columns = (0, 0) if padding == "valid" else pair(padding)
     return F.pad(layer.values, (columns, columns, rows, rows))
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))
 
 
 def _measured(plans: Sequence[Plan], names: Sequence[str], seed: int) -> dict[str, Moments | Channels]:
@@ -228,10 +219,3 @@ def _measured(plans: Sequence[Plan], names: Sequence[str], seed: int) -> dict[st
             layer = plan.layer(name)
             own.add(layer, (one[at].reshape(layer.shape) for one in slopes), seed + number)
     return {name: own.found() for name, own in sums.items()}
-
-
-def _losses(plans: Sequence[Plan], smaller: Sequence[Plan]) -> Iterator[float]:
-    """PSNR in dB of each picture against the whole network's."""
-    for before, after in zip(plans, smaller, strict=True):
-        error = float((before.output - after.output).detach().double().square().mean())
-        yield float(-10 * np.log10(error)) if error > 0 else float("inf")

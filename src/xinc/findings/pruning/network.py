@@ -15,12 +15,14 @@ import numpy as np
 from torch import nn
 
 from xinc.errors import FindingError
-from xinc.findings.analyse import Progress, silent
-from xinc.findings.pruning.cutting import Indices, Part, prune
-from xinc.findings.pruning.joint import Moments, Values, gram_of, removal, sampled
+from xinc.findings.pruning.cutting import Part, is_counted, prune
+from xinc.findings.pruning.joint import Moments, gram_of, removal, sampled
 from xinc.findings.pruning.kernels import Channels, rewriting
 from xinc.findings.pruning.prune import JOINT, SCORES, check_choice, check_loss
+from xinc.notation import Indices, Values
 from xinc.run import Run
+from xinc.signals.frames import spread
+from xinc.waiting import Progress, silent
 
 MOST = 0.98
 """Share of a layer's neurons that can go: without all of them nothing reaches the picture."""
@@ -88,8 +90,7 @@ def parts_of(run: Run, unit: str = "neurons") -> list[Part]:
     channels that they read.
     """
     layers = run.canvas(0).plan.layers
-    chosen = [layer.name for layer in layers if layer.kind == "linear" or layer.weight[0, 0].numel() > 1]
-    return [Part.of(run, name, unit) for name in chosen]
+    return [Part.of(run, layer.name, unit) for layer in layers if is_counted(layer)]
 
 
 def costs_of(parts: Sequence[Part], model: nn.Module) -> list[int]:
@@ -250,7 +251,7 @@ class Budget:
             FindingError: the loss is not above zero, or even one neuron costs more.
         """
         check_loss(loss)
-        some = sorted({round(t) for t in np.linspace(0, len(self.run.clip) - 1, min(JUDGED, len(self.run.clip)))})
+        some = spread(len(self.run.clip), JUDGED)
         judged = float(self.run.psnr(some).mean())
         low, high = 0, int(MOST * self.count)
         for step in range(SEARCHES):

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from xinc.errors import FindingError, TraceError
-from xinc.findings.analyse import Progress, known_frames, silent
+from xinc.findings.analyse import known_frames
 from xinc.findings.finding import Finding
-from xinc.findings.pruning.cutting import Indices, Part, alive, packed, prune
+from xinc.findings.pruning.cutting import Part, alive, packed, prune
 from xinc.findings.pruning.joint import Moments, gram_of, removal
 from xinc.findings.pruning.kernels import Channels, rewriting
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
-from xinc.models.base import INR, decibels
+from xinc.models.base import INR, apart, decibels
+from xinc.notation import Indices, Values
 from xinc.run import Run
+from xinc.waiting import Progress, silent
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +47,6 @@ GROUP = FINDING.name
 VERSION = 4
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of a layer that are removed."""
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,18 @@ def check_loss(loss: float) -> None:
         raise FindingError(f"a loss of {loss:g} dB leaves nothing to choose; give one above 0, such as 0.5")
 
 
+def check_fraction(fraction: float, example: float) -> None:
+    """Refuse a share that leaves nothing to choose.
+
+    Raises:
+        FindingError: it is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise FindingError(
+            f"fraction {fraction:g} leaves nothing to choose; give a share between 0 and 1, such as {example:g}"
+        )
+
+
 def order(worth: Values) -> Indices:
     """Units from the least to the greatest score; equal ones as they are numbered."""
     return np.argsort(worth, kind="stable")
@@ -153,8 +164,7 @@ def units_of(part: Part, fraction: float) -> int:
     Raises:
         FindingError: the fraction is not between 0 and 1, or so small that nothing would go.
     """
-    if not 0 < fraction < 1:
-        raise FindingError(f"fraction {fraction:g} leaves nothing to choose; give a share between 0 and 1, such as 0.1")
+    check_fraction(fraction, 0.1)
     if not round(fraction * part.count):
         raise FindingError(
             f"fraction {fraction:g} of the {part.count} {part.called} of {part.name} is none; "
@@ -206,7 +216,7 @@ def compare(
     units_of(part, fraction)
     distinct = {round(share * part.count): share for share in (*shares, fraction)}
     shares = tuple(sorted(distinct.values()))
-    task = _Task(run, part, pruning.frames_of(run), pruning.seed, shares, pruning.frames)
+    task = _Removal(run, part, pruning.frames_of(run), pruning.seed, shares, pruning.frames)
     results = Results(run.path / FOLDER if run.path is not None else None)
     report = progress or silent
     found: dict[str, xr.Dataset] = {}
@@ -247,19 +257,13 @@ class Losses:
         """PSNR in dB, a frame each: against the run's own output, and, clamped to [0, 1], against the signal."""
         with torch.no_grad():
             made = [model.render(t) for t in self.frames]
-        unpruned = [_error(picture, whole) for picture, whole in zip(made, self.whole, strict=True)]
-        signal = [_error(picture.clamp(0, 1), target) for picture, target in zip(made, self.signal, strict=True)]
-        changed = [float(decibels(error)) if error > 0 else float("inf") for error in unpruned]
-        return changed, [float(decibels(error)) for error in signal]
-
-
-def _error(picture: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error."""
-    return (picture - target).double().square().mean()
+        changed = [apart(picture, whole) for picture, whole in zip(made, self.whole, strict=True)]
+        pairs = ((picture.clamp(0, 1), target) for picture, target in zip(made, self.signal, strict=True))
+        return changed, [float(decibels((a - b).double().square().mean())) for a, b in pairs]
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
+class _Removal:
     """What the curves of all scores share."""
 
     run: Run

@@ -12,17 +12,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xinc.findings.finding import Array
 from xinc.findings.section4 import objects
 from xinc.findings.section4.moments import Resampled
 from xinc.findings.statistics import nanmean
+from xinc.notation import Array, Values
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

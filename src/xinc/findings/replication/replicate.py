@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xinc.canvas.methods import method_of
 from xinc.errors import FindingError
-from xinc.findings.analyse import Progress, analyse
+from xinc.findings.analyse import analyse
 from xinc.findings.analyses import Settings
 from xinc.findings.optical_flow.flows import FlowsOf
 from xinc.findings.replication.claims import CLAIMS, MIXING, OWN, Claim
@@ -23,6 +22,7 @@ from xinc.findings.replication.evidence import Evidence, Measured
 from xinc.findings.results import fingerprint
 from xinc.findings.section4.clusters import mixing, stack
 from xinc.findings.statistics import Interval, interval, nanmean
+from xinc.waiting import Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from xinc.run import Run
 
-Values = NDArray[np.float64]
 METHODS = ("paper", "official", "exact")
 COLUMNS = (
     "claim", "model", "layer", "method", "statistic", "value", "low", "high", "paper", "verdict", "signals", "neurons",
@@ -64,7 +63,7 @@ class Replication:
 
 
 @dataclass(frozen=True, eq=False)
-class Witness:
+class RunEvidence:
     """A run's evidence under one method, by the network's family and the frames that it represents."""
 
     family: str
@@ -72,7 +71,7 @@ class Witness:
     evidence: Evidence
 
     @classmethod
-    def each(cls, run: Run, evidences: Iterable[Evidence]) -> list[Witness]:
+    def each(cls, run: Run, evidences: Iterable[Evidence]) -> list[RunEvidence]:
         """One for each evidence of a run; its frames are read one by one, and once."""
         signal = fingerprint(run.clip.frame(t) for t in range(len(run.clip)))
         return [cls(run.family, signal, evidence) for evidence in evidences]
@@ -102,19 +101,19 @@ def replicate(
     """
     if not runs:
         raise FindingError("no runs to replicate the paper's claims on: give at least one")
-    said = progress or (lambda what, done, total: None)
+    report = progress or silent
     _check(runs, plan)
-    heard: list[Witness] = []
+    collected: list[RunEvidence] = []
     for i, run in enumerate(runs):
         whose = f"{run.path.name if run.path else run.family}: " if len(runs) > 1 else ""
 
         def step(what: str, done: int, total: int, i: int = i, whose: str = whose) -> None:
-            said(f"{whose}{what}", 100 * i + 100 * done // max(total, 1), 100 * len(runs))
+            report(f"{whose}{what}", 100 * i + 100 * done // max(total, 1), 100 * len(runs))
 
-        heard += witnesses(run, plan, step)
-    said("measuring the claims", 100 * len(runs) - 1, 100 * len(runs))
-    table = _table(heard, plan.methods, plan.draws, plan.settings.seed)
-    said("the claims are measured", 100 * len(runs), 100 * len(runs))
+        collected += evidence_of(run, plan, step)
+    report("measuring the claims", 100 * len(runs) - 1, 100 * len(runs))
+    table = _table(collected, plan.methods, plan.draws, plan.settings.seed)
+    report("the claims are measured", 100 * len(runs), 100 * len(runs))
     return table
 
 
@@ -123,7 +122,7 @@ def remembered(runs: Sequence[tuple[Run, xr.DataTree]], *, draws: int = 200, see
 
     Only methods and layers count for which :func:`replicate` measured a run's claims.
     """
-    heard: list[Witness] = []
+    collected: list[RunEvidence] = []
     for run, tree in runs:
         made = [path.split("/")[2:] for path in tree.groups if path.startswith("/moments/") and path.count("/") == 3]
         if not made:
@@ -134,8 +133,8 @@ def remembered(runs: Sequence[tuple[Run, xr.DataTree]], *, draws: int = 200, see
             for method in sorted({method for method, _ in made}, key=_place)
         }
         known = (Evidence(tree, method, own, everything, pixelwise, draws, seed) for method, own in layers.items())
-        heard += Witness.each(run, known)
-    return _table(heard, sorted({w.evidence.method for w in heard}, key=_place), draws, seed)
+        collected += RunEvidence.each(run, known)
+    return _table(collected, sorted({one.evidence.method for one in collected}, key=_place), draws, seed)
 
 
 def _place(method: str) -> int:
@@ -143,14 +142,14 @@ def _place(method: str) -> int:
     return METHODS.index(method) if method in METHODS else len(METHODS)
 
 
-def _table(heard: Sequence[Witness], methods: Sequence[str], draws: int, seed: int) -> pd.DataFrame:
+def _table(collected: Sequence[RunEvidence], methods: Sequence[str], draws: int, seed: int) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
         row
         for claim in (*CLAIMS, MIXING, *OWN)
         for method in methods
-        for row in _rows(claim, method, [w for w in heard if w.evidence.method == method], draws, seed)
+        for row in _rows(claim, method, [one for one in collected if one.evidence.method == method], draws, seed)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -173,7 +172,7 @@ def _check(runs: Sequence[Run], plan: Replication) -> None:
         raise FindingError(f"no layer is called {absent[0]!r}: the networks have {', '.join(known)}")
 
 
-def witnesses(run: Run, plan: Replication, progress: Progress | None = None) -> list[Witness]:
+def evidence_of(run: Run, plan: Replication, progress: Progress | None = None) -> list[RunEvidence]:
     """What a run says under each method: the analyses that the claims need, computed where its results lack them.
 
     Returns:
@@ -198,17 +197,17 @@ def witnesses(run: Run, plan: Replication, progress: Progress | None = None) -> 
         progress=progress,
     )
     seed = plan.settings.seed
-    return Witness.each(
+    return RunEvidence.each(
         run, (Evidence(tree, method, layers, everything, pixelwise, plan.draws, seed) for method in plan.methods)
     )
 
 
-def _rows(claim: Claim, method: str, heard: Sequence[Witness], draws: int, seed: int) -> Iterator[dict[str, object]]:
+def _rows(claim: Claim, method: str, runs: Sequence[RunEvidence], draws: int, seed: int) -> Iterator[dict[str, object]]:
     """The rows of a claim under one method: one for each family and layer that it is about."""
-    for family in dict.fromkeys(w.family for w in heard):
-        members = [w for w in heard if w.family == family]
-        for layer in dict.fromkeys(name for w in members for name in reversed(w.evidence.layers)):
-            measured = _measured(claim, [w for w in members if layer in w.evidence.layers], layer)
+    for family in dict.fromkeys(one.family for one in runs):
+        members = [one for one in runs if one.family == family]
+        for layer in dict.fromkeys(name for one in members for name in reversed(one.evidence.layers)):
+            measured = _measured(claim, [one for one in members if layer in one.evidence.layers], layer)
             if not measured:
                 continue
             found = combine([_of_signal(parts) for parts in measured.values()], draws, seed)
@@ -228,20 +227,20 @@ def _rows(claim: Claim, method: str, heard: Sequence[Witness], draws: int, seed:
             }
 
 
-def _measured(claim: Claim, members: Sequence[Witness], layer: str) -> Mapping[str, list[Measured]]:
+def _measured(claim: Claim, members: Sequence[RunEvidence], layer: str) -> Mapping[str, list[Measured]]:
     """Measurements of a claim at a layer, by signal."""
     found: dict[str, list[Measured]] = {}
     if claim is MIXING:
-        for signal in dict.fromkeys(w.signal for w in members):
-            mixed = mixing_of([w.evidence for w in members if w.signal == signal], layer)
+        for signal in dict.fromkeys(one.signal for one in members):
+            mixed = mixing_of([one.evidence for one in members if one.signal == signal], layer)
             if mixed is not None:
                 found[signal] = [mixed]
         return found
-    for witness in members:
-        if claim.where(witness.evidence, layer):
-            measured = claim.measure(witness.evidence, layer)
+    for one in members:
+        if claim.where(one.evidence, layer):
+            measured = claim.measure(one.evidence, layer)
             if measured is not None and np.isfinite(measured.value):
-                found.setdefault(witness.signal, []).append(measured)
+                found.setdefault(one.signal, []).append(measured)
     return found
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinc.errors import FindingError
-from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
+from xinc.findings.finding import Finding, LayerLike, as_labels, neuron_coords, numpy
 from xinc.findings.section4.regions import Regions, grid_like
+from xinc.notation import Array, Indices
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +27,6 @@ FINDING = Finding(
     direction="early FFN layers show Fourier patterns, last layers resemble the image; NeRV's kernels act like filters",
     null="all maps alike",
 )
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinc.errors import FindingError
-from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
+from xinc.findings.finding import Finding, LayerLike, as_labels, neuron_coords, numpy
 from xinc.findings.section4.regions import Regions
 from xinc.findings.statistics import permutation_p
+from xinc.notation import Array
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.findings.finding import Array, Finding, LayerLike, neuron_coords, numpy
+from xinc.findings.finding import Finding, LayerLike, neuron_coords, numpy
 from xinc.findings.section4.intensity import edges_of, intensity_of, relations
+from xinc.notation import Array
 
 if TYPE_CHECKING:
     import xarray as xr

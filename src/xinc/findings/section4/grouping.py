@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
+from xinc.findings.finding import Finding, LayerLike, as_labels, neuron_coords, numpy
 from xinc.findings.section4.regions import Regions, shifted, shuffled
 from xinc.findings.section4.sums import sums_of_cuts
 from xinc.findings.statistics import permutation_p
+from xinc.notation import Array
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.findings.finding import Array, Finding, LayerLike, as_image, numpy
+from xinc.findings.finding import Finding, LayerLike, as_image, numpy
 from xinc.findings.statistics import minmax, partial_correlation, pearson
+from xinc.notation import Array
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.findings.finding import Array, Finding, LayerLike
+from xinc.findings.finding import Finding, LayerLike
 from xinc.findings.section4.distribution import edge_mask
 from xinc.findings.section4.intensity import edges_of, intensity_of
 from xinc.findings.section4.motion import MOVING, Flow
+from xinc.notation import Array, Values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,7 +34,6 @@ FINDING = Finding(
     direction="none",
     null="none",
 )
-Values = NDArray[np.float64]
 STEP = 0.1
 """How far resampled weights are moved from 1; see :class:`Resampled`."""
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.findings.finding import Array, Finding, LayerLike, as_image, numpy
+from xinc.findings.finding import Finding, LayerLike, as_image, numpy
 from xinc.findings.section4.intensity import edges_of, intensity_of
 from xinc.findings.section4.regions import LUMA
 from xinc.findings.statistics import partial_correlation, pearson, permutation_p, spearman
-from xinc.signals.synthetic import Scene
+from xinc.notation import Array, Mask
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,7 +33,6 @@ MOVING = 0.5
 SMALLEST = 16
 """Side in pixels under which DIS flow has no patch to match."""
 
-Mask = NDArray[np.bool_]
 FlowField = NDArray[np.float32]
 
 
@@ -44,7 +43,7 @@ class Flow:
     Attributes:
         velocity: ``(2, H, W)`` float32, (x, y) pixels a frame: how what is seen here got here.
         uncovered: ``(H, W)`` bool: background that the earlier frame did not show here.
-        source: ``"DIS"``, ``"RAFT"``, ``"RAFT small"``, ``"given"`` or ``"truth"``.
+        source: ``"DIS"``, ``"RAFT"``, ``"RAFT small"`` or ``"given"``.
     """
 
     velocity: FlowField
@@ -55,23 +54,6 @@ class Flow:
     def speed(self) -> NDArray[np.float32]:
         """``(H, W)`` pixels a frame."""
         return np.asarray(np.hypot(self.velocity[0], self.velocity[1]))
-
-
-def known_flow(scene: Scene, frame: int) -> Flow:
-    """The true flow into a frame of a synthetic scene: each object moves as one, so its step is known where it is now.
-
-    An object that was out of sight in the frame before has no known step; all of it is uncovered.
-
-    Args:
-        scene: the synthetic scene.
-        frame: from 1.
-    """
-    planes = scene.clip.segments.labels if scene.clip.segments is not None else {}
-    here, there = planes[frame], planes[frame - 1]
-    velocity = np.zeros((2, *here.shape), dtype=np.float32)
-    for segment in np.intersect1d(here, there):
-        velocity[:, here == segment] = scene.flow[frame - 1][:, there == segment][:, :1]
-    return Flow(velocity, np.asarray(scene.uncovered[frame]), "truth")
 
 
 def dis_flow(previous: Tensor | Array, current: Tensor | Array) -> Flow:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xinc.findings.finding import Array, Finding, LayerLike, as_labels, neuron_coords, numpy
+from xinc.findings.finding import Finding, LayerLike, as_labels, neuron_coords, numpy
 from xinc.findings.section4.choose import RULES, choose_by, profiles
 from xinc.findings.section4.intensity import intensity_of
 from xinc.findings.section4.regions import instances
 from xinc.findings.statistics import median, nanmean, permutation_p, spearman
+from xinc.notation import Array
 from xinc.signals.labels import Segments
 
 if TYPE_CHECKING:

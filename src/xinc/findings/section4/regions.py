@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xinc.errors import FindingError
-from xinc.findings.finding import Array, as_image
+from xinc.findings.finding import as_image
+from xinc.notation import Array, Indices
 from xinc.signals.labels import Segments
-
-Labels = NDArray[np.int64]
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 ORIENTATIONS = (0.0, pi / 4, pi / 2, 3 * pi / 4)
@@ -41,7 +40,7 @@ class Regions:
     """
 
     grouping: str
-    labels: Labels
+    labels: Indices
     names: tuple[str, ...]
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
 
@@ -65,11 +64,11 @@ class Clustering:
     seed: int = 0
 
 
-def _numbered(grouping: str, labels: Labels, count: int, settings: Mapping[str, str | int | float]) -> Regions:
+def _numbered(grouping: str, labels: Indices, count: int, settings: Mapping[str, str | int | float]) -> Regions:
     return Regions(grouping, labels, tuple(map(str, range(count))), dict(settings))
 
 
-def kmeans(features: Array, clustering: Clustering = Clustering()) -> Labels:
+def kmeans(features: Array, clustering: Clustering = Clustering()) -> Indices:
     """Cluster pixels by k-means.
 
     The restarts run on at most 4096 pixels drawn by the seed; the best of them is then refined on all pixels. On

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
 
 from xinc.canvas.layer import Layer
 from xinc.findings.finding import Finding, numpy
+from xinc.notation import Values
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Values = NDArray[np.float64]
+
+SquareMatrix = Float64[np.ndarray, "neuron neuron"]
+NumberPerNeuron = Float64[np.ndarray, "neuron"]
 
 FINDING = Finding(
     name="together",
@@ -39,7 +43,7 @@ RIDGE = 1e-6
 """Added to the diagonal, as a share of its mean, before an inverse is taken."""
 
 
-def dimensions(gram: Values) -> tuple[dict[str, float], Values, Values]:
+def dimensions(gram: SquareMatrix) -> tuple[dict[str, float], NumberPerNeuron, SquareMatrix]:
     """Effective dimensions of a Gram matrix, its eigenvalues (descending) and eigenvectors ``(K, K)``.
 
     Returns:
@@ -62,14 +66,14 @@ def dimensions(gram: Values) -> tuple[dict[str, float], Values, Values]:
     return found, values, vectors
 
 
-def unique_parts(gram: Values) -> Values:
+def unique_parts(gram: SquareMatrix) -> NumberPerNeuron:
     """``1 / (G^-1)_kk``: what is left of each neuron's map after regression on all others, ``(K,)``."""
     ridge = RIDGE * float(np.diag(gram).mean()) or 1.0
     inverse = np.linalg.inv(gram + ridge * np.eye(len(gram)))
     return np.asarray(np.minimum(1 / np.diag(inverse), np.diag(gram)), np.float64)
 
 
-def cosines(gram: Values) -> Values:
+def cosines(gram: SquareMatrix) -> SquareMatrix:
     """``G_kl / sqrt(G_kk G_ll)``, 0 where a map is zero and on the diagonal."""
     root = np.sqrt(np.maximum(np.diag(gram), 0))
     scale = np.outer(root, root)
@@ -83,7 +87,7 @@ def _ratio(values: Values, scale: Values) -> Values:
     return np.asarray(np.divide(values, scale, out=np.zeros_like(values), where=scale > 0), np.float64)
 
 
-def groups_of(cosine: Values, alive: NDArray[np.bool_]) -> NDArray[np.int64]:
+def groups_of(cosine: SquareMatrix, alive: Bool[np.ndarray, "neuron"]) -> Int[np.ndarray, "neuron"]:
     """Groups of neurons whose maps are alike (average linkage of 1 - cosine), ``(K,)``; -1 for those without a map."""
     from sklearn.cluster import AgglomerativeClustering
 

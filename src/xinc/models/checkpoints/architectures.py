@@ -296,8 +296,12 @@ def _need(weights: Weights, name: str) -> Tensor:
     return weights[name]
 
 
-Reader = Callable[[Weights, Tensor], Reading]
-READERS: dict[str, Reader] = {"ffn": read_ffn, "siren": read_siren, "nerv": read_nerv, "hnerv": read_hnerv}
+READERS: dict[str, Callable[[Weights, Tensor], Reading]] = {
+    "ffn": read_ffn,
+    "siren": read_siren,
+    "nerv": read_nerv,
+    "hnerv": read_hnerv,
+}
 """How the weights of each family are read; frames ``(T, 3, H, W)`` give the size and number of frames."""
 
 

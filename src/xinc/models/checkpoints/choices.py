@@ -21,7 +21,7 @@ POOR, LESS, NEAR = 20.0, 3.0, 0.5
 """In dB: a fit below POOR, or LESS below a plain picture of as many values, is doubted; so is a second within NEAR."""
 PLAIN_BEST = 35.0
 """In dB: beyond this nothing is asked of a fit, however well a plain picture does."""
-Score = tuple[float, Config]
+ScoredConfig = tuple[float, Config]
 
 
 def ranked(
@@ -30,7 +30,7 @@ def ranked(
     configs: Sequence[Config],
     outputs: Sequence[str],
     frames: Tensor,
-) -> list[Score]:
+) -> list[ScoredConfig]:
     """Every open choice with its PSNR on one frame, best first; the plainest first among equals.
 
     Args:
@@ -60,8 +60,8 @@ def _scores(
     outputs: Sequence[str],
     frames: Tensor,
     probes: int,
-) -> list[Score]:
-    scores: list[Score] = []
+) -> list[ScoredConfig]:
+    scores: list[ScoredConfig] = []
     for config in configs:
         model = make(replaced(config, output="identity"))
         model.load_state_dict(state)
@@ -98,7 +98,7 @@ def plain_psnr(frame: Tensor, values: int) -> float:
     return min(PLAIN_BEST, float(decibels((shown - frame).double().square().mean())))
 
 
-def told(scores: Sequence[Score], model: INR, frames: Tensor, settable: Sequence[str]) -> str:
+def told(scores: Sequence[ScoredConfig], model: INR, frames: Tensor, settable: Sequence[str]) -> str:
     """A sentence on what was chosen, how well it shows a frame, and whether that can be trusted.
 
     Args:

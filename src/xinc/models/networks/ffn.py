@@ -130,10 +130,6 @@ class FFN(Pixelwise):
             return self
         return self.like(replace(self.config, widths=widths, frequencies=len(kept)), state)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(..., 2)`` to ``(..., 3)``."""
-        return self.from_features(self.features(x))
-
     @property
     def feature_count(self) -> int:
         """Sines and cosines."""
@@ -142,7 +138,3 @@ class FFN(Pixelwise):
     def features(self, x: Tensor) -> Tensor:
         """The Fourier features, ``(..., 2 * frequencies)``."""
         return self.positional_encoding(x)  # type: ignore[no-any-return]
-
-    def from_features(self, features: Tensor) -> Tensor:
-        """``(..., 2 * frequencies)`` to ``(..., 3)``."""
-        return self.output(self.net(features))

@@ -116,20 +116,3 @@ class Siren(Pixelwise):
         state = dict(self.state_dict())
         widths = cut_features(state, self.config.layers)
         return self if widths == self.config.hidden else self.like(replace(self.config, widths=widths), state)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(..., 2)`` to ``(..., 3)``."""
-        return self.from_features(x)
-
-    @property
-    def feature_count(self) -> int:
-        """The coordinates themselves."""
-        return 2
-
-    def features(self, x: Tensor) -> Tensor:
-        """The coordinates themselves, ``(..., 2)``."""
-        return x
-
-    def from_features(self, features: Tensor) -> Tensor:
-        """``(..., 2)`` to ``(..., 3)``."""
-        return self.output(self.net(features))

@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from xinc.notation import Array
 from xinc.show import style
-from xinc.show.figures.sheet import Array, Panels, spoken
+from xinc.show.figures.sheet import Panels, spoken
 
 if TYPE_CHECKING:
     import pandas as pd

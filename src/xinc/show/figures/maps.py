@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from xinc.notation import Array
 from xinc.show import style
-from xinc.show.figures.sheet import Array, Panels, Scale, Strip, Tile, sheet, signed, spoken, stretched
+from xinc.show.figures.sheet import Panels, Scale, Strip, Tile, sheet, signed, spoken, stretched
 
 if TYPE_CHECKING:
     import xarray as xr

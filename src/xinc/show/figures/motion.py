@@ -9,8 +9,9 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from xinc.notation import Array
 from xinc.show import style
-from xinc.show.figures.sheet import Array, Panels, Scale, Strip, Tile, sheet, signed, spoken, stretched
+from xinc.show.figures.sheet import Panels, Scale, Strip, Tile, sheet, signed, spoken, stretched
 
 FLUCTUATION = Scale(style.CONTRIBUTION, 0.0, 1.0, "change of |contribution| since the frame before, least to greatest")
 WHEEL = 0.62

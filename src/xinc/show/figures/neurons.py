@@ -14,9 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
+from xinc.notation import Array
 from xinc.show import style
 from xinc.show.figures.maps import MAP, neuron_name
-from xinc.show.figures.sheet import Array, Panels, Tile, picture, spoken, stretched
+from xinc.show.figures.sheet import Panels, Tile, picture, spoken, stretched
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,9 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 from xinc.findings.replication.claims import Claim
 from xinc.findings.replication.verdicts import Case, by_claim
+from xinc.models.families import title_of
 from xinc.show import style
 from xinc.show.figures.sheet import spoken
-from xinc.show.subjects import FAMILIES
 
 MARKS: Mapping[str, tuple[str, style.Hue]] = {
     "holds": ("o", style.GREEN),
@@ -33,7 +33,7 @@ COLUMNS, PANEL_TOP, ROW, PANEL_FOOT = 3, 0.5, 0.2, 0.56
 
 def name_of(case: Case) -> str:
     """A case's layer as it is spoken: ``"NeRV block 3"``."""
-    return f"{FAMILIES.get(case.model, case.model)} {spoken(case.layer)}"
+    return f"{title_of(case.model)} {spoken(case.layer)}"
 
 
 def methods_of(found: Sequence[Case]) -> list[str]:

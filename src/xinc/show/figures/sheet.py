@@ -5,21 +5,20 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from xinc.notation import Array
 from xinc.show import style
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Array = NDArray[Any]
 Panels = Mapping[str, Mapping[str, "xr.Dataset"]]
 """Network's title to layer's name to the layer's Dataset, outermost layer first."""
 

@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from xinc.notation import Array
 from xinc.show import style
 from xinc.show.figures.curves import beside, looks
 from xinc.show.figures.maps import distinct
-from xinc.show.figures.sheet import Array, Panels, Strip, Tile, sheet, spoken
+from xinc.show.figures.sheet import Panels, Strip, Tile, sheet, spoken
 
 
 @style.styled

@@ -11,15 +11,16 @@ import numpy as np
 from xinc.errors import FindingError
 from xinc.findings.results import fingerprint
 from xinc.findings.section4.layouts import Layout, of_layer, of_layers, of_networks
-from xinc.show.figures.sheet import Array, Panels
+from xinc.notation import Array
+from xinc.show.figures.sheet import Panels
 from xinc.show.subjects import Subject, panels
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Frames = Mapping[str, Array]
+NamedFrames = Mapping[str, Array]
 """Panel's title to the frame ``(H, W, 3)`` that it shows."""
-Gathered = tuple[Panels, Frames]
+Gathered = tuple[Panels, NamedFrames]
 
 
 def shown(found: Sequence[Subject], finding: str) -> Gathered:

@@ -12,8 +12,8 @@ from xinc.show import figures
 from xinc.show.figures.sheet import Panels, spoken
 from xinc.show.page.html import Drawing, Exhibit, PageTable
 from xinc.show.panels.data import (
-    Frames,
     Gathered,
+    NamedFrames,
     embedded,
     first_frame,
     moving,
@@ -65,13 +65,13 @@ class Plate:
         each: whether every network has a figure of its own.
     """
 
-    draw: Callable[[Panels, Frames], Figure]
+    draw: Callable[[Panels, NamedFrames], Figure]
     title: str
     caption: str
     wanted: Callable[[Panels], bool] = lambda panels: True
     each: bool = False
 
-    def drawings(self, layers: Panels, frames: Frames, name: str, method: str) -> list[Drawing]:
+    def drawings(self, layers: Panels, frames: NamedFrames, name: str, method: str) -> list[Drawing]:
         """The figure, or one a network; ``name`` is unique in the page, ``{}`` in it is for the network's number."""
         groups = [{network: own} for network, own in layers.items()] if self.each else [layers]
         drawn = [
@@ -83,7 +83,7 @@ class Plate:
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingPanel:
     """A row of the table.
 
     Attributes:
@@ -137,7 +137,7 @@ class Kind:
         )
 
 
-def _draw_embedding(layers: Panels, frames: Frames) -> Figure:
+def _draw_embedding(layers: Panels, frames: NamedFrames) -> Figure:
     ((network, own),) = layers.items()
     ((name, data),) = own.items()
     names = zip(data["member"].values.astype(str), data["index"].values, strict=True)
@@ -146,8 +146,8 @@ def _draw_embedding(layers: Panels, frames: Frames) -> Figure:
     return figures.umap(data, maps, f"{network} {spoken(name)}, {data.sizes['neuron']} neurons")
 
 
-KINDS: tuple[Kind, ...] = (
-    Kind(
+PANELS: tuple[FindingPanel, ...] = (
+    FindingPanel(
         "gallery",
         "Maps",
         "What single neurons paint",
@@ -163,7 +163,7 @@ KINDS: tuple[Kind, ...] = (
         shown,
         story.gallery,
     ),
-    Kind(
+    FindingPanel(
         "grouping",
         "Groupings",
         "Do neurons go by object, colour, texture or place?",
@@ -184,7 +184,7 @@ KINDS: tuple[Kind, ...] = (
         "relative deviation from the contribution that a region’s area would get. Smaller regions spread more by "
         "themselves: compare groupings with like numbers of regions.",
     ),
-    Kind(
+    FindingPanel(
         "intensity",
         "Intensity",
         "Is contribution only intensity?",
@@ -202,7 +202,7 @@ KINDS: tuple[Kind, ...] = (
         intensity_row,
         "Pearson correlations over all pixels; partial: what is left when the other of the two is taken out of both.",
     ),
-    Kind(
+    FindingPanel(
         "pixels_per_neuron",
         "Pixels per neuron",
         "How many pixels does a neuron represent?",
@@ -221,7 +221,7 @@ KINDS: tuple[Kind, ...] = (
         "Pixels where a neuron has more than an even share, as share of all pixels; neurons without any such pixel; "
         "neurons whose map is zero everywhere.",
     ),
-    Kind(
+    FindingPanel(
         "neurons_per_pixel",
         "Neurons per pixel",
         "How many neurons represent a pixel?",
@@ -245,7 +245,7 @@ KINDS: tuple[Kind, ...] = (
         "Median over pixels of the share of neurons above the threshold; mean share on the tenth of pixels with the "
         "strongest edges over the mean on the rest; correlation with edges, intensity taken out.",
     ),
-    Kind(
+    FindingPanel(
         "objects",
         "Objects",
         "How do neurons share themselves among objects?",
@@ -272,7 +272,7 @@ KINDS: tuple[Kind, ...] = (
         "where the category says nothing. Stability: the part of the shares’ spread that lies between instances rather"
         " than over time.",
     ),
-    Kind(
+    FindingPanel(
         "motion",
         "Motion",
         "Do contributions change where things move?",
@@ -292,7 +292,7 @@ KINDS: tuple[Kind, ...] = (
         "well; partial: intensity and edges taken out; mean fluctuation where things move, or uncover background, over"
         " the mean where nothing does.",
     ),
-    Kind(
+    FindingPanel(
         "together",
         "Together",
         "What do neurons do together?",
@@ -319,7 +319,7 @@ KINDS: tuple[Kind, ...] = (
         "hold 95 % and 99.9 %; share of the heatmap that cancels; unique part: what is left of maps "
         "after regression on all others, over the energy.",
     ),
-    Kind(
+    FindingPanel(
         "embedding",
         "Alike",
         "Which neurons are alike?",
@@ -336,7 +336,7 @@ KINDS: tuple[Kind, ...] = (
         embedded,
         story.alike,
     ),
-    Kind(
+    FindingPanel(
         "embedding_layers",
         "Layers",
         "Have layers kinds of neurons of their own?",

@@ -31,7 +31,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True)
-class ReplicationKind:
+class ReplicationPanel:
     """The part of the report on runs that `xinc replicate` measured."""
 
     short: str = "Replication"
@@ -199,4 +199,4 @@ def save(table: pd.DataFrame, out: Path) -> Path:
     return out
 
 
-REPLICATION = ReplicationKind()
+REPLICATION = ReplicationPanel()

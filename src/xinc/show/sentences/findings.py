@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xinc.notation import Array
 from xinc.show.figures.curves import GROUPING_NAMES
-from xinc.show.figures.sheet import Array, Panels, signed, spoken
+from xinc.show.figures.sheet import Panels, signed, spoken
 from xinc.signals.segments import common_stem
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from xinc.errors import SignalError
+from xinc.notation import Size
 from xinc.signals.clip import Clip
 from xinc.signals.datasets import cityscapes, cityscapes_vps, coco, davis, plain, vipseg
 from xinc.signals.datasets.recording import LabelledVideo, Reader
 from xinc.signals.frames import Choice, FrameSource, collect
 from xinc.signals.pictures import SUFFIXES, picture_size, read_rgb
-from xinc.signals.preprocess import Size
 from xinc.signals.segments import decode, read_planes
 
 READERS: Mapping[str, Reader] = {

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xinc.errors import SignalError
+from xinc.notation import Mask
 from xinc.options.schema import shortened
 from xinc.signals.datasets.coco import encoding_of, table
 from xinc.signals.datasets.recording import listed, load_json
@@ -23,7 +23,6 @@ from xinc.signals.labels import Segment, Segments
 from xinc.signals.preprocess import Geometry
 from xinc.signals.segments import common_stem, decode
 
-Mask = NDArray[np.bool_]
 FARTHEST = 1e6
 """Pixels from its corner at which a frame can have a corner of a polygon."""
 TRACKS = ("track_id", "instance_id")
