@@ -295,7 +295,23 @@ def test_files_of_runs(name: str, data: st.DataObject, kept: Path) -> None:
 
 
 @fuzzed
-@given(content=damaged((saved({"format": 1, "task": {"seed": 0}, "model": WEIGHTS, "history": [(1, 2.0)]}),)))
+@given(
+    content=damaged(
+        (
+            saved(
+                {
+                    "format": 1,
+                    "task": {"seed": 0},
+                    "model": WEIGHTS,
+                    "history": [(1, 2.0)],
+                    "optimiser": {},
+                    "best": WEIGHTS,
+                    "best_loss": 0.5,
+                }
+            ),
+        )
+    )
+)
 def test_unfinished_fits(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "fit.ckpt"
     path.write_bytes(content)

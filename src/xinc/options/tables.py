@@ -269,7 +269,7 @@ RUN = document(
     "the description of a run",
     (
         Option("format", "whole", "of the folder", 1, 10**6),
-        Option("family", "word", "of the network", words=tuple(_FAMILIES)),
+        Option("family", "word", "of the network"),
         Option("config", "table", "the network"),
         Option("parameters", "whole", "of the network", 0, 1e15),
         Option("bits_per_pixel", "number", "of the network", 0, 1e15),

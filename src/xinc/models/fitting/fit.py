@@ -327,6 +327,9 @@ def read_checkpoint(path: Path, described: dict[str, Any]) -> dict[str, Any]:
         if values["format"] != FORMAT:
             raise KeyError(f"format {values['format']}")
         kept = values["task"]
+        kinds = {"task": dict, "model": dict, "optimiser": dict, "history": list, "best": dict, "best_loss": float}
+        if wrong := [name for name, kind in kinds.items() if not isinstance(values[name], kind)]:
+            raise TypeError(wrong[0])
     except Exception as damage:  # a damaged file can break any step of reading it
         raise RunError(
             f"{path} is not a readable checkpoint ({type(damage).__name__}); delete it to fit anew"
