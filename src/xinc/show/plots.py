@@ -43,7 +43,8 @@ def plot_run(run: Run, figure: str, method: str | None = None) -> Figure:
 @style.styled
 def plot_canvas(canvas: Canvas) -> Figure:
     """The picture and the heatmap of each layer."""
-    tiles = [Tile(stretched(canvas[name].heatmap().cpu().numpy()), spoken(name), HEATMAP) for name in canvas.layers]
+    sums = canvas.sums()
+    tiles = [Tile(stretched(found.heatmap.cpu().numpy()), spoken(name), HEATMAP) for name, found in sums.items()]
     rows = [Strip([_picture(canvas)])]
     rows += [Strip(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
     return sheet(rows)
