@@ -7,7 +7,7 @@ PYTEST ?=
 COVERAGE = $(if $(PYTEST),,--cov=xinc --cov-report=term:skip-covered)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format setup lock clean
+.PHONY: help demo test lint format docs setup lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ format: $(READY) ## mend style and formatting
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+docs: $(READY) ## the documentation site, in build/site; a broken link or name is an error
+	@$(BIN)/python -m sphinx -q -n -W --keep-going -c docs/site -d build/doctrees . build/site
+	@echo build/site/index.html
+
 setup: $(READY) samples/.ready ## .venv from requirements.lock, and the sample clips
 
 # The lock holds the whole environment, so nothing is resolved; the second call adds this package, and what torch needs
@@ -38,7 +42,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Setting up .venv from requirements.lock (once, about a minute and a half) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --no-compile --no-deps -r requirements.lock
-	@$(BIN)/python -m pip install -qq --no-compile --no-build-isolation -e '.[sweep,s3,dev]'
+	@$(BIN)/python -m pip install -qq --no-compile --no-build-isolation -e '.[sweep,s3,dev,docs]'
 	@touch $@
 
 samples/.ready: scripts/fetch_samples.py | $(READY)
@@ -47,7 +51,7 @@ samples/.ready: scripts/fetch_samples.py | $(READY)
 
 lock: ## newest versions that pyproject.toml allows (torch stays); run the tests before committing it
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/pip install -qq --no-compile "$$(grep '^torch==' requirements.lock)" '.[sweep,s3,dev]' 'setuptools>=77'
+	@build/lock/bin/pip install -qq --no-compile "$$(grep '^torch==' requirements.lock)" '.[sweep,s3,dev,docs]'
 	@build/lock/bin/pip freeze --all --exclude xinc --exclude pip \
 		| sed 's/+cpu$$//' | grep -Ev '^(nvidia-|cuda-|triton==)' > build/requirements.lock
 	@mv build/requirements.lock requirements.lock && rm -rf build/lock

@@ -36,6 +36,10 @@ HEAVY = [
 ]
 
 
+TOOLS = {"dev", "docs"}
+"""Extras of those who work on the project."""
+
+
 def ranks() -> dict[str, int]:
     """Part of the package -> its line in the list of architecture.md, from the top."""
     block = re.search(r"```\n(.+?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
@@ -105,7 +109,7 @@ def test_a_model_that_imports_the_canvas_is_found(source: str) -> None:
 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (r for name, extra in project["optional-dependencies"].items() if name != "dev" for r in extra)
+    extras = (r for name, extra in project["optional-dependencies"].items() if name not in TOOLS for r in extra)
     declared = {canonicalize_name(Requirement(r).name) for r in (*project["dependencies"], *extras)}
     used = {name.split(".")[0] for module, path in modules() for name in imported(path.read_text(), f"{module}.x")}
     homes = {"torchvision": ["torchvision"]} | packages_distributions()  # an extra beyond the lock
@@ -116,7 +120,7 @@ def test_what_is_imported_is_declared() -> None:
 
 def test_what_is_declared_is_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (r for name, extra in project["optional-dependencies"].items() if name != "dev" for r in extra)
+    extras = (r for name, extra in project["optional-dependencies"].items() if name not in TOOLS for r in extra)
     used = {name.split(".")[0] for module, path in modules() for name in imported(path.read_text(), f"{module}.x")}
     through = {"pyarrow": "pandas", "fsspec": "fsspec", "s3fs": "fsspec"}  # pandas reads Parquet by pyarrow
     homes = {"torchvision": ["torchvision"]} | packages_distributions()

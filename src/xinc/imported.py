@@ -32,7 +32,7 @@ def import_checkpoint(
 
     Args:
         path: the weights.
-        name: family, a key of :data:`xinc.models.FAMILIES`.
+        name: family, a key of :data:`xinc.models.families.FAMILIES`.
         signal: the clip that the network represents, or a path (or sample) that :func:`xinc.open` knows: it is cropped
             and resized to what the network makes.
         size: ``(H, W)`` for networks that make any size (ffn, siren); the signal's own unless said.

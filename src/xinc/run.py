@@ -270,7 +270,7 @@ def fit(
     checkpoint and ends with the same bits as one that was not, and a finished one is read back.
 
     Args:
-        name: family, a key of :data:`xinc.models.FAMILIES`.
+        name: family, a key of :data:`xinc.models.families.FAMILIES`.
         clip: the signal.
         recipe: how to fit; the family's own unless given, and the next three change it. The paper's is
             ``xinc.models.family(name).plain``.

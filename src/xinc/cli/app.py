@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from xinc.budget import limit_to
+from xinc.cli.streams import write_what_can_be
 from xinc.errors import XincError
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class Commands(TyperGroup):
             if not word.strip():
                 raise _failed(f"{before} is followed by an empty text; give a value, or leave the option out")
         return super().parse_args(ctx, in_front(args, "--memory"))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """What the command line calls, help included."""
+        write_what_can_be()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command: 2 for what the user can mend, 130 when interrupted."""

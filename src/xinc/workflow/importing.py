@@ -35,7 +35,7 @@ def import_run(
 
     Args:
         path: the weights; see :func:`xinc.models.checkpoints.importing.open_checkpoint`.
-        name: family, a key of :data:`xinc.models.FAMILIES`.
+        name: family, a key of :data:`xinc.models.families.FAMILIES`.
         source: the signal that the network represents. Decoders decide its size; for networks that make any, it is
             reduced as for a fit where no size is given.
         out: folder of the run, which must be empty or absent.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from xinc.models.checkpoints.importing import Checkpoint, open_checkpoint, outli
 from xinc.run import load
 
 TensorShape = tuple[int, ...]
+REFERENCE = re.compile(r"[\w.]+:[\w.]+")
+"""``package.module:name``; a path that is not there, such as ``C:\\nets\\a.pth``, is none."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def subject(
         return _of_run(path, frame)
     if path.exists():
         return _of_checkpoint(open_checkpoint(path), size)
-    if ":" in target:
+    if REFERENCE.fullmatch(target):
         return _of_code(target, frame, size, shapes)
     raise CheckpointError(
         f"there is no run or checkpoint {target}; a module is named by where it is imported from: package.module:name"

@@ -13,7 +13,8 @@ def writable_cache() -> None:
         return
     homes = (Path(__file__).parent, Path(os.path.expanduser("~")))
     if not any(os.access(folder, os.W_OK) for folder in homes):
-        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"xinc-numba-{os.getuid()}")
+        whose = os.getuid() if hasattr(os, "getuid") else "loops"  # Windows: the folder is the user's own
+        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"xinc-numba-{whose}")
 
 
 writable_cache()  # before the first loop is declared

@@ -50,7 +50,8 @@ class Store:
         kind = self._kinds()[name]
         try:
             with safe_open(self.path, "pt") as file:
-                parts = [file.get_tensor(f"{name}.{i}") for i in range(int(kind[1:] or 1))]
+                # Copies: a mapped file cannot be replaced on Windows.
+                parts = [file.get_tensor(f"{name}.{i}").clone() for i in range(int(kind[1:] or 1))]
         except Exception:  # damaged: safetensors raises its own error type from Rust
             self._names = {}
             return None
@@ -70,7 +71,7 @@ class Store:
         try:
             if self._kinds():
                 with safe_open(self.path, "pt") as file:
-                    tensors = {name: file.get_tensor(name) for name in file.keys()} | tensors  # noqa: SIM118
+                    tensors = {name: file.get_tensor(name).clone() for name in file.keys()} | tensors  # noqa: SIM118
             self.path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(tensors, part, {"key": self.key, "kinds": json.dumps(kinds)})
             os.replace(part, self.path)
