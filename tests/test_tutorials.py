@@ -20,12 +20,10 @@ def test_there_are_three() -> None:
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 def test_it_runs(path: Path) -> None:
-    book = run_notebooks.run(path)
-    kept = run_notebooks.nbformat.read(path, as_version=4)
-    code = [(cell, old) for cell, old in zip(book.cells, kept.cells, strict=True) if cell.cell_type == "code"]
-    for cell, old in code:
-        kinds = [[(o.output_type, *sorted(o.get("data", ()))) for o in c.outputs] for c in (cell, old)]
-        assert kinds[0] == kinds[1], f"run scripts/run_notebooks.py --write: {cell.source[:60]}"
+    code = [cell for cell in run_notebooks.run(path).cells if cell.cell_type == "code"]
+    kinds = {kind for cell in code for output in cell.outputs for kind in output.get("data", ())}
+    assert all(cell.execution_count for cell in code)
+    assert "image/png" in kinds
 
 
 def test_they_are_small() -> None:
