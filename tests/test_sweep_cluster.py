@@ -225,7 +225,9 @@ def test_a_client_or_scheduler_dies_and_the_same_command_goes_on(
 def test_no_scheduler_is_one_line(swept: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xinc.sweep.cluster.CONNECT", 0.5)
     asked = ("sweep", str(swept[0]), "--out", str(tmp_path / "out"), "--scheduler", "tcp://127.0.0.1:9")
-    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in one_line(xinc(*asked))
+    ran = xinc(*asked, columns=300)
+    assert ran.code == 2
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in ran.err.splitlines()[-1]
 
 
 # The long mode
