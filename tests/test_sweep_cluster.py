@@ -93,7 +93,7 @@ class Cluster:
 
     def start_worker(self) -> None:
         how = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--preload", str(TESTS / "cluster_faults.py"))
-        where = ("--local-directory", str(self.folder / "local"), "--death-timeout", "60")
+        where = ("--local-directory", str(self.folder / "local"), "--death-timeout", "600")  # that of their start too
         self.workers.append(self.start("dask", "worker", self.address, *how, *where))
 
     def mend(self) -> None:
@@ -195,7 +195,8 @@ def test_workers_die_in_every_step_and_nothing_is_lost_or_made_twice(
     assert cluster.made_twice() == []
 
 
-@pytest.mark.parametrize("victim", ["client", pytest.param("scheduler", marks=long)])
+@long
+@pytest.mark.parametrize("victim", ["client", "scheduler"])
 def test_a_client_or_scheduler_dies_and_the_same_command_goes_on(
     swept: tuple[Path, Path], cluster: Cluster, tmp_path: Path, victim: str
 ) -> None:
