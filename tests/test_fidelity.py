@@ -328,7 +328,7 @@ def test_refusals_reach_the_table_and_the_sentences(run: Run, monkeypatch: pytes
     table = {(row["layer"], row["method"]): row for row in rows(found)}
     assert [table["block2", "paper"][key] for key in NUMBERS] == [None] * 6
     assert table["head", "paper"]["totals_rank"] is not None
-    assert "paper has no maps of block2: no rule for it." in conclusion(found)
+    assert "paper has no maps of block 2: no rule for it." in conclusion(found)
     assert np.isnan(found.deleted["block2"]["psnr"].sel(ranking="paper")).all()
 
 
@@ -386,10 +386,10 @@ def test_the_conclusion_follows_the_numbers() -> None:
     assert "median correlation 0.200 to 0.300, rank of totals 0.100 to 0.500" in said[1]
     assert said[2].startswith("Do not take official")
     assert said[3].startswith(
-        "Trust half in layer1 (median correlation 0.950, rank of totals 0.950), but not in layer2"
+        "Trust half in layer 1 (median correlation 0.950, rank of totals 0.950), but not in layer 2"
     )
     assert said[4] == (
-        "In layer2, official leaves 50 % of the sampled neurons without a map; removing one of them changes the "
+        "In layer 2, official leaves 50 % of the sampled neurons without a map; removing one of them changes the "
         "picture 1.50 times as much as removing another."
     )
     assert len(said) == 5

@@ -9,7 +9,16 @@ import xarray as xr
 from fake_layer import FakeLayer
 from xinc.errors import FindingError
 from xinc.findings.analyses import Settings
-from xinc.findings.section4.clusters import Embedding, clusters, embed, mixing, neighbour_entropy, neighbours_of, stack
+from xinc.findings.section4.clusters import (
+    Embedding,
+    clusters,
+    embed,
+    likeness,
+    mixing,
+    neighbour_entropy,
+    neighbours_of,
+    stack,
+)
 from xinc.findings.section4.layouts import drawn, of_layer, of_layers, of_networks
 from xinc.findings.section4.regions import Regions
 
@@ -165,3 +174,21 @@ def test_layouts_lie_where_their_members_say():
     assert of_layers(members).group == "embedding_layers/paper"
     with pytest.raises(FindingError, match="give at least two"):
         of_layers({"head": members["head"]})
+
+
+def test_neurons_of_one_channel_are_found_alike():
+    """Sixty neurons: their vectors follow the channel that they read, with a little noise."""
+    inputs, outputs = np.arange(60) // 6, np.arange(60) % 6
+    vectors = np.random.default_rng(1).random((10, 12))[inputs] + 0.01 * np.random.default_rng(2).random((60, 12))
+    data = xr.Dataset(
+        {"vector": (("neuron", "region"), vectors)},
+        coords={"input": ("neuron", inputs), "output": ("neuron", outputs)},
+    )
+    found = likeness(data)
+    assert found.near > 0.99
+    assert found.random < 0.6
+    assert found.shared["input"] == (1.0, pytest.approx(5 / 59))
+    assert found.shared["output"][0] == 0  # the nearest reads the same channel, and so writes to another
+    data["output"][:] = -1
+    assert np.isnan(likeness(data).shared["output"]).all()
+    assert likeness(data.isel(neuron=[0, 1])) is None

@@ -21,8 +21,8 @@ from xinc.findings.section4.intensity import intensity
 from xinc.findings.section4.motion import Flow, motion
 from xinc.findings.section4.objects import objects
 from xinc.findings.section4.regions import Clustering, grid_like, rgb
+from xinc.notation import neuron_name
 from xinc.show import figures, style
-from xinc.show.figures.maps import neuron_name
 from xinc.show.figures.motion import colour_wheel, flow_colours
 from xinc.show.figures.neurons import REST, _picks, category_marks
 from xinc.show.figures.sheet import Scale, Strip, Tile, sheet, shrunk, spoken, stretched
@@ -81,7 +81,10 @@ def positions() -> xr.Dataset:
     rng, count = np.random.default_rng(0), data.sizes["neuron"]
     return xr.Dataset(
         {"position": (("neuron", "dimension"), rng.normal(size=(count, 2)))},
-        coords={"member": ("neuron", ["a", "b"] * (count // 2)), "index": ("neuron", np.arange(count))},
+        coords={
+            "member": ("neuron", ["a", "b"] * (count // 2)),
+            **{name: ("neuron", np.arange(count)) for name in ("index", "input", "output")},
+        },
     )
 
 
@@ -308,11 +311,40 @@ def test_every_share_lies_inside_its_axes(name: str) -> None:
     assert all(low <= y < high / 1.05 for y, (low, high) in shares if np.isfinite(y))
 
 
-@pytest.mark.parametrize(
-    ("row", "name"), [({"input": 12, "output": 3}, "12 → 3"), ({"input": 12, "output": -1}, "#12")]
-)
-def test_neurons_are_named_by_what_they_are(row: dict[str, int], name: str) -> None:
-    assert neuron_name(row) == name
+@pytest.mark.parametrize(("neuron", "kernel", "name"), [(137, (6, 49), "137 (6→49)"), (12, (12, -1), "feature 12")])
+def test_neurons_are_named_by_what_they_are(neuron: int, kernel: tuple[int, int], name: str) -> None:
+    assert neuron_name(neuron, kernel) == name
+
+
+def test_a_gallery_of_maps_with_a_sign_is_in_colour() -> None:
+    """Grey where a neuron adds nothing, brighter where it adds to a colour."""
+    data = gallery(NETWORKS["NeRV"][0], count=2)
+    coloured = np.zeros((data.sizes["neuron"], 3, *SIZE))
+    coloured[:, 0, :, 24:] = 2.0
+    figure = figures.gallery({"NeRV": {"head": data.assign(signed=(("neuron", "colour", "y", "x"), coloured))}}, FRAMES)
+    pictures = [np.asarray(one.get_array()) for one in figure.axes[0].get_images()]
+    assert pictures[-1].shape == (*SIZE, 3)
+    assert pictures[-1][0, 0].tolist() == [0.5, 0.5, 0.5]
+    assert pictures[-1][0, -1].tolist() == [1.0, 0.5, 0.5]
+    assert "takes away" in [label.get_text() for axes in figure.axes for label in axes.get_xticklabels()]
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_on_a_phone_nothing_is_cut_off(name: str) -> None:
+    """A figure is laid out for the width of a phone, or left as wide as it is for swiping."""
+    with style.phone():
+        figure = FIGURES[name]()
+    width, height = figure.get_size_inches()
+    assert width <= style.PHONE + 0.01 or name in ("umap", "pruning", "verdicts", "forest")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    with style.drawing():
+        box = figure.get_tightbbox(canvas.get_renderer())
+    assert box.x0 > -0.05
+    assert box.x1 < width + 0.05
+    assert box.y0 > -0.05
+    assert box.y1 < height + 0.05
+    assert style.page_width() == style.WIDTH
 
 
 @pytest.mark.parametrize(("layer_", "name"), [("block3", "block 3"), ("head", "head"), ("layer12", "layer 12")])

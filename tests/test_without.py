@@ -64,3 +64,15 @@ def test_the_command_takes_the_pages_selection(tmp_path: Path) -> None:
     both = CliRunner().invoke(app, ["prune", str(run.path), "--layer", "block2", "--neurons", str(file)])
     assert both.exit_code == 2
     assert "--neurons FILE" in " ".join(both.output.split())
+
+
+def test_what_is_left_is_a_run_like_any_other(tmp_path: Path) -> None:
+    run = runs()[0]
+    smaller = xinc.without(run, {"block2": [3, 5]})
+    assert smaller.psnr().shape == run.psnr().shape
+    back = xinc.load(smaller.save(tmp_path / "smaller"))
+    found = back.analyse(findings=["intensity"], frames=[0], layers=["block2"])
+    assert "intensity/exact/block2" in {node.path.strip("/") for node in found.subtree}
+    assert back.plot("intensity").axes
+    assert torch.equal(back.canvas(0)["block2"].totals()[[3, 5]], torch.zeros(2))
+    assert back.export(tmp_path / "it.xinc").stat().st_size > 100

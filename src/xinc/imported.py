@@ -17,7 +17,7 @@ from xinc.signals.clip import Clip
 
 def import_checkpoint(
     path: str | Path,
-    name: str,
+    name: str | None,
     signal: Clip | str | Path,
     *,
     size: tuple[int, int] | None = None,
@@ -26,13 +26,14 @@ def import_checkpoint(
 ) -> Run:
     """Turn somebody else's weights into a run, without executing anything that is in their file.
 
-    Known are the NeRV and HNeRV code's checkpoints (plain, 8-bit, with the ConvNeXt encoder), the original NeRV's, the
+    Known are what :meth:`xinc.run.Run.export` writes,
+    the NeRV and HNeRV code's checkpoints (plain, 8-bit, with the ConvNeXt encoder), the original NeRV's, the
     paper's FFN and SIRENs of the common packages. What the weights' shapes leave open is chosen by the fit to the
     signal; the run's ``settings["notes"]`` say what was chosen, converted and left out.
 
     Args:
         path: the weights.
-        name: family, a key of :data:`xinc.models.families.FAMILIES`.
+        name: family, a key of :data:`xinc.models.families.FAMILIES`; None for what the file says, or its names tell.
         signal: the clip that the network represents, or a path (or sample) that :func:`xinc.open` knows: it is cropped
             and resized to what the network makes.
         size: ``(H, W)`` for networks that make any size (ffn, siren); the signal's own unless said.
@@ -46,7 +47,9 @@ def import_checkpoint(
     """
     from xinc.signals.reading import open as open_clip
 
-    row, checkpoint = family(name), open_checkpoint(path)
+    checkpoint = open_checkpoint(path)
+    name = name or checkpoint.told_family
+    row = family(name)
     IMPORTS[name].check(settings)
     if isinstance(signal, Clip):
         whole = signal[0] if row.still else signal

@@ -39,3 +39,22 @@ MixtureWeights = Num[Tensor, "neuron mixture"]
 Mixtures = Float[Tensor, "mixture channel height width"]
 TopNeurons = Int[Tensor, "height width rank"]
 TopValues = Float[Tensor, "height width rank"]
+
+
+def spoken(layer: str) -> str:
+    """A layer's name as people say it: ``"block3"`` is ``"block 3"``."""
+    name = layer.rstrip("0123456789")
+    return f"{name} {layer[len(name) :]}".strip()
+
+
+def neuron_name(neuron: int, kernel: tuple[int, int]) -> str:
+    """How every figure and page names a neuron: by its number, and what it is.
+
+    Args:
+        neuron: number in its layer, as in ``{"block3": [137]}``.
+        kernel: channels that it goes from and to; a negative second one for an MLP's input feature.
+
+    Returns:
+        ``"137 (6→49)"``, or ``"feature 12"``.
+    """
+    return f"feature {neuron}" if kernel[1] < 0 else f"{neuron} ({kernel[0]}→{kernel[1]})"

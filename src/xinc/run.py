@@ -31,6 +31,7 @@ from xinc.below import below
 from xinc.documents import read_json
 from xinc.errors import ModelError, RunError, SignalError
 from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
+from xinc.models.checkpoints import coded
 from xinc.models.families import configure, family
 from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, run_task
 from xinc.models.fitting.watching import watching
@@ -169,6 +170,14 @@ class Run:
         """:func:`xinc.show.report.report` on this run, into its own folder where ``path`` is None; the page's path."""
         page: Path = below("show.report", "report")(self, path, **how)
         return page
+
+    def export(self, path: str | Path, bits: int = 8) -> Path:
+        """The network in ``bits`` bits a weight, entropy-coded, as ``xinc import`` reads it; the file's path.
+
+        Raises:
+            ModelError: ``bits`` is not 2 to 8, or a weight is no finite number.
+        """
+        return coded.write(self.model, path, bits)
 
     def explore(self, *, server: bool = False, port: int | None = None) -> Any:
         """The page where one points at a pixel, inline in a notebook; ``.save(path)`` writes it as one file.

@@ -194,3 +194,8 @@ def method_of(given: str | Method) -> Method:
     if not isinstance(given, Method):
         raise TraceError(f"{given!r} is no method: it has no name and no stream(plan, layer); see xinc.method")
     return given
+
+
+def has_sign(name: str) -> bool:
+    """Whether maps by a method of ours have signs and colours: ``layer.maps(neurons, signed=True)``."""
+    return bool(getattr(METHODS.get(name), "signed", False))

@@ -227,7 +227,9 @@ def _together(layer: LayerLike, scene: FrameContext, _: LayerLike | None) -> xr.
 
 ANALYSES: Mapping[str, Analysis] = MappingProxyType(
     {
-        "gallery": Analysis(choose.FINDING, _gallery, (*CLUSTERING, "rule", "count"), ("totals", "rgb"), once=True),
+        "gallery": Analysis(
+            choose.FINDING, _gallery, (*CLUSTERING, "rule", "count"), ("totals", "rgb"), once=True, version=2
+        ),
         "grouping": Analysis(
             grouping.FINDING,
             lambda layer, scene, _: grouping.grouping(layer, scene.regions),

@@ -323,6 +323,12 @@ CHECKS = schema(
 """Numbers that commands take as options of their own."""
 
 
+CODES = schema(
+    "a coded network", (Option("bits", "whole", "bits of a weight before entropy coding", 2, 8),), ModelError
+)
+"""How a network is coded into a file."""
+
+
 def settable(family: str | None = None, findings: bool = False) -> Schema:
     """What ``--set`` takes where a network is fitted.
 

@@ -9,11 +9,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from xinc.canvas.layer import Layer
+from xinc.canvas.methods import has_sign
 from xinc.canvas.trace import Canvas
 from xinc.errors import RunError
+from xinc.notation import neuron_name
 from xinc.show import style
-from xinc.show.figures.maps import COLUMNS, HEATMAP, MAP, SHOWN, neuron_name
-from xinc.show.figures.sheet import Strip, Tile, sheet, spoken, stretched
+from xinc.show.figures.maps import COLUMNS, HEATMAP, MAP, SHOWN, SIGNED
+from xinc.show.figures.sheet import Strip, Tile, around_grey, sheet, spoken, stretched
 
 if TYPE_CHECKING:
     from xinc.run import Run
@@ -62,13 +64,18 @@ def plot_layer(layer: Layer, neurons: Sequence[int] | None = None) -> Figure:
     if neurons is None:
         neurons = reduced.totals.argsort(descending=True)[: 2 * SHOWN].tolist()
     table = layer.neurons
-    maps = layer.maps(neurons).cpu().numpy()
-    tiles = [
-        Tile(stretched(own), neuron_name({key: int(table[key].iloc[k]) for key in ("input", "output")}), MAP)
-        for k, own in zip(neurons, maps, strict=True)
-    ]
+    names = [neuron_name(k, (int(table["input"].iloc[k]), int(table["output"].iloc[k]))) for k in neurons]
+    tiles = [_map(layer, k, name) for k, name in zip(neurons, names, strict=True)]
     title = f"all {layer.shape[0]:,} neurons".replace(",", "\u2009")
     heatmap = Tile(stretched(reduced.heatmap.cpu().numpy()), title, HEATMAP)
     rows = [Strip([heatmap], f"{spoken(layer.name)}\n{layer.method}")]
     rows += [Strip(tiles[start : start + SHOWN]) for start in range(0, len(tiles), SHOWN)]
     return sheet(rows)
+
+
+def _map(layer: Layer, neuron: int, name: str) -> Tile:
+    """A neuron's map, in signed colour where the method has it."""
+    if has_sign(layer.method):
+        coloured = layer.maps([neuron], signed=True)[0].movedim(0, -1).cpu().numpy()
+        return Tile(around_grey(coloured), name, SIGNED)
+    return Tile(stretched(layer.maps([neuron])[0].abs().cpu().numpy()), name, MAP)

@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from xinc.show.panels.fidelity import Trusted, kept
 from xinc.show.panels.findings import PANELS, Exhibitor, FindingPanel
 from xinc.show.panels.pruning import Pruned
 from xinc.show.panels.replication import REPLICATION
-from xinc.show.sentences import findings as story
+from xinc.show.panels.sizes import sizes
+from xinc.show.sentences import answer as story
+from xinc.show.sentences.words import listing
 from xinc.show.subjects import Subject, other_methods, panels, signal_name, subjects
 from xinc.waiting import Progress, silent
 
@@ -59,7 +62,7 @@ def report(
     embed: bool = True,
     progress: Progress | None = None,
 ) -> Path:
-    """Write a report on runs that were analysed, and its figures as PNG and SVG files beside it.
+    """Write a report on runs that were analysed, and its figures as PNG, SVG and PDF files beside it.
 
     Args:
         runs: one or several; networks of the same frame are best compared.
@@ -96,6 +99,7 @@ def _save_figures(page: Page, folder: Path) -> None:
     for drawing in [*page.fit_drawings, *(v for e in page.exhibits for d in e.drawings for v in d.variants)]:
         (folder / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
         (folder / f"{drawing.name}.png").write_bytes(style.png(drawing.figure))
+        (folder / f"{drawing.name}.pdf").write_bytes(style.pdf(drawing.figure))
 
 
 def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
@@ -107,7 +111,8 @@ def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
     beside = [[replace(subject, method=method) for subject in found] for method in other_methods(found)]
     fits = [_fit(subject, i) for i, subject in enumerate(found)]
     views = [view for subject, fit in zip(found, fits, strict=True) for view in _views(subject, fit)]
-    exhibits: list[Exhibit] = []
+    small = sizes(found, tell)
+    exhibits: list[Exhibit] = [small] if small else []
     for done, kind in enumerate(EXHIBITS, 1):
         tell(kind.short.lower(), done, len(EXHIBITS) + 1)
         exhibit = kind.exhibit(found)
@@ -116,16 +121,17 @@ def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:
         exhibits += [exhibit] if exhibit else []
     tell("done", len(EXHIBITS) + 1, len(EXHIBITS) + 1)
     names = list(dict.fromkeys(signal_name(s.run.clip.source) for s in found))
-    networks = story.listing(_article(f) for f in dict.fromkeys(s.title.split(" · ")[0] for s in found))
+    networks = listing(_article(f) for f in dict.fromkeys(s.title.split(" · ")[0] for s in found))
     verb = "see" if len(found) > 1 else "sees"
     return Page(
         eyebrow=f"{datetime.date.today():%-d %B %Y} · maps by the method “{found[0].method}”",
-        title=f"How {networks} {verb} {story.listing(names)}",
+        title=f"How {networks} {verb} {listing(names)}",
         answer=_answer(found),
         views=views,
         introduction=INTRODUCTION,
         fits=fits,
         fit_drawings=_fit_drawings(found),
+        fit_says=[said for s in found for said in story.fitted(s.title, s.run.psnr().tolist(), s.run.history)],
         exhibits=exhibits,
         settings=_settings(found),
         footer=(
@@ -164,7 +170,6 @@ def _fit(subject: Subject, position: int) -> Fit:
         ("mean PSNR" if several else "PSNR", f"{float(scores.mean()):.2f} dB"),
         ("signal", f"{f'{len(run.clip)} × ' if several else ''}{height} × {width}"),
         ("parameters", written(run.parameters)),
-        ("bits a pixel, at 8 bits", f"{run.bits_per_pixel():.2f}"),
     ]
     if run.epochs:
         facts += [("epochs", written(len(run.epochs))), ("time", duration(run.epochs[-1].seconds))]
@@ -227,7 +232,7 @@ def _fit_drawings(found: Sequence[Subject]) -> list[Drawing]:
     if histories:
         drawings.append(
             Drawing.of(
-                figures.training(histories),
+                partial(figures.training, histories),
                 "training",
                 "PSNR during training",
                 "How well the network drew its frames while it was trained, against epochs and against time on this "
@@ -238,7 +243,7 @@ def _fit_drawings(found: Sequence[Subject]) -> list[Drawing]:
     if clips:
         drawings.append(
             Drawing.of(
-                figures.psnr_by_frame(clips),
+                partial(figures.psnr_by_frame, clips),
                 "psnr",
                 "PSNR of every frame",
                 "How well each frame of the clip is drawn. A dip is a frame that is harder than its neighbours, such "

@@ -11,8 +11,9 @@ import functools
 import html
 import io
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ParamSpec
 
@@ -87,6 +88,10 @@ ERROR = Colours("viridis", "an error is small almost everywhere: the map that se
 WIDTH = 9.0
 """Width of a full figure in inches: in the report's column of about 960 px, 8.5 pt reads like the page's own text."""
 
+PHONE = 4.0
+"""The same on a phone, where a figure is shown at four fifths of its size: text of about ten pixels."""
+_ACROSS: ContextVar[float] = ContextVar("across", default=WIDTH)
+
 _RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -153,9 +158,34 @@ def drawing() -> AbstractContextManager[None]:
     return mpl.rc_context(_RC)
 
 
-def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """Make an empty figure, laid out so that nothing is cut off; sizes in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+def new_figure(height: float, width: float | None = None) -> Figure:
+    """Make an empty figure, laid out so that nothing is cut off; sizes in inches, the page's width where None."""
+    return Figure(figsize=(_ACROSS.get() if width is None else width, height), layout="constrained")
+
+
+@contextmanager
+def phone() -> Iterator[None]:
+    """Figures that are drawn meanwhile are for a phone, where their function can lay them out so."""
+    token = _ACROSS.set(PHONE)
+    try:
+        yield
+    finally:
+        _ACROSS.reset(token)
+
+
+def page_width() -> float:
+    """Width of the page that is drawn for, in inches."""
+    return _ACROSS.get()
+
+
+def is_phone() -> bool:
+    """Whether figures are drawn for a phone."""
+    return _ACROSS.get() < WIDTH
+
+
+def beside(most: int) -> int:
+    """How many pictures stand side by side: ``most``, three on a phone."""
+    return min(most, 3) if is_phone() else most
 
 
 def png(figure: Figure, dpi: int = 160) -> bytes:
@@ -163,6 +193,14 @@ def png(figure: Figure, dpi: int = 160) -> bytes:
     out = io.BytesIO()
     with drawing():
         figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+    return out.getvalue()
+
+
+def pdf(figure: Figure) -> bytes:
+    """Render in the light theme as a PDF file's bytes, the same for the same figure; text stays text."""
+    out = io.BytesIO()
+    with mpl.rc_context({**_RC, "pdf.fonttype": 42}):
+        figure.savefig(out, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
     return out.getvalue()
 
 

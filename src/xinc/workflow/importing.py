@@ -24,7 +24,7 @@ from xinc.workflow.stages import Stage, silent
 
 def import_run(
     path: str | Path,
-    name: str,
+    name: str | None,
     source: Source,
     out: Path,
     settings: Mapping[str, Any] | None = None,
@@ -35,7 +35,7 @@ def import_run(
 
     Args:
         path: the weights; see :func:`xinc.models.checkpoints.importing.open_checkpoint`.
-        name: family, a key of :data:`xinc.models.families.FAMILIES`.
+        name: family, a key of :data:`xinc.models.families.FAMILIES`; None for what the file says, or its names tell.
         source: the signal that the network represents. Decoders decide its size; for networks that make any, it is
             reduced as for a fit where no size is given.
         out: folder of the run, which must be empty or absent.
@@ -48,8 +48,11 @@ def import_run(
         ModelError: unknown family or setting, or the network does not make frames of the size asked for.
         SignalError: the signal cannot be opened.
     """
-    still, known = family(name).still, IMPORTS[name].check(settings or {})
+    if name is not None:
+        IMPORTS[family(name).name].check(settings or {})  # a wrong word is said before a large file is read
     checkpoint = open_checkpoint(path)
+    name = name or checkpoint.told_family
+    still, known = family(name).still, IMPORTS[name].check(settings or {})
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} exists and is not empty; an import never overwrites: choose another folder for the run")
     whole = replace(source, count=1 if still else source.count)

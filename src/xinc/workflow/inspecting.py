@@ -148,12 +148,13 @@ def _of_checkpoint(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Insp
         return Inspected((*facts, *told, ("no layers", str(reason))), None, tensors=tensors)
     config = network.model.config
     facts += [
-        ("family", f"{checkpoint.family}, by the names"),
+        ("family", f"{checkpoint.family}, by {'its own description' if checkpoint.config else 'the names'}"),
         ("parameters", f"{count_parameters(network.model):,}"),
         ("network", described(network.known)),
         ("looked at", f"{config.frames} frame{'s' * (config.frames > 1)} of {config.size[0]}×{config.size[1]}"),
-        ("left open", f"{', '.join(network.open)}: xinc import chooses by the fit to the signal"),
     ]
+    if network.open:
+        facts.append(("left open", f"{', '.join(network.open)}: xinc import chooses by the fit to the signal"))
     facts += [("note", note) for note in network.notes]
     return Inspected(tuple(facts), network.model, (network.model.frame_input(0),), config.size, tensors)
 

@@ -15,6 +15,7 @@ from xinc.errors import FindingError, ModelError, RunError, SignalError
 from xinc.findings.analyses import Settings
 from xinc.models.families import Family, family
 from xinc.models.fitting.fit import place_of
+from xinc.models.networks.decoder import DECODERS, for_all
 from xinc.models.recipe import Recipe
 from xinc.options.tables import FIT, RECIPE, SET_FINDINGS, SOURCE, settable
 from xinc.run import Run, fit
@@ -222,6 +223,12 @@ def fit_signal(source: Source, fitting: Fitting, out: Path, *, progress: bool = 
     if not family(model).still and len(clip) == 1:
         raise SignalError(
             f"{source.path} gives one frame, a {model} represents clips; choose --model ffn or more frames"
+        )
+    if source.size is None and model in DECODERS and clip.size != (common := for_all(clip.size)):
+        warnings.warn(
+            f"frames are {clip.size[0]}×{clip.size[1]}, which not every family makes: with --size "
+            f"{common[0]}x{common[1]} {' and '.join(DECODERS)} can be compared",
+            stacklevel=2,
         )
     annotated = clip.segments.frames if clip.segments is not None else ()
     return fit(

@@ -1,4 +1,4 @@
-"""Somebody else's checkpoint as a run."""
+"""Networks come and go: somebody else's checkpoint as a run, a run's network as a small file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,21 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import STEPS, app, done, say, stage
-from xinc.cli.options import Annotations, Count, EncodingOption, Every, SizeOption, Start, as_options, as_size, within
+from xinc.cli.options import (
+    Annotations,
+    Count,
+    EncodingOption,
+    Every,
+    RunFolder,
+    SizeOption,
+    Start,
+    as_options,
+    as_size,
+    within,
+)
+from xinc.cli.tables import Json
 from xinc.options.page import import_help
-from xinc.options.tables import CHECKS
+from xinc.options.tables import CHECKS, CODES
 
 
 @app.command("import", rich_help_panel=STEPS, epilog=import_help())
@@ -19,11 +31,10 @@ def import_(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="Safetensors or torch file, or the folder that training code left it in.",
+            help="Safetensors or torch file, the folder that training code left it in, or what xinc export wrote.",
             show_default=False,
         ),
     ],
-    family: Annotated[str, typer.Option("--as", metavar="FAMILY", help="ffn, siren, nerv or hnerv.")],
     signal: Annotated[
         str,
         typer.Option(
@@ -32,6 +43,15 @@ def import_(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; must be new or empty.")],
+    family: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="FAMILY",
+            help="ffn, siren, nerv or hnerv; what the file tells if not given.",
+            show_default=False,
+        ),
+    ] = None,
     size: SizeOption = None,
     annotations: Annotations = None,
     encoding: EncodingOption = "auto",
@@ -68,6 +88,31 @@ def import_(
         say(f"[yellow]note:[/] {escape(note)}")
     psnr = psnr_of_some(run, check, stage=stage)
     height, width = run.clip.size
-    say(f"{family} of {len(run.clip)} frames of {height}×{width}, {run.parameters:,} parameters")
+    say(f"{run.family} of {len(run.clip)} frames of {height}×{width}, {run.parameters:,} parameters")
     say(f"PSNR of {len(psnr)} frames: mean {float(psnr.mean()):.2f} dB, lowest {float(psnr.min()):.2f} dB")
     done(out)
+
+
+@app.command(rich_help_panel=STEPS)
+def export(
+    run: RunFolder,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The file; network.xinc in the run's folder if not given."),
+    ] = None,
+    bits: Annotated[
+        int, typer.Option(help="Bits of a weight before entropy coding, 2 to 8.", callback=within(CODES, "bits"))
+    ] = 8,
+    measured: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Measure it, and x264 at equal quality beside it.")
+    ] = True,
+    file: Json = None,
+) -> None:
+    """Write a run's network alone as a small file: quantised, entropy-coded; xinc import reads it back."""
+    from xinc.cli.tables import show
+    from xinc.workflow.exporting import export_folder
+
+    written, rows = export_folder(run, out, bits, measured=measured, stage=stage)
+    if rows:
+        show(rows, "", file)
+    done(written)

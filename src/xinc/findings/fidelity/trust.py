@@ -10,7 +10,7 @@ import numpy as np
 
 from xinc.findings.fidelity.compare import RANDOM, Fidelity
 from xinc.findings.fidelity.deletion import CEILING, ORDERS
-from xinc.notation import Values
+from xinc.notation import Values, spoken
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -92,7 +92,9 @@ def answer(held: Mapping[str, Fidelity], method: str) -> list[str]:
     sentences = [f"{sentence}{f' ({beside})' if beside else ''}."]
     poor = [(network, layer) for network, layer, name, value in measured if name == method and value < CLOSE]
     if poor:
-        where = _listed([f"{layer} of the {network}" if len(held) > 1 else layer for network, layer in poor])
+        where = _listed(
+            [f"{spoken(layer)} of the {network}" if len(held) > 1 else spoken(layer) for network, layer in poor]
+        )
         sentences.append(
             f"Below {CLOSE} lies {where}: for what its neurons do, ask `xinc analyse RUN --method ablation --layers "
             f"{','.join(dict.fromkeys(layer for _, layer in poor))}`."
@@ -105,7 +107,7 @@ def refusals(found: Fidelity) -> Iterator[str]:
     for layer, data in found.compared.items():
         for method, why in zip(data["method"].values.tolist(), data["refused"].values.tolist(), strict=True):
             if why:
-                yield f"{method} has no maps of {layer}: {why}."
+                yield f"{method} has no maps of {spoken(layer)}: {why}."
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class _Method:
 
     def named(self, chosen: Any) -> str:
         """The names of some layers."""
-        return _listed([name for name, here in zip(self.layers, chosen, strict=True) if here])
+        return _listed([spoken(name) for name, here in zip(self.layers, chosen, strict=True) if here])
 
 
 def _methods(compared: Mapping[str, xr.Dataset]) -> Iterator[_Method]:
@@ -145,7 +147,7 @@ def _verdict(method: _Method) -> str:
     maps = (method.maps >= GOOD) & (method.undefined < 1 - GOOD)
     good, every = maps & (method.ranks >= GOOD), np.ones_like(maps)
     if good.all():
-        where = "every layer" if len(good) > 1 else method.layers[0]
+        where = "every layer" if len(good) > 1 else spoken(method.layers[0])
         return f"Trust {method.name} in {where}: its maps and totals agree with ablation ({method.worded(every)})."
     if good.any():
         return (
@@ -170,8 +172,8 @@ def _vanished(compared: Mapping[str, xr.Dataset]) -> Iterator[str]:
                 continue
             cost = truth[gone].mean() / truth[~gone].mean()
             yield (
-                f"In {layer}, {method} leaves {100 * gone.mean():.0f} % of the sampled neurons without a map; removing "
-                f"one of them changes the picture {cost:.2f} times as much as removing another."
+                f"In {spoken(layer)}, {method} leaves {100 * gone.mean():.0f} % of the sampled neurons without a map; "
+                f"removing one of them changes the picture {cost:.2f} times as much as removing another."
             )
 
 
@@ -185,7 +187,7 @@ def _pruned(deleted: Mapping[str, xr.Dataset]) -> Iterator[str]:
         span = ends[0] if ends[0] == ends[1] else " to ".join(ends)
         words.append(f"{span} dB {'at random' if name == RANDOM else 'by ' + name}")
     if words:
-        which = f"neurons of {'each layer' if len(kept) > 1 else next(iter(deleted))} that count least"
+        which = f"neurons of {'each layer' if len(kept) > 1 else spoken(next(iter(deleted)))} that count least"
         yield f"Without the {100 * SHARE:.0f} % of {which}, the picture keeps {_listed(words)}."
 
 

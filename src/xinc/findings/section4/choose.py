@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from xinc.canvas.methods import has_sign
 from xinc.errors import FindingError
 from xinc.findings.finding import Finding, LayerLike, as_labels, neuron_coords, numpy
 from xinc.findings.section4.regions import Regions, grid_like
@@ -130,7 +131,8 @@ def gallery(
 
     Returns:
         Dataset of ``map (neuron, y, x)`` in the order of the rule, with the sign that the method gives it, and
-        ``total (neuron,)``, sum over pixels of |C|; coordinates ``neuron``, ``input``, ``output``.
+        ``total (neuron,)``, sum over pixels of |C|; coordinates ``neuron``, ``input``, ``output``. Where the method
+        has them, ``signed (neuron, colour, y, x)``: the contributions to each colour.
 
     Raises:
         FindingError: if there is no such rule.
@@ -139,8 +141,13 @@ def gallery(
 
     chosen = choose(layer, rule, count, regions=regions, seed=seed)
     maps = numpy(layer.maps(chosen.tolist())) if len(chosen) else np.zeros((0, *layer.shape[1:]))
+    coloured = {}
+    if len(chosen) and has_sign(layer.method):
+        values = numpy(layer.maps(chosen.tolist(), signed=True)).astype(np.float32)  # type: ignore[call-arg]
+        coloured["signed"] = (("neuron", "colour", "y", "x"), values, {"units": "C"})
     return xr.Dataset(
         {
+            **coloured,
             "map": (("neuron", "y", "x"), maps.astype(np.float32), {"units": "C"}),
             "total": ("neuron", numpy(layer.totals())[chosen], {"units": "sum of |C|"}),
         },

@@ -217,3 +217,58 @@ def neighbour_entropy(codes: Array, nearest: Array) -> NDArray[np.float64]:
     shares = counts / counts.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(-np.where(shares > 0, shares * np.log(shares), 0.0).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What neurons have in common with the one most like them.
+
+    Attributes:
+        near: median correlation of a neuron's vector with that of the neuron nearest to it.
+        random: median correlation of two neurons at random.
+        shared: channel (``input``, ``output``) to the share of neurons that have it in common with the nearest, and
+            the share of pairs at random that have; NaN where neurons have no such channel, or all the same.
+    """
+
+    near: float
+    random: float
+    shared: Mapping[str, tuple[float, float]]
+
+
+def likeness(vectors: xr.Dataset, *, most: int = 5000, seed: int = 0) -> Likeness | None:
+    """How alike neurons of a layer are to their nearest neighbours, by vector.
+
+    Args:
+        vectors: what :func:`clusters` returns, at one frame.
+        most: neurons that are looked at; more are drawn at random.
+        seed: of that draw, and of pairs at random.
+
+    Returns:
+        None for fewer than three neurons with a vector.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    values = vectors["vector"].transpose("neuron", "region").values
+    values = values[:, ~np.isnan(values).all(axis=0)]
+    kept, rng = np.flatnonzero(np.isfinite(values).all(axis=1)), np.random.default_rng(seed)
+    kept = np.sort(rng.permutation(kept)[:most])
+    if len(kept) < 3 or values.shape[1] < 3:
+        return None
+    near = NearestNeighbors(n_neighbors=1).fit(values[kept]).kneighbors(return_distance=False)[:, 0]
+    shared = {}
+    for way in ("input", "output"):
+        channels = vectors[way].values[kept]
+        counts = np.unique(channels, return_counts=True)[1]
+        chance = float((counts * (counts - 1)).sum() / (len(kept) * (len(kept) - 1)))
+        told = len(counts) > 1 and chance > 0
+        shared[way] = (float((channels == channels[near]).mean()), chance) if told else (float("nan"), float("nan"))
+    return Likeness(_correlated(values[kept], near), _correlated(values[kept], rng.permutation(len(kept))), shared)
+
+
+def _correlated(values: Array, others: Array) -> float:
+    """Median correlation of vectors with those of other neurons; without those that are the same everywhere."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centred = values - values.mean(axis=1, keepdims=True)
+        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+        found = (centred * centred[others]).sum(axis=1)[others != np.arange(len(values))]
+    return float(np.nanmedian(found)) if np.isfinite(found).any() else float("nan")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from xinc import budget
 from xinc.errors import CheckpointError, ModelError
-from xinc.models.base import INR
+from xinc.models.base import INR, Config
 from xinc.models.checkpoints.architectures import (
     READERS,
     Reading,
@@ -25,6 +25,7 @@ from xinc.models.checkpoints.architectures import (
     picture_size,
 )
 from xinc.models.checkpoints.choices import ranked, replaced, told
+from xinc.models.checkpoints.coded import decode, is_coded
 from xinc.models.checkpoints.files import read_file
 from xinc.models.checkpoints.names import EMBEDDINGS, dequantise, is_quantised, listing, networks_in, plain, weights_in
 from xinc.models.families import family
@@ -61,16 +62,29 @@ class Checkpoint:
         path: the file.
         weights: float32 tensors by name, without wrapper keys and leading prefixes.
         notes: how they were stored.
+        config: the network, where the file describes it, as one of ours does.
     """
 
     path: Path
     weights: dict[str, Tensor]
     notes: tuple[str, ...]
+    config: Config | None = None
 
     @property
     def family(self) -> str | None:
-        """The family whose names the weights have, None if of none."""
-        return guess_family(self.weights)
+        """The family that the file says, or whose names the weights have; None if of none."""
+        return self.config.FAMILY if self.config else guess_family(self.weights)
+
+    @property
+    def told_family(self) -> str:
+        """The same, where somebody needs one.
+
+        Raises:
+            CheckpointError: neither tells.
+        """
+        if self.family is None:
+            raise CheckpointError(f"{self.path} does not tell its family; say it by --as ffn, siren, nerv or hnerv")
+        return self.family
 
     def check_finite(self) -> None:
         """Whether all weights are numbers.
@@ -94,7 +108,11 @@ class Checkpoint:
             CheckpointError: the weights are not of that family.
         """
         with _told_of(self, name):
-            return picture_size(name, self.weights, aspect)
+            if self.config is None:
+                return picture_size(name, self.weights, aspect)
+            if name != self.config.FAMILY:
+                raise CheckpointError("it says of itself what it is")
+            return self.config.size
 
     def frame_size(
         self, name: str, signal: tuple[int, int], asked: tuple[int, int] | None = None
@@ -131,6 +149,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: the file is missing, damaged, or holds no named weights.
     """
     path = Path(path)
+    if is_coded(path):
+        coded = decode(path.read_bytes(), path)
+        return Checkpoint(path, coded.weights, (f"its weights were stored in {coded.bits} bits",), coded.config)
     content, skipped = read_file(path)
     stored = weights_in(content, path)
     notes = []
@@ -173,15 +194,19 @@ def import_network(
     known = IMPORTS[name].check(settings or {})
     checkpoint.check_finite()
     with _told_of(checkpoint, name):
-        reading = READERS[name](checkpoint.weights, frames)
+        reading = _reading(checkpoint, name, frames)
     configs = list(dict.fromkeys(replaced(config, **known) for config in reading.configs))
-    outputs = [known["output"]] if "output" in known else list(OUTPUTS)
+    outputs = list(OUTPUTS)
+    if "output" in known or checkpoint.config:
+        outputs = [configs[0].to_dict()["output"]]
     _check_names(row.model(configs[0]), reading, checkpoint.path, name)
     scores = ranked(row.model, reading.state, configs, outputs, frames)
     best, config = scores[0]
     model = row.model(config)
     model.load_state_dict(reading.state)
-    note = told(scores, model, frames, tuple(IMPORTS[name]))
+    note = f"one frame is shown with {best:.1f} dB"
+    if checkpoint.config is None:
+        note = told(scores, model, frames, tuple(IMPORTS[name]))
     return Imported(model.eval(), best, (*checkpoint.notes, *reading.notes, note))
 
 
@@ -225,9 +250,10 @@ def outline(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Outl
         pass  # what is counted below has as many axes as it must
     wanted = checkpoint.frame_size(name, size or VIDEO, size) or ANY_SIZE
     count = next((len(checkpoint.weights[n]) for n in EMBEDDINGS if n in checkpoint.weights), 1)
+    count = checkpoint.config.frames if checkpoint.config else count
     budget.frames(checkpoint.path, 1, *wanted)
     with _told_of(checkpoint, name):
-        reading = READERS[name](checkpoint.weights, torch.zeros(1, 3, *wanted).expand(count, -1, -1, -1))
+        reading = _reading(checkpoint, name, torch.zeros(1, 3, *wanted).expand(count, -1, -1, -1))
     model = family(name).model(reading.configs[0])
     _check_names(model, reading, checkpoint.path, name)
     model.load_state_dict(reading.state)
@@ -235,13 +261,28 @@ def outline(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> Outl
     left = [
         f
         for f in fields
-        if f == "output" or any(getattr(c, f) != getattr(reading.configs[0], f) for c in reading.configs)
+        if (f == "output" and not checkpoint.config)
+        or any(getattr(c, f) != getattr(reading.configs[0], f) for c in reading.configs)
     ]
     known = {f: value for f, value in fields.items() if f not in left}
     notes = (*checkpoint.notes, *reading.notes)
-    if name == "nerv":
+    if name == "nerv" and not checkpoint.config:
         notes += (f"frames are taken to be {wanted[0]}×{wanted[1]}: of a NeRV's frames the weights tell only the area",)
     return Outline(model.eval(), known, tuple(left), notes)
+
+
+def _reading(checkpoint: Checkpoint, name: str, frames: Tensor) -> Reading:
+    """What the file says of its network, or what the shapes of its weights tell."""
+    config = checkpoint.config
+    if config is None:
+        return READERS[name](checkpoint.weights, frames)
+    count, _, height, width = frames.shape
+    if (count, height, width) != (config.frames, *config.size):
+        raise ModelError(
+            f"{checkpoint.path} makes {config.frames} frames of {config.size[0]}×{config.size[1]}, the signal has "
+            f"{count} of {height}×{width}; choose them by every, start and count as for the fit"
+        )
+    return Reading(checkpoint.weights, (config,))
 
 
 def _check_names(model: nn.Module, reading: Reading, path: Path, name: str) -> None:

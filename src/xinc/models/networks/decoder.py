@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from xinc.errors import ModelError
 from xinc.models.base import INR, Config, Items
 from xinc.models.parts import ACTIVATIONS, OUTPUTS, choice, read_inputs
+from xinc.options.tables import DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,25 @@ def divide_size(size: tuple[int, int], step: tuple[int, int], strides: tuple[int
     """
     if any(s % p for s, p in zip(size, step, strict=True)):
         near = tuple(max(p, round(s / p) * p) for s, p in zip(size, step, strict=True))
+        all_make = for_all(size)
+        also = "" if near == all_make else f" ({all_make[0]}×{all_make[1]} suits {' and '.join(DECODERS)} as they come)"
         raise ModelError(
             f"frames of {size[0]}×{size[1]} cannot be made by strides {','.join(map(str, strides))}: sides must be "
-            f"multiples of {step[0]} and {step[1]}; resize the clip, e.g. to {near[0]}×{near[1]}, or change strides"
+            f"multiples of {step[0]} and {step[1]}; resize the clip, e.g. to {near[0]}×{near[1]}{also}, or change "
+            "strides"
         )
     return size[0] // step[0], size[1] // step[1]
+
+
+DECODERS = {name: math.prod(options["strides"]) for name, options in DEFAULTS.items() if "strides" in options}
+"""How much each family's default network enlarges its first grid: sides of its frames are multiples of that."""
+
+
+def for_all(size: tuple[int, int]) -> tuple[int, int]:
+    """The size nearest to ``(H, W)`` that the default networks of all families make, so that they can be compared."""
+    step = math.lcm(*DECODERS.values())
+    height, width = (max(step, round(side / step) * step) for side in size)
+    return height, width
 
 
 class DownConv(nn.Module):

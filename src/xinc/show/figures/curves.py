@@ -58,7 +58,12 @@ def looks(panels: Panels) -> Iterator[tuple[Look, xr.Dataset]]:
 
 
 def beside(axes: Axes, **settings: Any) -> None:
-    """Put the legend to the right of the axes, where it covers nothing."""
+    """Put the legend to the right of the axes, where it covers nothing; on a phone below them."""
+    if style.is_phone():
+        known = {"handles": axes.get_legend_handles_labels()[0], **settings}
+        labels = [handle.get_label() for handle in known["handles"]]
+        axes.figure.legend(labels=labels, loc="outside lower left", ncols=2, **known)
+        return
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0, **settings)
 
 
@@ -70,7 +75,7 @@ def groupings(panels: Panels) -> Figure:
         panels: what :func:`xinc.findings.section4.grouping.grouping` returns; where it has ``shifted (grouping,)``,
             the median score of the same regions at other places, that is marked too.
     """
-    figure = style.new_figure(3.3)
+    figure = style.new_figure(4.2 if style.is_phone() else 3.3)
     axes = figure.subplots()
     series = list(looks(panels))
     kinds = [k for k in style.GROUPING_HUES if any(k in d["grouping"].values for _, d in series)]
@@ -128,7 +133,7 @@ def pixels_per_neuron(panels: Panels) -> Figure:
     Args:
         panels: what :func:`xinc.findings.section4.distribution.pixels_per_neuron` returns.
     """
-    figure = style.new_figure(3.1)
+    figure = style.new_figure(3.9 if style.is_phone() else 3.1)
     axes = figure.subplots()
     for look, data in looks(panels):
         x, y = 100 * data["position"].values, 100 * data["sorted_share"].values
@@ -149,7 +154,7 @@ def sorted_contributions(panels: Panels) -> Figure:
     Args:
         panels: what :func:`xinc.findings.section4.distribution.neurons_per_pixel` returns.
     """
-    figure = style.new_figure(3.1)
+    figure = style.new_figure(3.9 if style.is_phone() else 3.1)
     axes = figure.subplots()
     for look, data in looks(panels):
         curve = data["curve"].values
@@ -158,7 +163,8 @@ def sorted_contributions(panels: Panels) -> Figure:
     axes.set_yscale("symlog", linthresh=1e-4)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("contributions of all neurons to all pixels, in descending order (%)")
+    broken = "\n" if style.is_phone() else " "
+    axes.set_xlabel(f"contributions of all neurons to all pixels,{broken}in descending order (%)")
     axes.set_ylabel("|contribution|,\nshare of the largest")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 1.2)
@@ -174,8 +180,9 @@ def training(histories: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         histories: network's title to its history with the columns ``epoch``, ``psnr`` (dB) and ``seconds``.
     """
-    figure = style.new_figure(2.5)
-    by_epoch, by_time = figure.subplots(1, 2, sharey=True)
+    stacked = style.is_phone()
+    figure = style.new_figure(4.2 if stacked else 2.5)
+    by_epoch, by_time = figure.subplots(*((2, 1) if stacked else (1, 2)), sharey=True)
     for i, (network, history) in enumerate(histories.items()):
         look = {"color": style.CATEGORICAL[i].light, "linestyle": style.DASHES[i % len(style.DASHES)], "label": network}
         by_epoch.plot(history["epoch"], history["psnr"], **look)

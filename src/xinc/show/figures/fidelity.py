@@ -40,7 +40,7 @@ def agreement(panels: Panels) -> Figure:
     """
     series = [(f"{network}\n{spoken(name)}", data) for network, own in panels.items() for name, data in own.items()]
     methods = _names([data for _, data in series], "method")
-    figure = style.new_figure(4.7)
+    figure = style.new_figure(5.4 if style.is_phone() else 4.7)
     maps, ranks = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     width = 0.8 / len(methods)
     for x, (_, data) in enumerate(series):
@@ -92,7 +92,7 @@ def deletion(panels: Panels) -> Figure:
     """
     series = [(f"{network} {spoken(name)}", data) for network, own in panels.items() for name, data in own.items()]
     rankings = _names([data for _, data in series], "ranking")
-    columns = min(COLUMNS, len(series))
+    columns = min(2 if style.is_phone() else COLUMNS, len(series))
     rows = -(-len(series) // columns)
     figure = style.new_figure(2.1 * rows + 0.75)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -111,7 +111,7 @@ def deletion(panels: Panels) -> Figure:
     handles: list[Artist] = [Line2D([], [], color=_look(name)["color"], label=name) for name in rankings]
     words = {ORDERS[1]: "least first", ORDERS[0]: "greatest first"}
     handles += [Line2D([], [], color=style.INK.light, linestyle=DIRECTIONS[o], label=w) for o, w in words.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if style.is_phone() else len(handles))
     return figure
 
 

@@ -9,14 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from xinc.notation import Array
+from xinc.notation import Array, neuron_name
 from xinc.show import style
-from xinc.show.figures.sheet import Panels, Scale, Strip, Tile, sheet, signed, spoken, stretched
+from xinc.show.figures.sheet import Panels, Scale, Strip, Tile, around_grey, sheet, signed, spoken, stretched
 
 if TYPE_CHECKING:
     import xarray as xr
 
 MAP = Scale(style.CONTRIBUTION, 0.0, 1.0, "|contribution|, from the least to the greatest of each map")
+SIGNED = Scale(
+    style.LIGHTNESS, -1.0, 1.0, "contribution to each colour, up to the greatest of each map", ("takes away", "adds")
+)
 HEATMAP = Scale(
     style.CONTRIBUTION, 0.0, 1.0, "sum of |contribution| over neurons, from the layer's least to its greatest"
 )
@@ -27,11 +30,6 @@ GREY = Scale(style.LIGHTNESS, 0.0, 1.0, "intensity (R + G + B) and Sobel edges, 
 COLUMNS = 5
 SHOWN = 6
 """Maps in a row of a gallery: more would be too small to see."""
-
-
-def neuron_name(row: Mapping[str, int]) -> str:
-    """How a figure names a neuron: ``"12 → 3"`` for a kernel, ``"#12"`` for an MLP's input feature."""
-    return f"#{row['input']}" if row["output"] < 0 else f"{row['input']} → {row['output']}"
 
 
 @style.styled
@@ -48,7 +46,8 @@ def gallery(panels: Panels, frames: Mapping[str, Array]) -> Figure:
     for network, layers in panels.items():
         for name, data in layers.items():
             maps, label = _maps(data), f"{network}\n{spoken(name)}"
-            rows += [Strip(maps[i : i + SHOWN], "" if i else label) for i in range(0, len(maps), SHOWN)]
+            step = style.beside(SHOWN)
+            rows += [Strip(maps[i : i + step], "" if i else label) for i in range(0, len(maps), step)]
     return sheet(rows)
 
 
@@ -62,11 +61,13 @@ def distinct(images: Iterable[Array]) -> list[Array]:
 
 
 def _maps(data: xr.Dataset) -> list[Tile]:
-    cells = []
-    for i in range(data.sizes["neuron"]):
-        neuron = {key: int(data[key].values[i]) for key in ("input", "output")}
-        cells.append(Tile(stretched(np.abs(data["map"].values[i])), neuron_name(neuron), MAP))
-    return cells
+    """In signed colour where the method has it."""
+    kernels = zip(data["neuron"].values, data["input"].values, data["output"].values, strict=True)
+    names = [neuron_name(int(k), (int(i), int(o))) for k, i, o in kernels]
+    if "signed" in data:
+        coloured = data["signed"].transpose("neuron", "y", "x", "colour").values
+        return [Tile(around_grey(own), name, SIGNED) for own, name in zip(coloured, names, strict=True)]
+    return [Tile(stretched(np.abs(own)), name, MAP) for own, name in zip(data["map"].values, names, strict=True)]
 
 
 @style.styled
@@ -84,8 +85,8 @@ def intensity(panels: Panels, frames: Mapping[str, Array]) -> Figure:
         if not any(np.array_equal(frame, other) for other in shown):
             rows.append(_beside_frame(frame, next(iter(layers.values()))))
             shown.append(frame)
-        for start in range(0, len(layers), COLUMNS):
-            part = list(layers.items())[start : start + COLUMNS]
+        for start in range(0, len(layers), style.beside(COLUMNS)):
+            part = list(layers.items())[start : start + style.beside(COLUMNS)]
             above = [
                 Tile(
                     stretched(d["heatmap"].values),
@@ -120,8 +121,8 @@ def neurons_per_pixel(panels: Panels) -> Figure:
     }
     rows = []
     for network, layers in panels.items():
-        for start in range(0, len(layers), COLUMNS):
-            part = list(layers.items())[start : start + COLUMNS]
+        for start in range(0, len(layers), style.beside(COLUMNS)):
+            part = list(layers.items())[start : start + style.beside(COLUMNS)]
             for i, a in enumerate(areas):
                 cells = [
                     Tile(100 * d["share"].sel(area=a).values, spoken(n) if i == 0 else "", scales[a]) for n, d in part

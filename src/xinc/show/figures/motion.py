@@ -62,7 +62,7 @@ def motion(panels: Panels, frames: Mapping[str, Array]) -> Figure:
             for n, d in layers.items()
         ]
         rows.append(Strip([Tile(np.asarray(frames[title]), "frame"), flow, *changes], title))
-    figure = sheet(rows, foot=WHEEL + 0.1)
+    figure = sheet(rows, foot=WHEEL + (1.0 if style.is_phone() else 0.1))  # below the bar, or beside it
     _legend(figure, fastest)
     return figure
 

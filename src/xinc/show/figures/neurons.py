@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from xinc.notation import Array
+from xinc.notation import Array, neuron_name
 from xinc.show import style
-from xinc.show.figures.maps import MAP, neuron_name
+from xinc.show.figures.maps import MAP
 from xinc.show.figures.sheet import Panels, Tile, picture, spoken, stretched
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def instances(panels: Panels) -> Figure:
         panels: what :func:`xinc.findings.section4.objects.objects` returns; of each rule one neuron is drawn.
     """
     series = [(network, name, data) for network, layers in panels.items() for name, data in layers.items()]
-    columns = min(len(series), 4)
+    columns = 1 if style.is_phone() else min(len(series), 4)
     rows = -(-len(series) // columns)
     figure = style.new_figure(3.2 * rows if rows < 2 else 2.6 * rows)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
@@ -110,7 +110,7 @@ def _picks(data: xr.Dataset) -> list[tuple[str, int]]:
 
 def _named(data: xr.Dataset, neuron: int) -> str:
     row = data.sel(neuron=neuron)
-    return neuron_name({"input": int(row["input"]), "output": int(row["output"])})
+    return neuron_name(neuron, (int(row["input"]), int(row["output"])))
 
 
 def _markers(data: xr.Dataset, marks: Mapping[str, Mark]) -> Iterator[tuple[int, Mark, str]]:
@@ -134,7 +134,12 @@ def _category_legend(figure: Figure, marks: Mapping[str, Mark]) -> None:
     if len(named) < len(marks):
         named[f"{len(marks) - len(named)} others"] = REST
     handles = [Line2D([], [], ls="", marker="o", mec=m.colour, mfc=m.face, label=c) for c, m in named.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), handletextpad=0.2)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), 3 if style.is_phone() else 6),
+        handletextpad=0.2,
+    )
 
 
 @style.styled
@@ -156,7 +161,8 @@ def instances_over_time(panels: Panels) -> Figure:
             for region, mark, shape in _markers(data, marks):
                 look: dict[str, Any] = {"color": mark.colour, "mfc": mark.face, "ms": 3.5, "lw": 1.1}
                 axes.plot(data["frame"].values, shares[:, region], marker=shape, **look)
-            axes.set_title(f"{title}, {rule} neuron {_named(data, neuron)}")
+            broken = "\n" if style.is_phone() else " "
+            axes.set_title(f"{title},{broken}{rule} neuron {_named(data, neuron)}")
             _share_axes([axes])
             axes.grid(axis="x")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -176,7 +182,7 @@ def umap(data: xr.Dataset, maps: Mapping[tuple[str, int], Array], title: str = "
         maps: ``(member, index)`` to ``(H, W)``, for the neurons whose maps are shown: at most ten, an even number.
         title: above the points.
     """
-    figure = style.new_figure(4.6)
+    figure = style.new_figure(4.6, style.WIDTH)
     figure.set_layout_engine("none")
     centre = figure.add_axes((0.26, 0.1, 0.48, 0.82))
     members = list(dict.fromkeys(data["member"].values.astype(str).tolist()))
@@ -209,7 +215,7 @@ def umap_layers(panels: Panels) -> Figure:
         panels: network to the one Dataset of its layers, as :meth:`xinc.findings.section4.layouts.Layout.make` returns
             it, at one frame.
     """
-    columns = min(len(panels), 2)
+    columns = 1 if style.is_phone() else min(len(panels), 2)
     rows = -(-len(panels) // columns)
     figure = style.new_figure(4.4 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -238,11 +244,13 @@ def umap_layers(panels: Panels) -> Figure:
 def _thumbnails(figure: Figure, centre: Axes, data: xr.Dataset, maps: Mapping[tuple[str, int], Array]) -> None:
     """Maps in two columns beside the points, each joined to its point; sorted so that the lines do not cross."""
     members, indices = data["member"].values.astype(str), data["index"].values
-    found = []
+    alone, found = len(set(members.tolist())) == 1, []
     for (member, index), image in maps.items():
         where = np.flatnonzero((members == member) & (indices == index))
         if where.size:
-            found.append((data["position"].values[where[0]], f"{member} #{index}", image))
+            kernel = (int(data["input"].values[where[0]]), int(data["output"].values[where[0]]))
+            name = neuron_name(index, kernel)
+            found.append((data["position"].values[where[0]], name if alone else f"{spoken(member)} {name}", image))
     found.sort(key=lambda item: float(item[0][0]))
     half = len(found) // 2
     for side, column in ((0, found[:half]), (1, found[half:])):

@@ -43,7 +43,7 @@ def pruning(panels: Panels) -> Figure:
         panels: what :func:`xinc.findings.pruning.compare` returns.
     """
     series = [(network, data) for network, layers in panels.items() for data in layers.values()]
-    figure = style.new_figure(2.35 * len(series) + 0.45)
+    figure = style.new_figure(2.35 * len(series) + 0.45, style.WIDTH)
     grid = figure.subplots(len(series), 2, sharex=True, squeeze=False)
     for row, (network, data) in zip(grid, series, strict=True):
         for axes, (name, label) in zip(row, SIDES, strict=True):

@@ -14,6 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from xinc.notation import Array
+from xinc.notation import spoken as spoken
 from xinc.show import style
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Tile:
     Attributes:
         image: ``(H, W)`` numbers for ``scale``, or ``(H, W, 3)`` colours in [0, 1].
         title: above it.
-        scale: None for colours.
+        scale: of numbers; of colours one that explains them, or None.
     """
 
     image: Array
@@ -78,12 +79,6 @@ class Strip:
 
     cells: Sequence[Tile | None]
     label: str = ""
-
-
-def spoken(layer: str) -> str:
-    """A layer's name as people say it: ``"block3"`` is ``"block 3"``."""
-    name = layer.rstrip("0123456789")
-    return f"{name} {layer[len(name) :]}".strip()
 
 
 def shrunk(image: Array, largest: int = LARGEST) -> Array:
@@ -105,6 +100,12 @@ def stretched(image: Array) -> Array:
     return (image - low) / (high - low) if high > low else np.zeros_like(image)
 
 
+def around_grey(image: Array) -> Array:
+    """Signed colours ``(H, W, C)`` as a picture: grey is nothing, brighter adds, up to the greatest value."""
+    colours = np.repeat(image, 3, 2) if image.shape[2] == 1 else image[..., :3]
+    return np.asarray(0.5 + 0.5 * colours / max(float(np.abs(colours).max(initial=0)), 1e-30))
+
+
 def signed(value: float, form: str = ".2f") -> str:
     """A number with a proper minus sign; a dash where it is undefined."""
     return format(value, form).replace("-", "\u2212") if np.isfinite(value) else "\u2013"
@@ -113,7 +114,7 @@ def signed(value: float, form: str = ".2f") -> str:
 def picture(axes: Axes, cell: Tile, extent: tuple[float, float, float, float] | None = None) -> None:
     """Draw one picture, where it is said: left, right, bottom and top in the axes' own numbers; else in pixels."""
     image = shrunk(cell.image)
-    if cell.scale is None:
+    if cell.scale is None or image.ndim == 3:
         axes.imshow(np.clip(image, 0, 1), extent=extent, interpolation="none", aspect="auto" if extent else "equal")
     else:
         axes.imshow(
@@ -136,17 +137,21 @@ def sheet(rows: Sequence[Strip], *, widest: float = 2.6, tallest: float = 1.9, f
         foot: least height in inches that is left free below the pictures.
 
     Returns:
-        A figure that is as wide as its pictures need, at most :data:`xinc.show.style.WIDTH`.
+        A figure that is as wide as its pictures need, at most as the page. On a phone labels stand above their rows.
     """
+    if style.is_phone():
+        rows = [part for row in rows for part in _stacked(row)]
     cells = [cell for row in rows for cell in row.cells if cell]
     columns = max(len(row.cells) for row in rows)
+    most = style.page_width()
     left = 0.12 + max((CHARACTER * len(line) for row in rows for line in row.label.split("\n")), default=0.0)
+    left = 0.04 if style.is_phone() else left
     aspect = cells[0].image.shape[0] / cells[0].image.shape[1]
-    width = min((style.WIDTH - left - GAP * columns) / columns, widest, tallest / aspect)
+    width = min((most - left - GAP * columns) / columns, widest, tallest / aspect)
     height = width * aspect
     scales = list(dict.fromkeys(cell.scale for cell in cells if cell.scale))
     tops = [_title_height(row) for row in rows]
-    across = max(left + columns * (width + GAP), min(style.WIDTH, left + 2.7 * len(scales)))
+    across = max(left + columns * (width + GAP), min(most, left + 2.7 * len(scales)))
     labels = [textwrap.fill(scale.label, int((across - left) / len(scales) / CHARACTER) - 1) for scale in scales]
     legend = max((0.47 + LINE * (label.count("\n") + 1) for label in labels), default=0.0)
     down = sum(tops) + len(rows) * (height + GAP) + max(legend, foot)
@@ -158,7 +163,15 @@ def sheet(rows: Sequence[Strip], *, widest: float = 2.6, tallest: float = 1.9, f
     y = 0.0
     for row, top in zip(rows, tops, strict=True):
         y += top
-        page.text(0.04, y + height / 2, row.label, ha="left", va="center", linespacing=1.35)
+        if style.is_phone():
+            page.text(
+                0.04,
+                y - TITLE if any(cell and cell.title for cell in row.cells) else y - 0.04,
+                row.label,
+                weight="bold",
+            )
+        else:
+            page.text(0.04, y + height / 2, row.label, ha="left", va="center", linespacing=1.35)
         for column, cell in enumerate(row.cells):
             if cell:
                 x = left + column * (width + GAP)
@@ -175,7 +188,14 @@ def sheet(rows: Sequence[Strip], *, widest: float = 2.6, tallest: float = 1.9, f
 
 def _title_height(row: Strip) -> float:
     lines = max((cell.title.count("\n") + 1 for cell in row.cells if cell and cell.title), default=0)
-    return TITLE + LINE * (lines - 1) if lines else 0.0
+    above = TITLE if style.is_phone() and row.label else 0.0
+    return above + (TITLE + LINE * (lines - 1) if lines else 0.0)
+
+
+def _stacked(row: Strip) -> list[Strip]:
+    """A row in parts that a phone has room for, its label in one line above the first."""
+    step, label = style.beside(len(row.cells)), " ".join(row.label.split())
+    return [Strip(row.cells[i : i + step], "" if i else label) for i in range(0, len(row.cells), step)]
 
 
 def _bar(axes: Axes, scale: Scale, label: str) -> None:

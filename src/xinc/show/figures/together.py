@@ -12,7 +12,7 @@ from xinc.notation import Array
 from xinc.show import style
 from xinc.show.figures.curves import beside, looks
 from xinc.show.figures.maps import distinct
-from xinc.show.figures.sheet import Panels, Strip, Tile, sheet, spoken
+from xinc.show.figures.sheet import Panels, Strip, Tile, around_grey, sheet, spoken
 
 
 @style.styled
@@ -30,16 +30,11 @@ def principal(panels: Panels, frames: Mapping[str, Array]) -> Figure:
             held = np.interp(np.arange(1, len(pictures) + 1), data["rank"].values, data["held"].values)
             shares = np.diff(held, prepend=0)
             cells = [
-                Tile(_around_grey(image), f"{100 * share:.0f} % of the energy")
+                Tile(around_grey(image), f"{100 * share:.0f} % of the energy")
                 for image, share in zip(pictures, shares, strict=True)
             ]
             rows.append(Strip(cells, f"{network}\n{spoken(name)}"))
     return sheet(rows)
-
-
-def _around_grey(image: Array) -> Array:
-    colours = np.repeat(image, 3, 2) if image.shape[2] == 1 else image[..., :3]
-    return 0.5 + 0.5 * colours / max(float(np.abs(colours).max()), 1e-30)
 
 
 @style.styled
@@ -49,7 +44,7 @@ def energy_held(panels: Panels) -> Figure:
     Args:
         panels: as :func:`principal`.
     """
-    figure = style.new_figure(2.8)
+    figure = style.new_figure(3.6 if style.is_phone() else 2.8)
     axes = figure.subplots()
     for look, data in looks(panels):
         axes.plot(data["rank"].values, data["held"].values, color=look.colour, linestyle=look.dash, label=look.title)

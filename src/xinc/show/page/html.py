@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,7 @@ class Drawing:
         title: text alternative.
         caption: how to read it.
         method: definition of the maps that it shows; empty where only one could be meant.
+        phone: the same laid out for a phone; empty where it cannot be, or is as narrow anyway.
         others: the same figure by other definitions, to switch to.
     """
 
@@ -97,11 +98,17 @@ class Drawing:
     caption: str
     method: str = ""
     others: tuple[Drawing, ...] = ()
+    phone: str = ""
 
     @classmethod
-    def of(cls, figure: Figure, name: str, title: str, caption: str) -> Drawing:
-        """Draw a figure; ``name`` is unique in the page, ``title`` is the text alternative."""
-        return cls(name, figure, style.svg(figure, name), title, caption)
+    def of(cls, draw: Callable[[], Figure], name: str, title: str, caption: str) -> Drawing:
+        """Draw a figure, and again for a phone; ``name`` is unique in the page, ``title`` is the text alternative."""
+        figure = draw()
+        with style.phone():
+            small = draw()
+            fits = small.get_figwidth() <= style.PHONE + 0.01
+            phone = style.svg(small, f"{name}-phone") if fits and figure.get_figwidth() > style.PHONE else ""
+        return cls(name, figure, style.svg(figure, name), title, caption, phone=phone)
 
     @property
     def variants(self) -> tuple[Drawing, ...]:
@@ -111,7 +118,11 @@ class Drawing:
     @property
     def markup(self) -> str:
         """The drawing as a part of the page."""
-        return style.inline(self.svg, self.name, self.title)
+        wide = style.inline(self.svg, self.name, self.title)
+        if not self.phone:
+            return wide
+        small = style.inline(self.phone, f"{self.name}-phone", self.title)
+        return f'<div class="for-wide">{wide}</div><div class="for-phone">{small}</div>'
 
 
 @dataclass(frozen=True)
@@ -217,6 +228,7 @@ class Page:
     introduction: Sequence[str]
     fits: Sequence[Fit]
     fit_drawings: Sequence[Drawing]
+    fit_says: Sequence[str]
     exhibits: Sequence[Exhibit]
     settings: Sequence[PageTable]
     footer: str
@@ -235,10 +247,11 @@ def themed(css: str) -> str:
 
 
 def told(sentence: str) -> Markup:
-    """A sentence as HTML: what stands between backticks, such as a command, is set as code."""
+    """A sentence as HTML: what stands between backticks, such as a command, is code; numbers stay with their units."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(sentence))))
+    whole = re.sub(r"(?<=[\d)]) (?=%|dB\b)|(?<=\br) (?== )|(?<=\br =) ", "\u00a0", str(escape(sentence)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", whole))
 
 
 def render(page: Page) -> str:
@@ -253,4 +266,33 @@ def render(page: Page) -> str:
     from markupsafe import Markup
 
     js = folder.joinpath("report.js").read_text("utf-8")
-    return template.render(page=page, css=Markup(css), js=Markup(js)) + "\n"
+    text = template.render(page=page, css=Markup(css), js=Markup(js)) + "\n"
+    return shared_pictures(text)
+
+
+PICTURE = re.compile(r'<image xlink:href="(data:image/png;base64,[^"]+)"[^>]*/>')
+
+
+def shared_pictures(text: str) -> str:
+    """A page whose drawings hold each picture once: what stands in several of them, or twice in one, is referred to."""
+    seen: dict[str, list[int]] = {}
+    for found in PICTURE.finditer(text):
+        seen.setdefault(found[1], []).append(found.start())
+    names = {data: f"picture-{i}" for i, data in enumerate(d for d, places in seen.items() if len(places) > 1)}
+
+    def refer(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            return found[0]
+        own = dict(re.findall(r'\b(x|y|width|height|transform)="([^"]*)"', found[0]))
+        corner = f"translate({own.get('x', 0)} {own.get('y', 0)})"
+        place = f"{corner} scale({own['width']} {own['height']})"
+        return f'<use href="#{names[found[1]]}" transform="{own.get("transform", "")} {place}"/>'
+
+    text = PICTURE.sub(refer, text)
+    held = "".join(
+        f'<image id="{name}" width="1" height="1" preserveAspectRatio="none" style="image-rendering:pixelated" '
+        f'href="{data}"/>'
+        for data, name in names.items()
+    )
+    defined = f'<svg width="0" height="0" aria-hidden="true" style="position:absolute"><defs>{held}</defs></svg>'
+    return text.replace("<main ", f"{defined}\n<main ", 1) if held else text

@@ -10,6 +10,7 @@ import numpy as np
 
 from xinc.errors import FindingError
 from xinc.findings.results import fingerprint
+from xinc.findings.section4.clusters import likeness
 from xinc.findings.section4.layouts import Layout, of_layer, of_layers, of_networks
 from xinc.notation import Array
 from xinc.show.figures.sheet import Panels
@@ -82,9 +83,21 @@ def embedded(found: Sequence[Subject], finding: str, count: int = 8) -> Gathered
             subject = titles.get(str(data["member"].values[i]), first)
             layer = subject.canvas(int(vectors[subject.title]["frame"]))[name]
             maps.append(layer.maps([int(data["index"].values[i])])[0].cpu().numpy())
+        data = data.assign(_likeness(vectors[first.title])) if alone else data
         title = first.title if alone else f"{len(together)} networks,"
         layers[title] = {name: data.assign(map=(("shown", "y", "x"), np.stack(maps)), pick=("shown", chosen))}
     return layers, {s.title: s.image for s in found}
+
+
+def _likeness(vectors: xr.Dataset) -> dict[str, float]:
+    """What a layer's neurons share with the one most like them, by the names of :func:`.sentences.findings.alike`."""
+    known = likeness(vectors)
+    if known is None:
+        return {}
+    told = {"likeness": known.near, "likeness_random": known.random}
+    for way, (share, chance) in known.shared.items():
+        told |= {f"same_{way}": share, f"same_{way}_random": chance}
+    return told
 
 
 def over_layers(found: Sequence[Subject], finding: str) -> Gathered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xinc.findings.fidelity.compare import DELETION, FINDING, Fidelity
@@ -48,7 +49,7 @@ class Trusted:
             return None
         drawings = [
             Drawing.of(
-                agreement({network: own.compared for network, own in held.items()}),
+                partial(agreement, {network: own.compared for network, own in held.items()}),
                 f"{FINDING.name}-0",
                 "Agreement of maps and totals with ablation, by layer and method",
                 AGREEMENT,
@@ -56,7 +57,9 @@ class Trusted:
         ]
         if curves := {network: own.deleted for network, own in held.items() if own.deleted}:
             drawings.append(
-                Drawing.of(deletion(curves), f"{FINDING.name}-1", "PSNR against the share of neurons removed", CURVES)
+                Drawing.of(
+                    partial(deletion, curves), f"{FINDING.name}-1", "PSNR against the share of neurons removed", CURVES
+                )
             )
         says = [
             f"{network}: {sentence}" if len(held) > 1 else sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from matplotlib.figure import Figure
@@ -75,7 +76,9 @@ class Plate:
         """The figure, or one a network; ``name`` is unique in the page, ``{}`` in it is for the network's number."""
         groups = [{network: own} for network, own in layers.items()] if self.each else [layers]
         drawn = [
-            Drawing.of(self.draw(group, frames), name.format(f"-{i}" if self.each else ""), self.title, self.caption)
+            Drawing.of(
+                partial(self.draw, group, frames), name.format(f"-{i}" if self.each else ""), self.title, self.caption
+            )
             for i, group in enumerate(groups)
             if self.wanted(group)
         ]
@@ -155,9 +158,10 @@ PANELS: tuple[FindingPanel, ...] = (
             Plate(
                 figures.gallery,
                 "Contribution maps of neurons of each layer",
-                "Each picture is one neuron: bright where it contributes much, black where it contributes nothing, "
-                "each stretched from its least to its greatest value. “12 → 3” is the kernel from channel 12 to "
-                "channel 3, “#12” an input feature.",
+                "Each picture is one neuron. Where the maps have a sign (exact, ablation): grey where it adds nothing, "
+                "brighter where it adds to a colour, darker where it takes away. By other definitions: bright where it "
+                "contributes much, black where nothing. “137 (6→49)” is neuron 137, the kernel from channel 6 to "
+                "channel 49; “feature 12” an input feature.",
             ),
         ),
         shown,

@@ -8,6 +8,7 @@ import numpy as np
 
 from xinc.show.figures.sheet import spoken
 from xinc.show.sentences import findings as story
+from xinc.show.sentences.words import listing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -95,7 +96,7 @@ def layers_row(data: xr.Dataset) -> dict[str, Any]:
         "neurons": data.sizes["neuron"],
         "mixing": float(data["mixing"]),
         "p": float(data["mixing_p"]),
-        "around neurons of": story.listing(f"{name} {ratio:.2f}" for name, ratio in own.items()),
+        "around neurons of": listing(f"{name} {ratio:.2f}" for name, ratio in own.items()),
     }
 
 

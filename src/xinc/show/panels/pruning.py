@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ class Pruned:
         panels = {subject.title: own for subject in found if (own := kept(subject.tree))}
         if not panels:
             return None
-        drawing = Drawing.of(pruning(panels), GROUP, "PSNR against the share removed, by score", CAPTION)
+        drawing = Drawing.of(partial(pruning, panels), GROUP, "PSNR against the share removed, by score", CAPTION)
         says = [
             conclusion(data, f"{network} {spoken(data.attrs['layer'])}")
             for network, own in panels.items()
@@ -101,4 +102,5 @@ def keep_figure(run: Run, layer: str) -> Path:
     figure = pruning({"": own})
     (folder / f"{name}.svg").write_text(style.svg(figure, name), encoding="utf-8")
     (folder / f"{name}.png").write_bytes(style.png(figure))
+    (folder / f"{name}.pdf").write_bytes(style.pdf(figure))
     return folder / f"{name}.png"

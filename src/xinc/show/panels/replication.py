@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from xinc.findings.replication.verdicts import Case, by_claim, cases, count, rec
 from xinc.show.figures.replication import forest, methods_of, name_of, verdicts
 from xinc.show.figures.sheet import signed
 from xinc.show.page.html import Drawing, Exhibit, PageTable
-from xinc.show.sentences import findings as story
+from xinc.show.sentences.words import listing
 from xinc.show.subjects import Subject
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class ReplicationPanel:
         methods = methods_of(known)
         drawings = [
             Drawing.of(
-                verdicts(known),
+                partial(verdicts, known),
                 "replication-0",
                 "Verdict on each claim by layer and definition of the maps",
                 "One line a claim of the paper, one mark for each definition of the maps, in the order named below. A "
@@ -53,7 +54,7 @@ class ReplicationPanel:
                 "lies where the paper puts it, and fails where none of it does.",
             ),
             Drawing.of(
-                forest(known),
+                partial(forest, known),
                 "replication-1",
                 "Value and interval of each claim by layer and definition of the maps",
                 "The numbers behind the marks: each with its 95 % interval over neurons and signals, beside the range "
@@ -75,7 +76,7 @@ def _meaning(methods: Sequence[str]) -> str:
     return (
         "One row a claim, layer and definition of the maps: mean over signals with its 95 % bootstrap interval over "
         "neurons and signals (none for a p-value), the range in which the paper puts it, the verdict, and on how many "
-        f"signals and neurons it rests. Definitions: {story.listing(methods)}."
+        f"signals and neurons it rests. Definitions: {listing(methods)}."
     )
 
 
@@ -92,7 +93,7 @@ def sentences(found: Sequence[Case]) -> list[str]:
     said.append(f"{outcomes['undecided']} {'are' if outcomes['undecided'] != 1 else 'is'} undecided")
     lines = [
         f"Of {len(found)} cases, each a claim of the paper about one layer of one kind of network, "
-        f"{story.listing(said)} (maps by {story.listing(methods)})."
+        f"{listing(said)} (maps by {listing(methods)})."
     ]
     always = {"holds": "Nothing speaks against", "fails": "Nothing speaks for"}
     for outcome, words in always.items():
@@ -101,7 +102,7 @@ def sentences(found: Sequence[Case]) -> list[str]:
         if alike:
             lines.append(f"{words}: {'; '.join(alike)}.")
     hanging = [
-        f"{claim.text} ({story.listing(map(name_of, own))})"
+        f"{claim.text} ({listing(map(name_of, own))})"
         for claim, cases_ in by_claim(found)
         if (own := [case for case in cases_ if case.outcome == "depends"])
     ]
@@ -143,7 +144,7 @@ def heading(claim: Claim, own: Iterable[Case]) -> str:
     for case in own:
         family = name_of(case).split(" ")[0]
         counts[family] = max(counts.get(family, 0), *(row["signals"] for row in case.rows.values()))
-    signals = story.listing(f"{n} of {family}" for family, n in counts.items())
+    signals = listing(f"{n} of {family}" for family, n in counts.items())
     whose = "we expect" if claim in OWN else "the paper"
     return f"{claim.figure}: {claim.text}\n{claim.statistic}; {whose}: {claim.paper}; signals: {signals}"
 
@@ -179,7 +180,7 @@ def check_form(out: Path) -> bool:
     """
     named = bool(out.suffix) and not out.is_dir()
     if named and out.suffix not in FORMS:
-        raise FindingError(f"{out.name} is no form of table; end it in {story.listing(FORMS)}, or name a folder")
+        raise FindingError(f"{out.name} is no form of table; end it in {listing(FORMS)}, or name a folder")
     return named
 
 

@@ -2,88 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xinc.notation import Array
+from xinc.notation import Array, spoken
 from xinc.show.figures.curves import GROUPING_NAMES
-from xinc.show.figures.sheet import Panels, signed, spoken
-from xinc.signals.segments import common_stem
+from xinc.show.figures.sheet import Panels, signed
+from xinc.show.sentences.words import (
+    Extremes,
+    Numbers,
+    fraction,
+    fractions,
+    listing,
+    numbers,
+    parts,
+    percent,
+    span,
+    strength,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Numbers = Mapping[str, float]
-"""Layer as it is spoken ("NeRV block 3") to a number."""
-
-STRENGTHS = ((0.5, "strongly"), (0.3, "moderately"), (0.1, "weakly"), (0.0, "hardly"))
-"""Least absolute correlation and its word, after Cohen (1988)."""
-
-
-def numbers(panels: Panels, value: Callable[[xr.Dataset], float]) -> dict[str, float]:
-    """A number a layer, layers without it left out."""
-    found = {
-        f"{network} {spoken(name)}": value(data) for network, layers in panels.items() for name, data in layers.items()
-    }
-    return {layer: x for layer, x in found.items() if np.isfinite(x)}
-
-
-def listing(words: Iterable[str]) -> str:
-    """``"a, b and c"``."""
-    *first, last = list(words) or [""]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def span(values: Iterable[float], form: str = ".2f") -> str:
-    """``"0.52 to 0.93"``, or one number where both are written alike."""
-    values = list(values)
-    low, high = (signed(x, form) for x in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
-
-
-def percent(share: float) -> str:
-    """A share as per cent with the digits that matter."""
-    value = 100 * share
-    return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %" if value >= 0.095 else f"{value:.2g} %"
-
-
-def strength(correlation: float) -> str:
-    """How strong a correlation is, in a word."""
-    return next(word for least, word in STRENGTHS if abs(correlation) >= least)
-
-
-def parts(count: int, whole: int) -> str:
-    """``"all 4 layers"``, ``"3 of 4 layers"``, ``"none of the 4 layers"``."""
-    if whole == 1:
-        return "the layer" if count else "no layer"
-    return (
-        f"all {whole} layers"
-        if count == whole
-        else f"{count} of {whole} layers"
-        if count
-        else f"none of the {whole} layers"
-    )
-
-
-@dataclass(frozen=True)
-class Extremes:
-    """The layers with the greatest and the least of a number."""
-
-    high: str
-    most: float
-    low: str
-    least: float
-
-    @classmethod
-    def of(cls, values: Numbers) -> Extremes:
-        """From at least one layer's number."""
-        high, low = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
-        return cls(high, values[high], low, values[low])
-
 
 CHOSEN = {
     "strongest": "the neurons that contribute most",
@@ -95,10 +36,30 @@ CHOSEN = {
 
 
 def gallery(panels: Panels) -> list[str]:
-    """Fig. 3: by which rule its neurons were chosen."""
+    """Fig. 3: how far single neurons paint, and by which rule those that are shown were chosen."""
     attrs = [data.attrs for layers in panels.values() for data in layers.values()]
     rules = dict.fromkeys(CHOSEN[a["rule"]].format(seed=a["seed"]) for a in attrs)
-    return [f"Shown are {listing(rules)}."]
+    shown = f"Shown are {listing(rules)}."
+    wide = numbers(panels, lambda data: _half(np.abs(data["map"].values)))
+    if not wide:
+        return [shown]
+    ends = Extremes.of(wide)
+    where = f"{fraction(ends.most)} of the pixels in {ends.high} ({percent(ends.most)})"
+    if len(wide) > 1:
+        where += f", and on {fraction(ends.least)} in {ends.low} ({percent(ends.least)})"
+    verb = "spreads widely" if ends.most >= 0.25 else "paints a small part of the picture"
+    differs = len(wide) > 1 and ends.most >= 2 * ends.least
+    words = "How far a neuron paints depends on its layer" if differs else f"A single neuron {verb}"
+    return [f"{words}: half of what the median neuron shown here gives lies on {where}.", shown]
+
+
+def _half(maps: Array) -> float:
+    """The least share of pixels that holds half of a map, median over maps; NaN where all are zero."""
+    flat = np.sort(maps.reshape(len(maps), -1), axis=1)[:, ::-1].cumsum(axis=1)
+    flat = flat[flat[:, -1] > 0] if flat.size else flat
+    if not len(flat):
+        return float("nan")
+    return float(np.median((flat < flat[:, -1:] / 2).sum(axis=1) + 1) / flat.shape[1])
 
 
 def medians(data: xr.Dataset) -> dict[str, float]:
@@ -127,14 +88,14 @@ def groupings(panels: Panels) -> list[str]:
         layers = [layer for layer, winner in zip(scores, winners, strict=True) if winner == kind]
         where = parts(len(layers), len(scores)) if len(layers) > 3 else listing(layers)
         sentences.append(
-            f"Grouping pixels by {_by(kind)} explains contributions best in {where}: "
+            f"In {where}, neurons go by {by_grouping(kind)} more than by anything else that was tried: "
             f"median score {span(scores[layer][kind] for layer in layers)}."
         )
     with_grid = {layer: found for layer, found in scores.items() if "grid" in found}
     if with_grid:
         last = [layer for layer, found in with_grid.items() if _least(found)]
         grids = span(found["grid"] for found in with_grid.values())
-        sentence = f"Grid cells, which know only place, explain least in {parts(len(last), len(with_grid))} ({grids})"
+        sentence = f"Grid cells, which know only place, explain least in {parts(len(last), len(with_grid))}: {grids}"
         rest = [layer for layer in with_grid if layer not in last]
         sentences.append(sentence + (f"; not in {listing(rest)}." if last and len(rest) in (1, 2, 3) else "."))
     return sentences
@@ -147,7 +108,8 @@ def _least(scores: Numbers) -> bool:
     return all(score > grids.get(kind, scores["grid"]) for kind, score in content.items())
 
 
-def _by(kind: str) -> str:
+def by_grouping(kind: str) -> str:
+    """What neurons go by, in a word."""
     return {"instances": "instance", "rgb": "colour", "gabor": "texture", "grid": "grid cell"}.get(
         kind, GROUPING_NAMES.get(kind, kind)
     )
@@ -167,8 +129,8 @@ def intensity(panels: Panels) -> list[str]:
     if edges:
         beyond = [layer for layer, r in edges.items() if r >= 0.1]
         sentences.append(
-            f"Edges get more than their intensity explains in {parts(len(beyond), len(edges))} "
-            f"(partial correlation {span(edges.values())} with intensity taken out)."
+            f"Edges get more than their intensity explains in {parts(len(beyond), len(edges))}: "
+            f"partial correlation {span(edges.values())} with intensity taken out."
         )
     return sentences
 
@@ -181,9 +143,12 @@ def pixels_per_neuron(panels: Panels) -> list[str]:
         values = list(reach.values())
         falls = all(a >= b for a, b in pairwise(values))
         shares = listing(f"{percent(value)} in {name}" for name, value in reach.items())
-        order = "this falls" if falls else "this does not fall steadily"
+        order = "it falls" if falls else "it does not fall steadily"
         tail = f"; {order} from the output inwards" if len(values) > 1 else ""
-        sentences.append(f"{network}: the median neuron has more than an even share of {shares} of the pixels{tail}.")
+        sentences.append(
+            f"The median neuron of the {network} represents {fractions(values)} of the pixels, by more than an even "
+            f"share: {shares}{tail}."
+        )
     silent = numbers(panels, lambda d: float(d["silent"]))
     dead = numbers(panels, lambda d: float(d["dead"]))
     ends = Extremes.of(silent)
@@ -202,16 +167,26 @@ def neurons_per_pixel(panels: Panels) -> list[str]:
     sentences = []
     for network, layers in panels.items():
         areas = [float(a) for a in next(iter(layers.values()))["area"].values]
-        said = []
+        said, every = [], []
         for area in areas:
             ratios = [float(d["edge_ratio"].sel(area=area)) for d in layers.values()]
             known = [r for r in ratios if np.isfinite(r)]
             if known:
-                said.append(f"{span(known, '.1f')} times as many at {100 * area:.0f} %")
+                every += known
+                said.append(f"{span(known, '.1f')} times as many at a threshold of {100 * area:.0f} %")
         if said:
+            verdict = (
+                "far more neurons represent edges than the rest"
+                if min(every) >= 1.5
+                else "more neurons represent edges than the rest"
+                if min(every) >= 1.1
+                else "about as many neurons represent edges as the rest"
+                if max(every) < 1.1
+                else "more neurons represent edges in some layers, not in all"
+            )
             sentences.append(
-                f"{network}: on the tenth of pixels with the strongest edges there are {listing(said)} "
-                "as on the other pixels; 1 would be no bias."
+                f"In the {network}, {verdict}: on the tenth of pixels with the strongest edges there are "
+                f"{listing(said)} as on the other pixels."
             )
     return sentences
 
@@ -248,32 +223,90 @@ def objects(panels: Panels) -> list[str]:
 
 def motion(panels: Panels) -> list[str]:
     """Fig. 9: whether contributions change where things move, and where movement uncovers background."""
-    speed = numbers(panels, lambda d: float(d["correlation"]))
-    moving = numbers(panels, lambda d: float(d["moving_ratio"]))
-    uncovered = numbers(panels, lambda d: float(d["uncovered_ratio"]))
+    speed, moving, uncovered = (
+        _over_steps(panels, name) for name in ("correlation", "moving_ratio", "uncovered_ratio")
+    )
     sentences = []
     if moving:
-        more = [layer for layer, r in moving.items() if r >= 1.1]
+        more = [layer for layer, ratios in moving.items() if np.mean(ratios) >= 1.1]
+        every = [ratio for ratios in moving.values() for ratio in ratios]
+        steps = max(len(ratios) for ratios in moving.values())
+        over = f", over {steps} steps" if steps > 1 else ""
         sentences.append(
-            f"Where things move, contributions change {span(moving.values(), '.1f')} times as much as elsewhere; "
-            f"more there than elsewhere in {parts(len(more), len(moving))}."
+            f"Contributions change more where things move than elsewhere in {parts(len(more), len(moving))}: "
+            f"{span(every, '.1f')} times as much{over}."
         )
     if uncovered:
-        sentences.append(f"On background that movement uncovers it is {span(uncovered.values(), '.1f')} times as much.")
+        every = [ratio for ratios in uncovered.values() for ratio in ratios]
+        sentences.append(f"On background that movement uncovers it is {span(every, '.1f')} times as much.")
     if speed:
-        sentences.append(f"The correlation of that change with speed is {span(speed.values())}.")
+        every = [r for rs in speed.values() for r in rs]
+        how = f"from {strength(min(every, key=abs))} to {strength(max(every, key=abs))}".replace(
+            "from hardly", "hardly"
+        )
+        how = strength(every[0]) if len({strength(r) for r in every}) == 1 else how
+        sentences.append(f"That change goes with speed {how} (r = {span(every)}).")
     return sentences or ["Nothing moves between these frames."]
 
 
+def _over_steps(panels: Panels, name: str) -> dict[str, list[float]]:
+    """A number of each layer at each step: panels are a network at a step, under a title of two lines."""
+    found: dict[str, list[float]] = {}
+    for title, layers in panels.items():
+        for layer, data in layers.items():
+            if np.isfinite(value := float(data[name])):
+                found.setdefault(f"{title.partition(chr(10))[0]} {spoken(layer)}", []).append(value)
+    return found
+
+
 def alike(panels: Panels) -> list[str]:
-    """Fig. 10: whether the neurons of several networks mix; nothing to say of a single one."""
-    return [
-        f"The neighbours of a neuron are {percent(float(data['mixing']))} as mixed as neurons dealt at random "
-        f"({f'{network} {spoken(name)}'.replace(',', '')}); at 0 % each network would have kinds of its own."
-        for network, layers in panels.items()
-        for name, data in layers.items()
-        if "mixing" in data
+    """Fig. 10: what neurons that are alike have in common, and whether those of several networks mix."""
+    sentences = []
+    for network, layers in panels.items():
+        for name, data in layers.items():
+            where = f"{network} {spoken(name)}".replace(",", "")
+            if "likeness" in data:
+                sentences += _shared(data, where)
+            if "mixing" in data:
+                ratio = float(data["mixing"])
+                verb = "mix" if ratio >= 0.8 else "overlap" if ratio >= 0.2 else "keep apart"
+                sentences.append(
+                    f"The networks {verb}: the neighbours of a neuron are {percent(ratio)} as mixed as neurons dealt "
+                    f"at random ({where}); at 0 % each network would have kinds of its own."
+                )
+    return sentences
+
+
+def _shared(data: xr.Dataset, where: str) -> list[str]:
+    """What a neuron and the one most like it have in common."""
+    near, random = float(data["likeness"]), float(data["likeness_random"])
+    kind = (
+        "nearly every neuron has a double"
+        if near >= 0.95
+        else "neurons have relatives"
+        if near >= 0.7
+        else ("neurons have little in common")
+    )
+    said = [
+        f"In {where}, {kind}: what a neuron and the one most like it give to the textures correlates with "
+        f"{signed(near)} (median), two at random with {signed(random)}."
     ]
+    ways = {way: (float(data[f"same_{way}"]), float(data[f"same_{way}_random"])) for way in ("input", "output")}
+    ways = {way: ends for way, ends in ways.items() if np.isfinite(ends[0])}
+    if ways:
+        told = [way for way, (share, chance) in ways.items() if share >= 1.5 * chance and share >= 0.1]
+        words = {"input": "read the same channel", "output": "write to the same channel"}
+        verdict = (
+            f"Alike are above all neurons that {listing(words[w] for w in told)}"
+            if told
+            else ("Neurons of one channel are hardly more alike than others")
+        )
+        shares = listing(
+            f"its {way} channel in {percent(share)} of cases ({percent(chance)} by chance)"
+            for way, (share, chance) in ways.items()
+        )
+        said.append(f"{verdict}: a neuron shares with the one most like it {shares}.")
+    return said
 
 
 def mixing_by_layer(data: xr.Dataset) -> dict[str, float]:
@@ -297,92 +330,3 @@ def over_layers(panels: Panels) -> list[str]:
                 f"layers as at random (p = {p:.2g}), least around neurons of {least}, most around those of {most}."
             )
     return sentences
-
-
-@dataclass(frozen=True)
-class FitToTell:
-    """What the first sentence needs to know of a network."""
-
-    network: str
-    parameters: int
-    signal: str
-    frames: int
-    frame: str
-    size: tuple[int, int]
-    psnr: float
-
-
-def fits(found: Sequence[FitToTell]) -> str:
-    """The first sentence: what was fitted, and how well."""
-    clauses = []
-    for i, fit in enumerate(found):
-        known = next((f for f in found[:i] if (f.signal, f.size) == (fit.signal, fit.size)), None)
-        if fit.frames > 1:
-            what = f"{fit.frames} frames"
-        elif known is None:
-            alone = common_stem(fit.frame) == fit.signal.split(" of ")[0]
-            what = "a picture" if alone else f"frame {fit.frame}"
-        else:
-            what = "the first frame" if known.frame == fit.frame and known.frames > 1 else f"frame {fit.frame}"
-        where = "" if known else f" of {fit.signal} at {fit.size[0]}×{fit.size[1]}"
-        size = f"{fit.network} of {magnitude(fit.parameters)} parameters"
-        clauses.append(f"{size} draws {what}{where} with a PSNR of {fit.psnr:.1f} dB")
-    sentence = f"{'; '.join(clauses)}."
-    return sentence[0].upper() + sentence[1:]
-
-
-def magnitude(count: int) -> str:
-    """A count as people say it: ``"0.98 million"``, ``"33 thousand"``."""
-    for unit, name in ((1e6, "million"), (1e3, "thousand")):
-        if count >= 0.8 * unit:
-            value = count / unit
-            return f"{value:.2f} {name}" if value < 10 and unit == 1e6 else f"{value:.0f} {name}"
-    return str(count)
-
-
-def grouping_answer(panels: Panels) -> list[str]:
-    """The second sentence: do neurons go by content or by place?"""
-    scores = {
-        f"{network} {spoken(name)}": medians(d) for network, layers in panels.items() for name, d in layers.items()
-    }
-    both = {layer: s for layer, s in scores.items() if "grid" in s and len(s) > 1}
-    if not both:
-        return []
-    best = {layer: max((k for k in s if not k.startswith("grid")), key=s.__getitem__) for layer, s in both.items()}
-    content = [layer for layer in both if both[layer][best[layer]] > both[layer]["grid"]]
-    chosen = content or list(both)
-    kinds = [best[layer] for layer in chosen]
-    kind = max(set(kinds), key=lambda k: (kinds.count(k), k))
-    those = [layer for layer in chosen if best[layer] == kind]
-    example = max(those, key=lambda layer: both[layer][kind] - both[layer]["grid"])
-    there, grid = both[example][kind], both[example]["grid"]
-    example_said = (
-        f"in {example} the median neuron’s contribution strays from an even spread by {percent(there)} "
-        f"between {REGIONS.get(kind, kind)} and by {percent(grid)} between grid cells"
-    )
-    if not content:
-        return [f"Its neurons go by place at least as much as by what is there: {example_said}."]
-    where = parts(len(content), len(both))
-    return [f"In {where} neurons go by {_by(kind)} more than by place: {example_said}."]
-
-
-REGIONS = {"instances": "objects", "rgb": "clusters of colour", "gabor": "clusters of texture"}
-
-
-def spread_answer(heat: Panels, reach: Panels) -> list[str]:
-    """The third sentence: do heatmaps follow intensity, and over how many pixels does a neuron reach?"""
-    light = numbers(heat, lambda d: float(d["correlation_intensity"]))
-    said = []
-    if light:
-        follow = [layer for layer, r in light.items() if r >= 0.3]
-        said.append(
-            f"contributions gather where the picture is bright in {parts(len(follow), len(light))} "
-            f"(correlation {span(light.values())})"
-        )
-    pixels = numbers(reach, lambda d: float(d["sorted_share"].median()))
-    if pixels:
-        ends = Extremes.of(pixels)
-        least = f" down to {percent(ends.least)} in {ends.low}" if len(pixels) > 1 else ""
-        said.append(f"the median neuron serves {percent(ends.most)} of the pixels in {ends.high}{least}")
-    sentence = "; ".join(said)
-    return [f"{sentence[0].upper()}{sentence[1:]}."] if sentence else []

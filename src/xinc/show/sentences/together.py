@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xinc.show.figures.sheet import Panels
-from xinc.show.sentences.findings import listing, numbers, percent, span
+from xinc.show.sentences.words import fractions, listing, numbers, percent, span
 
 
 def together(panels: Panels) -> list[str]:
@@ -15,8 +15,10 @@ def together(panels: Panels) -> list[str]:
     most = numbers(panels, lambda d: float(d["components_95"]))
     random = numbers(panels, lambda d: float(d.get("participation_random", np.nan)))
     sizes = numbers(panels, lambda d: float(d.sizes["neuron"]))
+    ratio = max((effective[name] / sizes[name] for name in effective), default=1.0)
+    fewer = "far fewer" if ratio < 0.2 else "fewer" if ratio < 0.8 else "about as many"
     said = [
-        "A layer paints far fewer independent pictures than it has neurons: "
+        f"A layer paints {fewer} independent pictures {'than' if ratio < 0.8 else 'as'} it has neurons: "
         + listing(
             f"{name} about {effective[name]:.0f} ({most[name]:.0f} hold 95 % of the energy of its "
             f"{sizes[name]:,.0f} neurons; maps with nothing in common would make {apart[name]:.0f}"
@@ -37,7 +39,8 @@ def together(panels: Panels) -> list[str]:
     cancelled = numbers(panels, lambda d: float(d["cancelled"]))
     own = numbers(panels, lambda d: float(d["unique"].sum() / d["energy"].sum()))
     said.append(
-        f"Of a heatmap, neurons undo {span([100 * value for value in cancelled.values()], '.0f')} % in each other: "
+        f"Neurons undo {fractions(cancelled.values())} of a heatmap in each other "
+        f"({span([100 * value for value in cancelled.values()], '.0f')} %): "
         "what stands there is not what the layer adds up to."
     )
     said.append(

@@ -1,0 +1,1 @@
+"""How few bits a network takes, beside a video codec."""
