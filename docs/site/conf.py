@@ -60,11 +60,8 @@ autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True}
 nitpicky = True
 OTHERS = r"(?!xinc[.]).*"
-INNER = (
-    r"xinc\..*\.(Activation|Analysis|Contraction|Encoding|Family|Finding|Operation|Reduction|Rest|Segment|Value|Weight)"
-)
-nitpick_ignore_regex = [(r"py:.*", OTHERS), (r"py:.*", r"xinc\.notation\..*"), (r"py:class", INNER)]
-"""Types of other packages, to link to which needs their lists of names, from the network; what types are made of."""
+nitpick_ignore_regex = [(r"py:.*", OTHERS), (r"py:.*", r"xinc\.notation\..*"), (r"py:class", r"xinc\..*")]
+"""Types of other packages, to link to which needs their lists of names, from the network; types in signatures."""
 
 rst_prolog = r".. |C| replace:: \|C\|"
 
