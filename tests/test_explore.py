@@ -150,11 +150,11 @@ def test_what_nobody_waits_for_stops(answers: Answers) -> None:
 
 
 def test_few_canvases_are_kept(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xinc.explore.answers.HELD_BYTES", 1)
+    monkeypatch.setattr("xinc.explore.kept.HELD_BYTES", 1)
     own = Answers({"nerv": by_family("nerv")})
     for frame in range(3):
         own.canvas(Viewpoint("nerv", frame))
-        assert len(own._held) == 1
+        assert len(own._canvases) == 1
 
 
 def test_blocks_come_back_as_they_went() -> None:

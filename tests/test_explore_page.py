@@ -430,21 +430,29 @@ def test_numbers_of_every_tab_can_be_saved(browser: Any, address: str, explored:
     found.closed()
 
 
-def test_a_neuron_says_how_much_of_it_is_its_own(browser: Any, address: str, explored: dict[str, Run]) -> None:
+def test_a_neuron_says_how_much_of_it_is_unique(browser: Any, address: str, explored: dict[str, Run]) -> None:
     found = opened(browser, address + "#run=nerv&layer=head&k=3&tab=neuron")
     page = found.settled()
-    page.wait_for_selector("dt:has-text('its own') + dd:has-text('25')")  # as the results keep it
+    page.wait_for_selector("dt:has-text('unique part') + dd:has-text('25')")  # as the results keep it
     page.evaluate("xinc.state.set({ layer: 'block2' })")
     if address.startswith("file"):
-        page.wait_for_selector("dt:has-text('its own') + dd:has-text('–')")
+        page.wait_for_selector("dt:has-text('unique part') + dd:has-text('–')")
     else:
         gram = explored["nerv"].canvas(0, "exact")["block2"].gram().numpy()
         page.click("#unique")
-        page.wait_for_selector("dt:has-text('its own') + dd:has-text('%')")
-        shown = page.inner_text("dt:has-text('its own') + dd")
+        page.wait_for_selector("dt:has-text('unique part') + dd:has-text('%')")
+        shown = page.inner_text("dt:has-text('unique part') + dd")
         share = 100 * unique_parts(gram)[3] / gram[3, 3]
         assert float(shown.split("\u2009")[0].replace("−", "-")) == pytest.approx(share, abs=0.6)
     found.closed()
+
+
+def copied(page: Any) -> str:
+    """The lines of Python that the page gives."""
+    page.evaluate("navigator.clipboard.writeText = async (text) => { globalThis.clip = text; }")
+    page.click("#python")
+    lines: str = page.evaluate("globalThis.clip")
+    return lines
 
 
 def test_a_link_opens_the_same_view(browser: Any, address: str) -> None:
@@ -457,7 +465,7 @@ def test_a_link_opens_the_same_view(browser: Any, address: str) -> None:
     page.wait_for_selector("text=3 neurons switched off")
     assert page.evaluate("xinc.state.values") == before
     assert before["t"] == 2
-    lines = page.evaluate("xinc.lines()")
+    lines = copied(page)
     said: dict[str, Any] = {}
     exec(lines.replace("import xinc", ""), {"xinc": xinc}, said)  # the lines are the page's own
     assert said["here"].shape == said["layer"].shape[:1]

@@ -113,7 +113,7 @@ def test_a_network_that_no_page_can_run_is_shown_in_pictures(browser: Any, tmp_p
     assert float((torch.tensor(sums) - here.sum(0)).abs().max()) < 2e-3 * scale * 9
     assert float((torch.tensor(value) - canvas.output[:, 3:6, 2:9].mean((1, 2))).abs().max()) < 2e-3
     assert float((torch.tensor(one).reshape(3, 12, 16) - maps[4]).abs().max()) < scale / 127
-    assert page.locator("button:has-text('Switch these'), .off-switch").count() == 0
+    assert page.locator("button:has-text('Switch these'), [role=switch]").count() == 0
     page.click(".ranked .name >> nth=0")
     page.wait_for_selector("#body dl.facts")
     page.evaluate("xinc.state.set({ view: 'heat' })")

@@ -5,11 +5,9 @@ Names and meanings are those of the page's own engine (``engine/worker.js``): on
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +20,13 @@ from xinc.errors import RunError, TraceError
 from xinc.explore.chain import RunnableChain
 from xinc.explore.facts import Facts, share_of
 from xinc.explore.jobs import Watch
+from xinc.explore.kept import Canvases, Held, Maps
 from xinc.explore.still import cells
 from xinc.findings.pruning.without import without
 from xinc.findings.together.together import unique_parts
 from xinc.run import Run
 from xinc.signals.frames import spread
 
-HELD_BYTES = 600_000_000
-"""What the kept canvases may take together: a frame's, its neighbours', another method's; one is kept however large."""
 COURSE = 24
 """Frames of a clip at which a neuron's course is taken, at most."""
 LINE_VALUES = 2**25
@@ -68,20 +65,6 @@ class Spot:
     region: int = 0
 
 
-class Held(NamedTuple):
-    """A frame's canvas, the same network as a chain if it is one, and the bytes of its recorded values."""
-
-    canvas: Canvas
-    chain: RunnableChain | None
-    bytes: int
-
-    @classmethod
-    def of(cls, canvas: Canvas) -> Held:
-        """The canvas with its chain; derivatives behind each layer take about as much as its values."""
-        values = sum(stage.input.numel() * stage.upscale[0] * stage.upscale[1] for stage in canvas.plan.stages)
-        return cls(canvas, RunnableChain.of(canvas.plan), 12 * values)
-
-
 @dataclass(eq=False)
 class Answers:
     """The live answers to the page's questions.
@@ -91,9 +74,9 @@ class Answers:
     """
 
     runs: Mapping[str, Run]
-    _held: OrderedDict[tuple[str, int, str], Held] = field(default_factory=OrderedDict)
+    _canvases: Canvases = field(default_factory=Canvases)
     _described: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _holding: Lock = field(default_factory=Lock)
+    _maps: Maps = field(default_factory=Maps)
 
     def describe(self) -> list[dict[str, Any]]:
         """What is known of each run, see :meth:`xinc.explore.facts.Facts.describe`; ``key`` is its name here."""
@@ -119,24 +102,13 @@ class Answers:
         return run
 
     def held(self, view: Viewpoint) -> Held:
-        """The canvas of a view's frame and method; the last few are kept, :data:`HELD_BYTES` of them.
+        """The canvas of a view's frame and method; the last few are kept.
 
         Raises:
             TraceError: there is no such run or method.
             ModelError: there is no such frame.
         """
-        run, key = self.run(view), (view.run, view.frame, view.method)
-        with self._holding:
-            return self._kept(run, key)
-
-    def _kept(self, run: Run, key: tuple[str, int, str]) -> Held:
-        if key not in self._held:
-            like = max((held.bytes for (name, *_), held in self._held.items() if name == key[0]), default=0)
-            while self._held and like + sum(held.bytes for held in self._held.values()) > HELD_BYTES:
-                self._held.popitem(last=False)  # before the next is made: two large ones never lie side by side
-            self._held[key] = Held.of(run.canvas(*key[1:]))
-        self._held.move_to_end(key)
-        return self._held[key]
+        return self._canvases.get((view.run, view.frame, view.method), self.run(view))
 
     def canvas(self, view: Viewpoint) -> Canvas:
         """The canvas of a view's frame and method."""
@@ -184,14 +156,42 @@ class Answers:
             return {"terms": terms, "bias": bias, "value": value}
         return {"sizes": self._sizes(self.layer(view), window, inside), "value": value}
 
-    def map(self, view: Viewpoint, neuron: int, width: int = 0) -> dict[str, Any]:
-        """A neuron's ``map (3, h, w)``, signed, with ``exact``, else ``(1, h, w)``; averaged to ``width`` columns."""
+    def map(
+        self, view: Viewpoint, neuron: int, width: int = 0, *, quick: bool = False, watch: Watch | None = None
+    ) -> dict[str, Any]:
+        """A neuron's map.
+
+        Args:
+            view: its layer and method.
+            neuron: its number.
+            width: average it over square cells to so many columns at most; 0 leaves it.
+            quick: a coarse one will do where the true one takes long.
+            watch: ends the work when nobody waits.
+
+        Returns:
+            ``map (3, h, w)``, signed, with ``exact``, else ``(1, h, w)``; ``coarse``: whether it is a quick one, see
+            :meth:`xinc.explore.chain.RunnableChain.map`.
+        """
         held = self.held(view)
         if view.method == "exact" and held.chain is not None:
             self._checked(view, {view.layer: [neuron]})
-            return {"map": shrunk(held.chain.map(held.chain.position(view.layer), neuron), width)}
+            found, coarse = self._chain_map(held.chain, view, neuron, quick=quick, watch=watch or Watch())
+            return {"map": shrunk(found, width), "coarse": coarse}
         (found,) = held.canvas[view.layer].maps([neuron], signed=view.method == "exact")
-        return {"map": shrunk(found.reshape(-1, *held.canvas.size), width)}
+        return {"map": shrunk(found.reshape(-1, *held.canvas.size), width), "coarse": False}
+
+    def _chain_map(
+        self, chain: RunnableChain, view: Viewpoint, neuron: int, *, quick: bool = False, watch: Watch
+    ) -> tuple[Tensor, bool]:
+        """A neuron's map, and whether it is a coarse one."""
+        known, position = self._maps.get((view, neuron)), chain.position(view.layer)
+        if known is not None:
+            return known, False
+        coarse = quick and chain.gains_by_coarseness(position)
+        found = chain.map(position, neuron, coarse=coarse, watch=watch)
+        if not coarse:
+            self._maps.put((view, neuron), found)
+        return found, coarse
 
     def course(self, view: Viewpoint, neuron: int, watch: Watch) -> dict[str, Any]:
         """A neuron over time: ``frames (n,)`` and ``totals (n,)``, sum over pixels of |C| in each."""
@@ -199,7 +199,7 @@ class Answers:
         totals = []
         for frame in frames:
             watch()
-            found = self.map(replace(view, frame=frame), neuron)["map"]
+            found = self.map(replace(view, frame=frame), neuron, watch=watch)["map"]
             totals.append(float(found.abs().sum()))
         return {"frames": np.array(frames), "totals": np.array(totals, np.float32)}
 
@@ -238,7 +238,7 @@ class Answers:
         if chain is None:
             return {"products": self._effects(view, self.layer(view).maps([neuron], signed=True)[0])}
         position = chain.position(view.layer)
-        one = chain.map(position, neuron)
+        one, _ = self._chain_map(chain, view, neuron, watch=Watch())
         return {"products": chain.pull(position, Window.whole(chain.plan.size), one[None])[0][:, 0]}
 
     def unique(self, view: Viewpoint, watch: Watch) -> dict[str, Any]:

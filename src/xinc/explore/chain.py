@@ -1,12 +1,13 @@
 """Questions to a chain of layers, answered by running it: the network without neurons, sums of maps, pairings.
 
 The page's own engine (``engine/chain.js``) answers the same questions of the same networks; the tests compare the two.
-This is the one file that reads a plan's stages.
+This is the one file that reads a plan's stages. Values on their way are ``(1, C, h, w)`` with channels last in memory:
+convolutions in single precision take half the time so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,20 @@ from xinc.canvas.network.plan import Plan
 from xinc.canvas.network.receptive_field import Window, crop, windows_behind
 from xinc.notation import Image, PerNeuron
 
+LAST = torch.channels_last
+LONG_PRODUCTS = 2e9
+"""Products of a map from which on a coarse one is worth its while: some 40 ms of a processor."""
+
+
+def coarse_is_quick() -> bool:
+    """Whether this processor has a unit for matrices of 16-bit floats (bfloat16), which saves most of the time."""
+    known: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("amx_bf16"))
+
+
+def _go_on() -> None:
+    pass
+
 
 @dataclass(frozen=True, eq=False)
 class RunnableChain:
@@ -30,7 +45,7 @@ class RunnableChain:
     """
 
     plan: Plan
-    _slopes: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    _slopes: dict[tuple[int, torch.dtype], Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, plan: Plan) -> RunnableChain | None:
@@ -53,13 +68,13 @@ class RunnableChain:
         first = min((self.position(layer) for layer in chosen), default=len(self.plan.stages))
         if first == len(self.plan.stages):
             return self.plan.output
-        values = self.grid(first)
+        values = self._grid(first)
         for position, stage in enumerate(self.plan.stages[first:], first):
             weight = self._weight(position)
             if stage.name in chosen:
                 weight = weight * self._per_weight(position, self.scales(position, chosen[stage.name], only=only))
             values = stage.activation(self._apply(position, values, weight, stage.bias))
-        return values
+        return values[0]
 
     def scales(self, position: int, neurons: Sequence[int], *, only: bool = False) -> Tensor:
         """One for every neuron that stays and zero for the others, ``(K,)``."""
@@ -71,41 +86,66 @@ class RunnableChain:
     def push(self, position: int, scale: PerNeuron) -> Image:
         """The sum over a layer's neurons of their signed maps times ``scale (K,)``, ``(3, H, W)``."""
         weight = self._weight(position) * self._per_weight(position, scale)
-        change = self._apply(position, self.grid(position), weight, None)
-        change = change * self._slope(position)
-        for at in range(position + 1, len(self.plan.stages)):
-            change = self._apply(at, change, self._weight(at), None) * self._slope(at)
-        return change
+        return self._carried(position + 1, self._apply(position, self._grid(position), weight) * self._slope(position))
 
     @torch.no_grad()
-    def map(self, position: int, neuron: int) -> Image:
-        """A neuron's signed map, ``(3, H, W)``: the term of a kernel meets one channel of the next layer only."""
-        stage = self.plan.stages[position]
+    def map(self, position: int, neuron: int, *, coarse: bool = False, watch: Callable[[], None] = _go_on) -> Image:
+        """A neuron's signed map, ``(3, H, W)``: the term of a kernel meets one channel of the next layer only.
+
+        Args:
+            position: of the layer.
+            neuron: of the layer.
+            coarse: in 16-bit floats (bfloat16): a hundredth of the greatest value off, and several times as fast where
+                :func:`coarse_is_quick`.
+            watch: called between layers; what it raises ends the work.
+        """
+        stage, dtype = self.plan.stages[position], torch.bfloat16 if coarse else torch.float32
         if stage.kind == "linear":
             return self.push(position, self.scales(position, [neuron], only=True))
         i, o = divmod(neuron, stage.outputs)
         (rh, rw), weight = stage.upscale, stage.weight
-        plane = F.conv2d(stage.input[None, i : i + 1], weight[o : o + 1, i : i + 1], padding=stage.padding)[0]
-        channel, cell = divmod(o, rh * rw)
-        placed = plane.new_zeros(rh * rw, *plane.shape[1:])
-        placed[cell] = plane[0]
-        change = shuffle(placed, stage.upscale) * self._slope(position)[channel : channel + 1]
+        plane = F.conv2d(stage.input[None, i : i + 1], weight[o : o + 1, i : i + 1], padding=stage.padding)
+        channel, (down, across) = o // (rh * rw), divmod(o % (rh * rw), rw)
+        change = plane.new_zeros(1, 1, plane.shape[2] * rh, plane.shape[3] * rw)
+        change[:, :, down::rh, across::rw] = plane
+        change = change.to(dtype) * self._slope(position, dtype)[:, channel : channel + 1]
         if position == len(self.plan.stages) - 1:
             whole = torch.zeros_like(self.plan.output)
-            whole[channel] = change[0]
+            whole[channel] = change[0, 0].to(whole.dtype)
             return whole
-        for at in range(position + 1, len(self.plan.stages)):
-            weight = self._weight(at)[:, channel : channel + 1] if at == position + 1 else self._weight(at)
-            change = self._apply(at, change, weight, None) * self._slope(at)
-        return change
+        return self._carried(position + 1, change, channel, watch).float()
 
-    def _slope(self, position: int) -> Tensor:
-        """Derivatives of a stage's activation at what reached it, ``(C, H, W)``."""
-        if position not in self._slopes:
+    def gains_by_coarseness(self, position: int) -> bool:
+        """Whether a coarse map of a layer's neuron is made noticeably sooner here than a true one."""
+        if self.plan.stages[position].kind == "linear" or self.plan.output.device.type != "cpu":
+            return False
+        rows = self.describe()[position + 1 :]
+        each = [row["cin"] * row["cout"] * row["kh"] * row["kw"] * row["h"] * row["w"] for row in rows]
+        return sum(each[1:]) + (each[0] / rows[0]["cin"] if rows else 0) > LONG_PRODUCTS and coarse_is_quick()
+
+    def _carried(
+        self, first: int, change: Tensor, channel: int | None = None, watch: Callable[[], None] = _go_on
+    ) -> Tensor:
+        """A change of what reaches a stage, of one channel or of all, as a change of the picture."""
+        for at in range(first, len(self.plan.stages)):
+            watch()
+            weight = self._weight(at)
+            if channel is not None and at == first:
+                weight = weight[:, channel : channel + 1]
+            change = self._apply(at, change, weight).mul_(self._slope(at, change.dtype))
+        return change[0]
+
+    def _slope(self, position: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Derivatives of a stage's activation at what reached it, ``(1, C, H, W)``."""
+        if (position, dtype) not in self._slopes:
             stage = self.plan.stages[position]
-            made = self._apply(position, self.grid(position), self._weight(position), stage.bias)
-            self._slopes[position] = derivative(stage.activation, made)
-        return self._slopes[position]
+            if dtype == torch.float32:
+                made = self._apply(position, self._grid(position), self._weight(position), stage.bias)
+                found = derivative(stage.activation, made).contiguous(memory_format=LAST)
+            else:
+                found = self._slope(position).to(dtype)
+            self._slopes[position, dtype] = found
+        return self._slopes[position, dtype]
 
     def pull(self, position: int, window: Window, cotangents: Tensor) -> tuple[Tensor, Tensor]:
         """Pairings of pictures with the signed map of every neuron of a layer.
@@ -146,14 +186,12 @@ class RunnableChain:
     @torch.no_grad()
     def _pull_whole(self, position: int, cotangents: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`pull`, over the whole picture; nothing is recorded on the way."""
-        change = cotangents
+        change = cotangents.contiguous(memory_format=LAST)
         for at in range(len(self.plan.stages) - 1, position - 1, -1):
-            (rh, rw), (height, width) = self.plan.stages[at].upscale, self._size(at)
-            change = (change * self._slope(at)).reshape(len(change), -1, height, rh, width, rw)
-            change = change.permute(0, 1, 3, 5, 2, 4).reshape(len(change), -1, height, width)
+            change = _unshuffled(change * self._slope(at), self.plan.stages[at].upscale)
             if at > position:
                 change = F.conv_transpose2d(change, self._weight(at), padding=self._padding(at))
-        weight, values = self._weight(position), self.grid(position)[None]
+        weight, values = self._weight(position), self._grid(position)
         shares = [_by_weight(values, weight, one[None], self._padding(position)) * weight for one in change]
         bias = change.sum((2, 3)) @ self.plan.stages[position].bias_or_zero
         return torch.stack([self._by_neuron(position, share) for share in shares], 1), bias
@@ -199,15 +237,20 @@ class RunnableChain:
         stage = self.plan.stages[position]
         return stage.input.T.reshape(-1, *self.plan.size) if stage.kind == "linear" else stage.input
 
+    def _grid(self, position: int) -> Tensor:
+        """What reached a stage, ``(1, C, h, w)``."""
+        return self.grid(position)[None].contiguous(memory_format=LAST)
+
     def _weight(self, position: int) -> Tensor:
         """A stage's weight as that of a convolution."""
         stage = self.plan.stages[position]
         return stage.weight[:, :, None, None] if stage.kind == "linear" else stage.weight
 
-    def _apply(self, position: int, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """A stage's linear operation and shuffle."""
-        made = F.conv2d(values[None], weight, bias, padding=self._padding(position))[0]
-        return shuffle(made, self.plan.stages[position].upscale)
+    def _apply(self, position: int, values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """A stage's linear operation and shuffle, ``(1, C, H, W)``."""
+        weight = weight.to(values.dtype).contiguous(memory_format=LAST)
+        made = F.conv2d(values, weight, bias, padding=self._padding(position))
+        return _shuffled(made, self.plan.stages[position].upscale)
 
     def _seen(self, position: int, window: Window) -> list[tuple[Window, Window]]:
         if self.plan.pixelwise:
@@ -226,6 +269,21 @@ class RunnableChain:
         if self.plan.stages[position].kind == "linear":
             return shares.sum((0, 2, 3))
         return shares.sum((2, 3)).T.reshape(-1)
+
+
+def _shuffled(values: Tensor, upscale: tuple[int, int]) -> Tensor:
+    """Pixel shuffle of ``(1, C, h, w)``; torch's own where it can, which leaves channels last."""
+    rh, rw = upscale
+    return F.pixel_shuffle(values, rh) if rh == rw else shuffle(values[0], upscale)[None].contiguous(memory_format=LAST)
+
+
+def _unshuffled(values: Tensor, upscale: tuple[int, int]) -> Tensor:
+    """The way back of :func:`_shuffled`, of any number of pictures."""
+    (rh, rw), (count, _, height, width) = upscale, values.shape
+    if rh == rw:
+        return F.pixel_unshuffle(values, rh)
+    split = values.reshape(count, -1, height // rh, rh, width // rw, rw).permute(0, 1, 3, 5, 2, 4)
+    return split.reshape(count, -1, height // rh, width // rw).contiguous(memory_format=LAST)
 
 
 def _by_weight(values: Tensor, weight: Tensor, change: Tensor, padding: tuple[int, int]) -> Tensor:

@@ -22,6 +22,10 @@ from xinc.run import Run
 from xinc.show.subjects import signal_name
 
 
+REGION_WORDS = {"instances": "object", "rgb": "colour", "gabor": "texture", "grid": "place"}
+"""What the page calls regions of a grouping."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """A run's description for the page.
@@ -72,7 +76,8 @@ class Facts:
             frames = [
                 int(t) for t in regions["frame"].values if (regions["labels"].sel(frame=t, grouping=name) >= 0).any()
             ]
-            found.append({"name": str(name), "frames": frames, "scores": self._scores(str(name))})
+            word = REGION_WORDS.get(str(name), str(name))
+            found.append({"name": str(name), "word": word, "frames": frames, "scores": self._scores(str(name))})
         return found
 
     def labels(self, grouping: str, frame: int) -> tuple[NDArray[np.int32], list[str]] | None:
@@ -87,7 +92,8 @@ class Facts:
         if kept is None or grouping not in kept["grouping"].values or frame not in kept["frame"].values:
             return None
         labels = kept["labels"].sel(frame=frame, grouping=grouping).values.astype(np.int32)
-        return labels, [f"{grouping} {n}" for n in range(int(labels.max()) + 1)]
+        word = REGION_WORDS.get(grouping, grouping)
+        return labels, [f"{word} {n}" for n in range(int(labels.max()) + 1)]
 
     def trust(self) -> dict[str, Any]:
         """What ``xinc verify`` measured: the table, and the sentences that it comes to."""

@@ -25,8 +25,8 @@ from xinc.show.page.html import themed
 from xinc.signals.frames import spread
 
 PAGE = (
-    "dom.js", "colours.js", "wire.js", "state.js", "still.js", "sources.js", "stage.js", "cloud.js", "panels.js",
-    "tour.js", "app.js",
+    "dom.js", "colours.js", "wire.js", "state.js", "still.js", "sources.js", "small.js", "regions.js", "stage.js",
+    "cloud.js", "neuron.js", "panels.js", "tour.js", "python.js", "app.js",
 )  # fmt: skip
 """The page's modules; each uses names of those before it."""
 ENGINE = ("activations.js", "convolution.js", "chain.js", "worker.js")

@@ -104,8 +104,14 @@ QUESTIONS: Mapping[str, Question] = {
         "box=y0,x0,y1,x1, or grouping=NAME and region=NUMBER",
     ),
     "map": Question(
-        lambda answers, asked, watch: answers.map(view_of(asked), number(asked, "neuron"), number(asked, "width", 0)),
-        "neuron=NUMBER; width=COLUMNS to have it averaged",
+        lambda answers, asked, watch: answers.map(
+            view_of(asked),
+            number(asked, "neuron"),
+            number(asked, "width", 0),
+            quick=asked.get("quick") == "1",
+            watch=watch,
+        ),
+        "neuron=NUMBER; width=COLUMNS to have it averaged; quick=1 where a coarse one will do",
     ),
     "kernel": Question(
         lambda answers, asked, watch: answers.kernel(view_of(asked), number(asked, "neuron")), "neuron=NUMBER"
@@ -227,7 +233,7 @@ def application(answers: Answers, door: Door) -> Starlette:
             return pack(question.answer(answers, asked, watch))
 
         try:
-            block = await _while_connected(request, lanes[question.long].ask(work))
+            block = await _while_connected(request, lanes[question.long].ask(work, ahead=asked.get("ahead") == "1"))
         except (XincError, IndexError, ValueError) as fault:
             return JSONResponse({"error": _line(fault)}, 400, HEADERS)
         except KeyError as fault:

@@ -5,6 +5,7 @@ import { State, chosenOf, placeOf, textOf } from "./state.js";
 import { Live, Local } from "./sources.js";
 import { FINEST, Stage, VIEWS } from "./stage.js";
 import { TABS } from "./panels.js";
+import { linesOf } from "./python.js";
 import { kept, recalled, tour } from "./tour.js";
 
 const $ = (id) => document.getElementById(id);
@@ -120,7 +121,7 @@ class App {
   }
 
   async order(how) {
-    const heat = await this.source.ask("heat", { ...how, finest: how.run.live ? FINEST : 8 });
+    const heat = await this.source.ask("heat", { ...how, finest: FINEST });
     return Array.from(heat.totals.keys()).sort((a, b) => heat.totals[b] - heat.totals[a]);
   }
 
@@ -162,8 +163,16 @@ class App {
 
   offButton(layer, k, off, long) {
     if (this.how().run.still) return null; // nothing here could run without it
-    return make("button", { type: "button", class: long ? "" : "off-switch", id: `off-${layer}-${k}`, "aria-pressed": String(off), title: off ? "Switch it on again" : "Switch it off",
-      "aria-label": `${off ? "Switch on" : "Switch off"} neuron ${k}`, text: long ? (off ? "Switch it on again" : "Switch it off") : off ? "off" : "on", onclick: () => { this.toggle(layer, k); if (long && !off) this.state.set({ view: "without" }); } });
+    const press = () => { this.toggle(layer, k); if (long && !off) this.state.set({ view: "without" }); };
+    if (long) return make("button", { type: "button", id: `off-${layer}-${k}`, "aria-pressed": String(off), text: off ? "Switch it on again" : "Switch it off", onclick: press });
+    return make("button", { type: "button", class: "switch", role: "switch", id: `off-${layer}-${k}`, "aria-checked": String(!off), title: off ? "It is off: switch it on again" : "It is on: switch it off",
+      "aria-label": `neuron ${k}`, onclick: press }, make("i", {}), off ? "off" : "on");
+  }
+
+  // An outline shown while somebody points at a region's name.
+  outlined(region) {
+    this.pointed = region;
+    this.stages.forEach((stage) => stage.mark());
   }
 
   // ---- what is drawn
@@ -238,7 +247,7 @@ class App {
 
   tools() {
     const { state } = this, { run, t } = this.how(), known = [...(run.annotated.includes(t) ? [["segments", "objects"]] : []),
-      ...run.groupings.filter((one) => one.frames.includes(t)).map((one) => [one.name, one.name])];
+      ...run.groupings.filter((one) => one.frames.includes(t)).map((one) => [one.name, one.word])];
     const tools = [["point", "a pixel", "Click a pixel; dragging makes a box"], ["box", "a box", "Drag a box"], ...(known.length ? [["object", "an object", "Click an object or a region"]] : [])];
     fill($("tools"), choices("Point at", tools, state.get("tool"), (tool) => state.set({ tool })),
       state.get("tool") === "object" && known.length > 1 ? select("Regions", known, this.grouping(), (regions) => state.set({ regions })) : null);
@@ -309,24 +318,6 @@ class App {
     return "";
   }
 
-  // ---- the lines of Python that make this view
-
-  lines() {
-    const { run, t, layer, method } = this.how(), { state } = this, place = placeOf(state.get("place")), k = state.get("k"), off = chosenOf(state.get("off"));
-    const lines = ["import xinc", "", ...(run.reference === false ? ["canvas = xinc.trace(network, x)"] : [`run = xinc.load(${JSON.stringify(run.folder || "RUN")})`, `canvas = run.canvas(${t}, method="${method}")`]), `layer = canvas["${layer}"]`];
-    if (place?.pixel) lines.push(`here = layer.at(${place.pixel.join(", ")})  # one number a neuron`);
-    else if (place?.box) {
-      const [y0, x0, y1, x1] = place.box.split(",");
-      lines.push(`here = layer.line(slice(${y0}, ${y1}), slice(${x0}, ${x1})).mean((1, 2))  # one number a neuron`);
-    } else if (place?.grouping === "segments") lines.push(`here = layer.region_sums(run.clip.segments.labels[${t}])  # neurons x regions`);
-    if (k >= 0) lines.push(`map = layer.maps([${k}]${method === "exact" ? ", signed=True" : ""})[0]`);
-    if (state.get("off") && run.reference !== false) lines.push(`smaller = xinc.without(run, ${textOfPython(off)}${state.get("only") ? ", only=True" : ""})`, `smaller.psnr([${t}])`);
-    else for (const [name, neurons] of Object.entries(off)) lines.push(`lost = canvas["${name}"].sum([${neurons.join(", ")}])  # to first order`);
-    if (state.get("view") === "heat") lines.push("heatmap = layer.heatmap()");
-    if (state.get("view") === "density") lines.push(`density = layer.neurons_per_pixel(${state.get("area")})`);
-    return `${lines.join("\n")}\n`;
-  }
-
   // The numbers of the tab that is open, as a table.
   async saveNumbers() {
     if (!this.numbers) return toast("There are no numbers here yet");
@@ -337,7 +328,7 @@ class App {
   buttons() {
     $("link").hidden = location.protocol === "about:";
     $("link").addEventListener("click", () => copy(location.href, "Link"));
-    $("python").addEventListener("click", () => copy(this.lines(), "Python"));
+    $("python").addEventListener("click", () => copy(linesOf(this), "Python"));
     $("save").addEventListener("click", () => this.stages[0].canvas.toBlob((blob) => save(`${this.state.get("view")}-${this.state.get("t")}.png`, blob)));
     $("numbers").addEventListener("click", () => this.saveNumbers());
     $("help").addEventListener("click", () => tour());
@@ -381,8 +372,6 @@ class App {
     });
   }
 }
-
-const textOfPython = (chosen) => `{${Object.entries(chosen).map(([layer, neurons]) => `"${layer}": [${neurons.join(", ")}]`).join(", ")}}`;
 
 async function open() {
   const token = document.querySelector('meta[name="xinc-token"]')?.content;

@@ -24,7 +24,7 @@ export function written(value, digits = 3) {
   return text.replace(/\B(?=(\d{3})+\.)/g, SPACE).replace("-", "−");
 }
 
-export const percent = (share) => `${share >= 0.0995 || share === 0 ? Math.round(100 * share) : written(100 * share, 1)}${SPACE}%`;
+export const percent = (share) => `${share >= 0.0995 || share === 0 ? Math.round(100 * share) : share >= 0.001 ? (100 * share).toFixed(1) : written(100 * share, 1)}${SPACE}%`;
 
 export function save(name, content, type) {
   const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
@@ -85,6 +85,11 @@ export function select(label, options, chosen, pick) {
   const box = make("select", { "aria-label": label, onchange: () => pick(box.value) },
     options.map(([value, text]) => make("option", { value, selected: value === chosen, text })));
   return make("label", { class: "select" }, make("span", { text: label }), box);
+}
+
+// Words that need some more of them: these open below it.
+export function explained(text, why) {
+  return make("details", { class: "why" }, make("summary", { text }), make("span", { text: why }));
 }
 
 export const empty = (text, ...more) => make("div", { class: "empty" }, make("p", { text }), more);

@@ -37,18 +37,71 @@ class Kept {
   }
 }
 
+const keyOf = (question, how) => question + JSON.stringify({ ...how, run: how.run.key });
+
 class Source {
   constructor() {
     this.kept = new Kept(2 ** 28);
+    this.asking = new Map();
   }
 
-  async ask(question, how, { signal, part } = {}) {
-    const key = question + JSON.stringify({ ...how, run: how.run.key });
-    const known = this.kept.get(key);
+  // An answer. Who asks what another waits for already waits with them; the work stops when nobody does. What is asked
+  // ahead, nobody looks at yet: it makes way for all else.
+  async ask(question, how, { signal, part, ahead } = {}) {
+    signal?.throwIfAborted();
+    const known = this.known(question, how);
     if (known) return known;
-    const answer = await this.answer(question, how, signal, part);
-    this.kept.put(key, answer);
-    return answer;
+    const key = keyOf(question, how), asked = this.asking.get(key) ?? this.begin(key, question, how, ahead);
+    asked.waiting += 1;
+    if (part) asked.parts.add(part);
+    if (part && asked.latest) part(asked.latest);
+    return new Promise((give, fail) => {
+      const leave = () => {
+        asked.parts.delete(part);
+        asked.waiting -= 1;
+        if (!asked.waiting) {
+          if (this.asking.get(key) === asked) this.asking.delete(key);
+          asked.stop.abort(signal.reason);
+        }
+        fail(signal.reason);
+      };
+      signal?.addEventListener("abort", leave, { once: true });
+      asked.answer.then(give, fail).finally(() => signal?.removeEventListener("abort", leave));
+    });
+  }
+
+  begin(key, question, how, ahead) {
+    const asked = { stop: new AbortController(), parts: new Set(), waiting: 0 };
+    const tell = (one) => {
+      asked.latest = one?.heat ? one : asked.latest;
+      asked.parts.forEach((part) => part(one));
+    };
+    asked.answer = this.answer(question, how, asked.stop.signal, tell, ahead).then((answer) => {
+      if (!answer.coarse || how.width) this.kept.put(keyOf(question, { ...how, quick: undefined }), answer);
+      return answer;
+    }).finally(() => { if (this.asking.get(key) === asked) this.asking.delete(key); });
+    this.asking.set(key, asked);
+    return asked;
+  }
+
+  known(question, how) {
+    return this.kept.get(keyOf(question, { ...how, quick: undefined }));
+  }
+
+  // A neuron's map: a coarse one first, where the exact one takes long.
+  async *maps(how, neuron, signal) {
+    if (how.run.live && !this.known("map", { ...how, neuron })) {
+      const first = await this.ask("map", { ...how, neuron, quick: 1 }, { signal });
+      yield first;
+      if (!first.coarse) return;
+    }
+    yield await this.ask("map", { ...how, neuron }, { signal });
+  }
+
+  // Maps that somebody may want to see next, one after the other.
+  async ahead(how, neurons, signal) {
+    if (!how.run.live) return; // in the page they take milliseconds
+    for (const neuron of neurons) await this.ask("map", { ...how, neuron }, { signal, ahead: true }).catch(() => {});
   }
 }
 
@@ -66,8 +119,8 @@ export class Live extends Source {
     return run.methods;
   }
 
-  async answer(question, { run, t, place, chosen, ...more }, signal) {
-    const asked = new URLSearchParams();
+  async answer(question, { run, t, place, chosen, ...more }, signal, _, ahead) {
+    const asked = new URLSearchParams(ahead ? { ahead: 1 } : {});
     if (run !== undefined) asked.set("run", run.key);
     if (t !== undefined) asked.set("frame", t);
     for (const [name, value] of Object.entries({ ...more, ...place })) if (value !== undefined) asked.set(name, value);

@@ -19,8 +19,8 @@ export const VIEWS = {
   predicted: ["Predicted", "The picture without them as the maps predict it, to first order", (state) => state.get("off")],
 };
 
-// The heatmap and what follows from it are sampled by the network in the page, and exact from the server.
-export const FINEST = 4;
+// Pixels that the network in the page takes first, one in so many each way, and for ranking; a server takes all.
+export const FINEST = 8;
 
 // Share of the neurons of each sampled pixel above the value that keeps `area` of everything (section 4.4).
 export function densityOf(heat, area) {
@@ -53,12 +53,13 @@ export class Stage {
 
   async show() {
     const { app } = this, how = this.looks(), view = app.state.get("view");
-    this.asked?.abort();
-    const { signal } = (this.asked = new AbortController());
+    const before = this.asked, { signal } = (this.asked = new AbortController());
     this.element.classList.add("busy");
     this.element.setAttribute("aria-busy", "true");
     try {
-      await this.paint(view, how, signal);
+      const painting = this.paint(view, how, signal);
+      before?.abort(); // after the new question, which may wait for the same answer
+      await painting;
     } catch (fault) {
       if (signal.aborted) return;
       this.caption.replaceChildren(make("span", { role: "alert", text: String(fault.message || fault) }));
@@ -103,19 +104,24 @@ export class Stage {
       const shown = (heat) => {
         if (how.run.still && !heat?.heat) throw new Error("This page holds no heatmap of so large a layer.");
         if (!heat?.heat) return;
-        const fine = heat.step > 1 ? `one pixel in ${heat.step ** 2} so far` : "every pixel";
+        if (!signal.aborted) this.element.classList.remove("busy");
+        const fine = heat.step > 1 ? `one pixel in ${heat.step ** 2} so far, finer while you look` : "every pixel";
         if (view === "heat") return scaled(heat.heat, heat.rows, heat.columns, `Σ|C| over ${written(how.run.layers.find((one) => one.name === how.layer).neurons)} neurons, ${fine}`);
         return scaled(densityOf(heat, area), heat.rows, heat.columns, `share of neurons that hold ${percent(area)} of everything, ${fine}`, "viridis");
       };
-      return shown(await ask("heat", { finest: FINEST }, shown));
+      return shown(await ask("heat", { finest: how.run.live ? FINEST : 1 }, shown));
     }
     if (view === "density") {
       const { share } = await ask("density", { area: state.get("area") });
       return scaled(share, H, W, `share of neurons that hold ${percent(state.get("area"))} of everything`, "viridis");
     }
     if (view === "neuron") {
-      const neuron = state.get("k"), { map, height, width } = await ask("map", { neuron });
-      return coloured(map, height, width, `${app.nameOf(how, neuron)}: what it adds`);
+      const neuron = state.get("k"), text = `${app.nameOf(how, neuron)}: what it adds`;
+      for await (const { map, height, width, coarse } of app.source.maps(how, neuron, signal)) {
+        coloured(map, height, width, coarse ? `${text}, coarsely; the exact map follows …` : text);
+        if (coarse && !signal.aborted) this.element.classList.remove("busy");
+      }
+      return undefined;
     }
     if (view === "group") {
       const group = chosenOf(state.get("group")), [layer] = Object.keys(group);
@@ -185,7 +191,7 @@ export class Stage {
   // Where one points: a cross, a box, or the outline of a region.
   mark() {
     if (!this.size) return;
-    const [H, W] = this.size, place = this.box ? { box: this.box.join(",") } : this.app.placed();
+    const [H, W] = this.size, place = this.box ? { box: this.box.join(",") } : this.app.pointed ?? this.app.placed();
     this.marks.setAttribute("viewBox", `0 0 ${W} ${H}`);
     let path = "";
     if (place?.pixel) {
