@@ -3,7 +3,10 @@
     python benchmarks/explore.py RUN... [--out benchmarks/results/explore.json]
 
 Each run is served by `xinc explore` in a process of its own and measured there; then the page is exported as one file,
-if it can be, and measured again. Actions are random pixels, neurons and pairs of neurons of random layers.
+if it can be, and measured again. Actions are random pixels, neurons and pairs of neurons of random layers: ``map`` is
+until a neuron's map is seen, a coarse one where that comes first, ``exact map`` until the exact one is. ``listed map``
+is a click on a random neuron of the list that a random pixel gave, a second after its small pictures were there: what
+people do. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -33,13 +36,21 @@ MEASURE = """async ([change, seen]) => {
   const title = change.place && `Pixel ${change.place.replace(",", ", ")},`;
   const done = () => (seen === "panel"
     ? document.querySelector("#body[data-tab='place'] h2")?.textContent.includes(title)
-    : !document.querySelector(".stage.busy"));
+    : !document.querySelector(seen === "exact" ? ".stage[aria-busy]" : ".stage.busy"));
   await new Promise((go) => {
     const look = () => (done() ? go() : requestAnimationFrame(look));
     requestAnimationFrame(look);
   });
   return performance.now() - before;
 }"""
+
+
+SMALL = """() => {
+  const small = Array.from(document.querySelectorAll(".ranked canvas"));
+  return small.length && small.every((one) => one.width !== 64 || one.height !== 36);
+}"""
+REST = 1.0
+"""Seconds that somebody looks at a list before they click."""
 
 
 def opened(browser: Any, address: str, since: float) -> tuple[Page, float]:
@@ -55,7 +66,7 @@ def actions(page: Page, count: int, seed: int) -> dict[str, list[float]]:
     """Milliseconds of each kind of action."""
     chance = random.Random(seed)
     run = page.evaluate("(({ size, layers, frames }) => ({ size, layers, frames }))(xinc.how().run)")
-    found: dict[str, list[float]] = {"pixel": [], "map": [], "without": []}
+    found: dict[str, list[float]] = {"pixel": [], "map": [], "exact map": [], "without": []}
     for _ in range(count):
         layer = chance.choice(run["layers"])
         pixel = ",".join(str(chance.randrange(n)) for n in run["size"])
@@ -64,9 +75,33 @@ def actions(page: Page, count: int, seed: int) -> dict[str, list[float]]:
         page.evaluate(MEASURE, [plain, "stage"])
         found["pixel"].append(page.evaluate(MEASURE, [{"place": pixel}, "panel"]))
         page.evaluate(MEASURE, [{"place": "", "tab": "trust"}, "stage"])
+        before = time.perf_counter()
         found["map"].append(page.evaluate(MEASURE, [{"k": first, "view": "neuron"}, "stage"]))
+        page.wait_for_selector(".stage:not([aria-busy])")
+        found["exact map"].append(max(found["map"][-1], 1000 * (time.perf_counter() - before)))
+        found.setdefault(f"exact map, {layer['name']}", []).append(found["exact map"][-1])
+        found.setdefault(f"map, {layer['name']}", []).append(found["map"][-1])
         chosen = f"{layer['name']}:{first},{second}"
         found["without"].append(page.evaluate(MEASURE, [{"off": chosen, "view": "without"}, "stage"]))
+    return found
+
+
+def listed(page: Page, count: int, seed: int) -> list[float]:
+    """Milliseconds from a click in a list of neurons to the map, coarse or exact."""
+    chance = random.Random(seed)
+    run = page.evaluate("(({ size, layers }) => ({ size, layers }))(xinc.how().run)")
+    found = []
+    for _ in range(count):
+        layer, pixel = chance.choice(run["layers"]), ",".join(str(chance.randrange(n)) for n in run["size"])
+        plain = {"layer": layer["name"], "off": "", "k": -1, "view": "original", "place": "", "tab": "place"}
+        page.evaluate(MEASURE, [plain, "stage"])
+        page.evaluate(MEASURE, [{"place": pixel}, "panel"])
+        page.wait_for_function(SMALL)
+        page.wait_for_timeout(1000 * REST)
+        rows = page.eval_on_selector_all(".ranked .name", "all => all.map((one) => one.textContent.match(/[0-9]+/)[0])")
+        found.append(
+            page.evaluate(MEASURE, [{"k": int(chance.choice(rows)), "view": "neuron", "tab": "neuron"}, "stage"])
+        )
     return found
 
 
@@ -87,7 +122,7 @@ def served(browser: Any, run: Path) -> dict[str, Any]:
     address = next(line.split()[-1] for line in process.stderr if "http" in line)
     page, first = opened(browser, address, time.perf_counter())
     actions(page, 2, 0)  # compiles
-    found = actions(page, ACTIONS, 1)
+    found = actions(page, ACTIONS, 1) | {"listed map": listed(page, ACTIONS, 3)}
     page.evaluate(MEASURE, [{"t": 1, "view": "network"}, "stage"])
     chance = random.Random(2)
     frames = page.evaluate("xinc.how().run.frames")
@@ -115,7 +150,7 @@ def from_file(browser: Any, run: Path, folder: Path) -> dict[str, Any] | None:
     page, first = opened(browser, path.as_uri(), time.perf_counter())
     actions(page, 2, 0)
     row = {"size (MB)": round(path.stat().st_size / 1e6, 2), "first view (s)": round(first, 2)}
-    row |= medians(actions(page, ACTIONS, 1))
+    row |= medians(actions(page, ACTIONS, 1) | {"listed map": listed(page, ACTIONS, 3)})
     page.close()
     return row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -24,7 +25,8 @@ from xinc.cli import app
 from xinc.errors import RunError, TraceError
 from xinc.explore.answers import Answers, Spot, Viewpoint, shrunk
 from xinc.explore.html import export
-from xinc.explore.jobs import GivenUp, Watch
+from xinc.explore.jobs import GivenUp, Lane, Watch
+from xinc.explore.kept import Maps
 from xinc.explore.server import Door, application, bind
 from xinc.explore.wire import pack, unpack
 from xinc.models.base import INR
@@ -149,6 +151,87 @@ def test_what_nobody_waits_for_stops(answers: Answers) -> None:
         answers.principal(Viewpoint("nerv", 0, "block2"), 2, watch)
 
 
+def test_a_coarse_map_is_near_and_the_true_one_is_kept(
+    answers: Answers, view: Viewpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xinc.explore.chain.LONG_PRODUCTS", -1)
+    monkeypatch.setattr("xinc.explore.chain.coarse_is_quick", lambda: True)
+    true = answers.layer(view).maps([5], signed=True)[0]
+    own = Answers(answers.runs)
+    first = own.map(view, 5, quick=True)
+    assert first["coarse"] == (view.run == "nerv")  # a linear layer's maps are one product each
+    assert float((first["map"] - true).abs().max()) < 0.03 * float(true.abs().max())
+    exact = own.map(view, 5)
+    assert not exact["coarse"]
+    torch.testing.assert_close(exact["map"], true, atol=1e-6, rtol=1e-4)
+    again = own.map(view, 5, quick=True)
+    assert not again["coarse"]
+    assert torch.equal(again["map"], exact["map"])
+
+
+def test_only_so_many_maps_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xinc.explore.kept.MAP_BYTES", 100)
+    kept = Maps()
+    for key in range(4):
+        kept.put(key, torch.full((10,), float(key)))
+    assert [kept.get(key) is not None for key in range(4)] == [False, False, True, True]
+    kept.put("large", torch.zeros(1000))
+    assert kept.get("large") is None
+
+
+def test_what_is_asked_ahead_makes_way_and_begins_again() -> None:
+    lane, order = Lane("test"), []
+    begun, asked = threading.Event(), threading.Event()
+
+    def ahead(watch: Watch) -> str:
+        order.append("ahead")
+        begun.set()
+        if order.count("ahead") == 1:
+            assert asked.wait(10)
+        watch()
+        return "made"
+
+    def earnest(watch: Watch) -> str:
+        order.append("earnest")
+        watch()
+        return "seen"
+
+    async def both() -> tuple[str, str]:
+        first = asyncio.ensure_future(lane.ask(ahead, ahead=True))
+        await asyncio.to_thread(begun.wait, 10)
+        second = asyncio.ensure_future(lane.ask(earnest))
+        await asyncio.sleep(0.05)
+        asked.set()
+        return await first, await second
+
+    assert asyncio.run(both()) == ("made", "seen")
+    assert order == ["ahead", "earnest", "ahead"]
+    lane.stop()
+
+
+def test_what_was_asked_ahead_ends_when_nobody_waits() -> None:
+    lane, begun, ended = Lane("test"), threading.Event(), threading.Event()
+
+    def ahead(watch: Watch) -> None:
+        begun.set()
+        try:
+            while True:
+                watch()
+        except GivenUp:
+            ended.set()
+            raise
+
+    async def once() -> None:
+        job = asyncio.ensure_future(lane.ask(ahead, ahead=True))
+        await asyncio.to_thread(begun.wait, 10)
+        job.cancel()
+        await asyncio.to_thread(ended.wait, 10)
+
+    asyncio.run(once())
+    assert ended.is_set()
+    lane.stop()
+
+
 def test_few_canvases_are_kept(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xinc.explore.kept.HELD_BYTES", 1)
     own = Answers({"nerv": by_family("nerv")})
@@ -260,6 +343,10 @@ def test_a_port_in_use_is_said() -> None:
         taken.listen()
         with pytest.raises(RunError, match="is in use"):
             bind(taken.getsockname()[1])
+        folder = str(by_family("ffn").path)
+        refused = CliRunner().invoke(app, ["explore", folder, "--port", str(taken.getsockname()[1]), "--no-browser"])
+        assert refused.exit_code == 2
+        assert "is in use; choose another with --port" in refused.output.replace("\n", " ")
 
 
 # ---- the command

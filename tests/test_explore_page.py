@@ -57,6 +57,7 @@ def explored() -> dict[str, Run]:
         results.put(f"clusters/exact/{last}", textures(count))
         results.put(f"embedding_networks/exact/{last}", seeds(last, count))
         results.put(f"together/exact/{last}", own_parts(count))
+        results.put("regions", colours(*run.clip.size))
         found[run.family] = xinc.load(path)
     found["siren"] = xinc.fit("siren", xinc.Clip(clip().frames[:1], ("a",)), epochs=1, width=12, w0=6)
     found["hnerv"] = xinc.fit("hnerv", clip(), epochs=1, fc_dim=6, strides=(4, 2), channels=4, kernels=(1, 3))
@@ -83,6 +84,15 @@ def seeds(layer: str, count: int) -> xr.Dataset:
         },
         {"finding": "embedding_networks"},
     )
+
+
+def colours(height: int, width: int) -> xr.Dataset:
+    """Sixteen regions of like colour, say: bricks of which the last lacks a corner."""
+    rows, columns = np.indices((height, width))
+    labels = (4 * (4 * rows // height) + 4 * columns // width).astype(np.int32)
+    labels[-1, -1] = -1
+    values = {"labels": (("frame", "grouping", "y", "x"), labels[None, None])}
+    return xr.Dataset(values, {"frame": [0], "grouping": ["rgb"]}, {"finding": "regions"})
 
 
 def own_parts(count: int) -> xr.Dataset:
@@ -270,6 +280,99 @@ def test_hovering_lists_and_leaving_forgets(browser: Any, file: str) -> None:
     page.mouse.move(box["x"] - 5, box["y"] - 5)
     page.wait_for_selector("#body .empty")
     assert state(page, "place") == ""
+    found.closed()
+
+
+def test_near_ties_are_said(browser: Any, address: str, explored: dict[str, Run]) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&place=10,20")
+    page = found.settled()
+    page.wait_for_selector(".ranked li")
+    shown = text(page, "#body .quiet >> nth=0")
+    sizes = halved(explored["nerv"]).canvas(0)["block2"].at(10, 20).sort(descending=True).values
+    near = int((sizes >= 0.9 * sizes[0]).sum())
+    assert (f"The first {near} are within a tenth" if near > 1 else "The first stands out") in shown
+    found.closed()
+
+
+def test_regions_are_listed_and_outlined_where_they_are_named(browser: Any, address: str) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&tool=object&regions=rgb&place=10,20")
+    page = found.settled()
+    page.wait_for_selector("h3:has-text('Regions by colour')")
+    assert page.locator(".region").count() == 14
+    page.click("button:has-text('All 16')")
+    page.wait_for_selector(".region >> nth=15")
+    page.evaluate("xinc.state.set({ tab: 'neuron', k: 3 })")
+    page.wait_for_selector(".chips:has-text('Strongest in') .region")
+    page.hover(".region >> nth=0")
+    page.wait_for_function("() => document.querySelector('.frame svg .over')?.getAttribute('d').length > 60")
+    name = text(page, ".region >> nth=0").strip()
+    page.click(".region >> nth=0")
+    page.wait_for_selector(f"#body h2:has-text('{name}')")
+    assert state(page, "place") == f"rgb:{name.split()[-1]}"
+    found.closed()
+
+
+def test_what_changes_in_the_box_is_said(browser: Any, address: str, explored: dict[str, Run]) -> None:
+    found = opened(browser, address + "#run=nerv&layer=block2&place=5,7,9,20&off=block2:1,4&tab=off")
+    page = found.settled()
+    page.wait_for_selector("#body .sentence:has-text('In the box')")
+    run = halved(explored["nerv"]) if address.startswith("file") else explored["nerv"]
+    answer = Answers({"nerv": run}).without(Viewpoint("nerv", 0, "block2"), {"block2": [1, 4]})["picture"]
+    lost = (run.canvas(0).output - answer).abs()
+    share = float(lost[:, 5:9, 7:20].sum() / lost.sum())
+    rows = {row["what"]: row["value"] for row in saved(page)}
+    assert float(rows["share of the change there"]) == pytest.approx(share, rel=5e-3)
+    error = (answer.clamp(0, 1) - run.clip.frame(0))[:, 5:9, 7:20].square().mean()
+    assert float(rows["PSNR there without in dB"]) == pytest.approx(float(-10 * error.log10()), abs=0.02)
+    found.closed()
+
+
+def test_a_heatmap_in_a_file_goes_on_to_every_pixel(browser: Any, file: str, explored: dict[str, Run]) -> None:
+    found = opened(browser, file + "#run=nerv&layer=head&view=heat")
+    page = found.settled()
+    page.wait_for_selector("figcaption:has-text('every pixel')")
+    how = {"run": "nerv", "t": 0, "layer": "head", "method": "exact", "finest": 1}
+    (heat,) = values(page, "heat", how, "heat")
+    expected = halved(explored["nerv"]).canvas(0)["head"].heatmap().flatten()
+    torch.testing.assert_close(torch.tensor(heat), expected, rtol=2e-3, atol=1e-4 * float(expected.max()))
+    found.closed()
+
+
+def test_a_coarse_map_comes_first_and_the_exact_one_follows(
+    browser: Any, served: str, explored: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xinc.explore.chain.LONG_PRODUCTS", 0)
+    monkeypatch.setattr("xinc.explore.chain.coarse_is_quick", lambda: True)
+    found = opened(browser, served + "#run=nerv&layer=block1&t=1")
+    page = found.settled()
+    how = {"run": "nerv", "t": 1, "layer": "block1", "method": "exact"}
+    looks = page.evaluate(
+        """async (how) => {
+          const run = xinc.runs.find((one) => one.key === how.run), found = [];
+          for await (const one of xinc.source.maps({ ...how, run }, 7)) found.push([one.coarse, Array.from(one.map)]);
+          return found;
+        }""",
+        how,
+    )
+    assert [coarse for coarse, _ in looks] == [True, False]
+    exact = explored["nerv"].canvas(1)["block1"].maps([7], signed=True)[0].flatten()
+    coarse, last = (torch.tensor(values) for _, values in looks)
+    torch.testing.assert_close(last, exact, atol=1e-6, rtol=1e-4)
+    assert 0 < float((coarse - exact).abs().max()) < 0.03 * float(exact.abs().max())
+    page.evaluate("xinc.look(7)")
+    page.wait_for_selector("figcaption:has-text('what it adds')")
+    assert "coarsely" not in text(page, ".stage figcaption")  # the exact one is known by now
+    found.closed()
+
+
+def test_maps_of_listed_neurons_are_made_ahead(browser: Any, served: str) -> None:
+    found = opened(browser, served + "#run=nerv&layer=block2&t=2&place=10,20")
+    page = found.settled()
+    page.wait_for_selector(".ranked li")
+    page.wait_for_function(
+        """() => Array.from(document.querySelectorAll(".ranked .name"), (one) => parseInt(one.textContent))
+          .every((neuron) => xinc.source.known("map", { ...xinc.how(), neuron }))"""
+    )
     found.closed()
 
 
@@ -474,6 +577,39 @@ def test_a_link_opens_the_same_view(browser: Any, address: str) -> None:
     found.closed()
 
 
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        ("place=4,5", lambda layer: layer.at(4, 5)),
+        ("place=4,5,9,12", lambda layer: layer.line(slice(4, 9), slice(5, 12)).mean((1, 2))),
+        ("place=rgb:5", lambda layer: layer.region_sums(colours(32, 64)["labels"].values[0, 0])[:, 5]),
+        ("k=3&view=neuron", lambda layer: layer.maps([3], signed=True)[0]),
+        ("view=heat", lambda layer: layer.heatmap()),
+        ("view=density&area=0.5", lambda layer: layer.neurons_per_pixel(0.5)),
+        ("view=group&group=block2:1,2", lambda layer: layer.sum([1, 2])),
+    ],
+)
+def test_the_lines_of_python_run(browser: Any, served: str, explored: dict[str, Run], view: str, expected: Any) -> None:
+    found = opened(browser, served + "#run=nerv&layer=block2&" + view)
+    lines = copied(found.settled())
+    said: dict[str, Any] = {}
+    exec(lines, said)
+    name = lines.strip().splitlines()[-1].split(" = ")[0]
+    torch.testing.assert_close(said[name], expected(explored["nerv"].canvas(0)["block2"]))
+    found.closed()
+
+
+def test_the_lines_of_python_make_principal_pictures(browser: Any, served: str) -> None:
+    found = opened(browser, served + "#run=nerv&layer=head&view=principal&n=1&tab=layer")
+    lines = copied(found.settled())
+    said: dict[str, Any] = {}
+    exec(lines, said)
+    view = {"run": "nerv", "t": 0, "layer": "head", "method": "exact", "count": 6}
+    (squares,) = values(found.page, "principal", view, "squares")
+    assert float(said["principal"].square().sum()) == pytest.approx(squares[1], rel=0.02)
+    found.closed()
+
+
 def test_an_address_that_fits_nothing_is_made_to_fit(browser: Any, file: str) -> None:
     found = opened(browser, file + "#run=gone&t=99&layer=block77&view=magic&tab=magic&k=9999&off=block77:1&place=x")
     page = found.settled()
@@ -563,6 +699,37 @@ def test_a_server_that_is_gone_is_said(browser: Any, served: str) -> None:
     page.wait_for_selector(".ranked li")
     found.complaints.clear()  # the browser tells of the request that was cut off
     found.closed()
+
+
+def test_a_run_that_is_deleted_underneath_is_said(browser: Any, served: str, explored: dict[str, Run]) -> None:
+    found = opened(browser, served + "#run=ffn&layer=layer2")
+    page = found.settled()
+    path = explored["ffn"].path
+    assert path is not None
+    path.rename(path.with_name("elsewhere"))
+    try:
+        clicked(page, 0.5, 0.5)
+        page.wait_for_selector(".failed:has-text('is gone; it was moved or deleted')")
+    finally:
+        path.with_name("elsewhere").rename(path)
+    page.click("button:has-text('Try again')")
+    page.wait_for_selector(".ranked li")
+    found.complaints.clear()  # the browser tells of the refusal
+    found.closed()
+
+
+def test_a_foreign_page_gets_nothing(browser: Any, served: str) -> None:
+    context = browser.new_context()
+    page, answers = context.new_page(), []
+    page.on("response", lambda response: answers.append(response.status))
+    page.goto("data:text/html,<title>foreign</title>")
+    address, token = served.split("?token=")
+    ask = """([address, mode]) => fetch(address, { mode }).then((one) => one.text(), () => "refused")"""
+    assert page.evaluate(ask, [f"{address}api/runs?token={token}", "cors"]) == "refused"
+    assert page.evaluate(ask, [f"{address}api/runs?token={token}", "no-cors"]) == ""
+    assert 200 not in answers[1:]
+    assert answers[-1] == 403
+    context.close()
 
 
 def test_a_wrong_token_opens_nothing(browser: Any, served: str) -> None:

@@ -21,7 +21,6 @@ from xinc.models.families import title_of
 from xinc.run import Run
 from xinc.show.subjects import signal_name
 
-
 REGION_WORDS = {"instances": "object", "rgb": "colour", "gabor": "texture", "grid": "place"}
 """What the page calls regions of a grouping."""
 
