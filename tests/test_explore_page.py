@@ -546,7 +546,7 @@ def test_a_neuron_says_how_much_of_it_is_unique(browser: Any, address: str, expl
         page.wait_for_selector("dt:has-text('unique part') + dd:has-text('%')")
         shown = page.inner_text("dt:has-text('unique part') + dd")
         share = 100 * unique_parts(gram)[3] / gram[3, 3]
-        assert float(shown.split("\u2009")[0].replace("−", "-")) == pytest.approx(share, abs=0.6)
+        assert float(shown.split("\u202f")[0].replace("−", "-")) == pytest.approx(share, abs=0.6)
     found.closed()
 
 

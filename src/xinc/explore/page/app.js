@@ -163,7 +163,7 @@ class App {
 
   offButton(layer, k, off, long) {
     if (this.how().run.still) return null; // nothing here could run without it
-    const press = () => { this.toggle(layer, k); if (long && !off) this.state.set({ view: "without" }); };
+    const press = () => { this.toggle(layer, k); if (long && !off) this.state.set({ view: "without", tab: "off" }); };
     if (long) return make("button", { type: "button", id: `off-${layer}-${k}`, "aria-pressed": String(off), text: off ? "Switch it on again" : "Switch it off", onclick: press });
     return make("button", { type: "button", class: "switch", role: "switch", id: `off-${layer}-${k}`, "aria-checked": String(!off), title: off ? "It is off: switch it on again" : "It is on: switch it off",
       "aria-label": `neuron ${k}`, onclick: press }, make("i", {}), off ? "off" : "on");

@@ -12,7 +12,7 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const SPACE = "\u2009";
+const SPACE = "\u202f";
 
 // A number as the report writes it: the digits that matter, thousands apart.
 export function written(value, digits = 3) {

@@ -35,9 +35,9 @@ export async function neuronPanel(app, body, signal) {
   };
   shown();
   fill(body,
-    make("div", { class: "row" }, make("h2", { text: app.nameOf(how, k) }),
+    make("div", { class: "row" }, make("h2", { text: app.nameOf(how, k) }), make("span", { class: "pair" },
       make("button", { type: "button", text: "‹", title: "Previous by rank", "aria-label": "Previous neuron by rank", onclick: () => app.step(-1) }),
-      make("button", { type: "button", text: "›", title: "Next by rank", "aria-label": "Next neuron by rank", onclick: () => app.step(1) })),
+      make("button", { type: "button", text: "›", title: "Next by rank", "aria-label": "Next neuron by rank", onclick: () => app.step(1) }))),
     make("div", { class: "tiles" }, make("button", { type: "button", title: "Show it large", onclick: () => app.state.set({ view: "neuron" }) }, picture, make("span", { text: "what it paints" })), weights(await kernel)),
     coloured ? choices("Show", [["0", "signed colour", "grey is nothing"], ["1", "absolute", "sum over colours"]], String(app.state.get("size")), (value) => app.state.set({ size: Number(value) })) : null,
     make("dl", { class: "facts" }, Object.values(facts)), places,
@@ -99,7 +99,7 @@ async function near(app, how, k, body, signal) {
   const { products } = await app.source.ask("gram", { ...how, neuron: k }, { signal });
   const own = products[k] || 1e-30, others = Array.from(products.keys()).filter((n) => n !== k).sort((a, b) => products[b] - products[a]);
   const shown = [...others.slice(0, 4), ...others.slice(-4).reverse()].filter((n) => Math.abs(products[n]) > 1e-9 * Math.abs(own));
-  fill(body, make("p", { class: "quiet", text: "Others of the layer that paint the same, or the opposite, at the same pixels; 100\u2009% is as much as it paints itself." }),
+  fill(body, make("p", { class: "quiet", text: "Others of the layer that paint the same, or the opposite, at the same pixels; 100\u202f% is as much as it paints itself." }),
     make("div", { class: "tiles" }, shown.map((n) => {
       const share = products[n] / own;
       return make("button", { type: "button", onclick: () => app.look(n) }, tile(app, how, n, 128, signal),
@@ -120,7 +120,7 @@ async function over(app, how, k, body, signal) {
   fill(body, make("h3", { text: "Over time" }), SVG("svg", { viewBox: "0 0 100 60", preserveAspectRatio: "none", class: "chart", role: "img",
     "aria-label": `total from ${written(Math.min(...totals))} to ${written(most)}` }, SVG("path", { d: `M${points.map((point) => point.join(",")).join("L")}` }),
     SVG("line", { x1: points[now][0], x2: points[now][0], y1: 0, y2: 60 })),
-    make("p", { class: "quiet", text: `Its total in ${frames.length} frames, between ${percent(Math.min(...totals) / most)} and 100\u2009% of its most.` }));
+    make("p", { class: "quiet", text: `Its total in ${frames.length} frames, between ${percent(Math.min(...totals) / most)} and 100\u202f% of its most.` }));
 }
 
 function numberField(app, how) {

@@ -142,7 +142,7 @@ async function offPanel(app, body, signal) {
     make("h2", { text: only ? `Only ${written(count)} neurons stay of their layers` : `${written(count)} neuron${count === 1 ? "" : "s"} switched off` }),
     make("p", { class: "sentence", text: still ? `${after.toFixed(2)} dB to the whole picture.` : `The frame goes from ${before.toFixed(2)} to ${after.toFixed(2)} dB.` }),
     there ? make("p", { class: "sentence", text: there.says }) : make("p", { class: "quiet", text: "Point at a place, and here stands what changes there." }),
-    make("div", { class: "tiles" }, tile("without them, the network run", pictured(picture, H, W), "without"), tile("what is lost", signed(lost, H, W, peak(lost)), "lost"), tile("as predicted", pictured(predicted, H, W), "predicted")),
+    make("div", { class: "tiles" }, tile("the network run without them", pictured(picture, H, W), "without"), tile("what is lost", signed(lost, H, W, peak(lost)), "lost"), tile("as predicted", pictured(predicted, H, W), "predicted")),
     make("dl", { class: "facts" }, still ? null : fact("PSNR before", `${before.toFixed(2)} dB`), fact("without", `${after.toFixed(2)} dB`),
       fact("predicted", `${foreseen.toFixed(2)} dB`, "What the maps alone say: the picture minus the neurons' maps. Maps are straight lines through a network that bends, so this is good for a few weak neurons and poor for many or strong ones.")),
     make("label", { class: "row" }, make("input", { type: "checkbox", checked: Boolean(only), onchange: (event) => app.state.set({ only: Number(event.target.checked) }) }), "all but these"),

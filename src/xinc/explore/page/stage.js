@@ -105,7 +105,7 @@ export class Stage {
         if (how.run.still && !heat?.heat) throw new Error("This page holds no heatmap of so large a layer.");
         if (!heat?.heat) return;
         if (!signal.aborted) this.element.classList.remove("busy");
-        const fine = heat.step > 1 ? `one pixel in ${heat.step ** 2} so far, finer while you look` : "every pixel";
+        const fine = heat.step === 1 ? "every pixel" : how.run.still ? `means of ${heat.step ** 2} pixels` : `one pixel in ${heat.step ** 2} so far, finer while you look`;
         if (view === "heat") return scaled(heat.heat, heat.rows, heat.columns, `Σ|C| over ${written(how.run.layers.find((one) => one.name === how.layer).neurons)} neurons, ${fine}`);
         return scaled(densityOf(heat, area), heat.rows, heat.columns, `share of neurons that hold ${percent(area)} of everything, ${fine}`, "viridis");
       };
