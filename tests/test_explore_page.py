@@ -725,8 +725,8 @@ def test_a_foreign_page_gets_nothing(browser: Any, served: str) -> None:
     page.goto("data:text/html,<title>foreign</title>")
     address, token = served.split("?token=")
     ask = """([address, mode]) => fetch(address, { mode }).then((one) => one.text(), () => "refused")"""
-    assert page.evaluate(ask, [f"{address}api/runs?token={token}", "cors"]) == "refused"
-    assert page.evaluate(ask, [f"{address}api/runs?token={token}", "no-cors"]) == ""
+    for mode in ("cors", "no-cors"):  # by the server, or by the browser before it
+        assert page.evaluate(ask, [f"{address}api/runs?token={token}", mode]) in ("refused", "")
     assert 200 not in answers[1:]
     assert answers[-1] == 403
     context.close()
