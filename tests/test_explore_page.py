@@ -727,8 +727,7 @@ def test_a_foreign_page_gets_nothing(browser: Any, served: str) -> None:
     ask = """([address, mode]) => fetch(address, { mode }).then((one) => one.text(), () => "refused")"""
     for mode in ("cors", "no-cors"):  # by the server, or by the browser before it
         assert page.evaluate(ask, [f"{address}api/runs?token={token}", mode]) in ("refused", "")
-    assert 200 not in answers[1:]
-    assert answers[-1] == 403
+    assert 200 not in answers
     context.close()
 
 
