@@ -26,7 +26,7 @@ from xinc.errors import RunError, TraceError
 from xinc.explore.answers import Answers, Spot, Viewpoint, shrunk
 from xinc.explore.html import export
 from xinc.explore.jobs import GivenUp, Lane, Watch
-from xinc.explore.kept import Maps
+from xinc.explore.kept import LatestMaps
 from xinc.explore.server import Door, application, bind
 from xinc.explore.wire import pack, unpack
 from xinc.models.base import INR
@@ -171,7 +171,7 @@ def test_a_coarse_map_is_near_and_the_true_one_is_kept(
 
 def test_only_so_many_maps_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xinc.explore.kept.MAP_BYTES", 100)
-    kept = Maps()
+    kept = LatestMaps()
     for key in range(4):
         kept.put(key, torch.full((10,), float(key)))
     assert [kept.get(key) is not None for key in range(4)] == [False, False, True, True]

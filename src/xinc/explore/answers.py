@@ -20,7 +20,7 @@ from xinc.errors import RunError, TraceError
 from xinc.explore.chain import RunnableChain
 from xinc.explore.facts import Facts, share_of
 from xinc.explore.jobs import Watch
-from xinc.explore.kept import Canvases, Held, Maps
+from xinc.explore.kept import Canvases, Held, LatestMaps
 from xinc.explore.still import cells
 from xinc.findings.pruning.without import without
 from xinc.findings.together.together import unique_parts
@@ -76,7 +76,7 @@ class Answers:
     runs: Mapping[str, Run]
     _canvases: Canvases = field(default_factory=Canvases)
     _described: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _maps: Maps = field(default_factory=Maps)
+    _maps: LatestMaps = field(default_factory=LatestMaps)
 
     def describe(self) -> list[dict[str, Any]]:
         """What is known of each run, see :meth:`xinc.explore.facts.Facts.describe`; ``key`` is its name here."""

@@ -66,7 +66,7 @@ class Canvases:
 
 
 @dataclass(eq=False)
-class Maps:
+class LatestMaps:
     """Maps by what they show, the last used last; :data:`MAP_BYTES` of them."""
 
     _held: OrderedDict[Hashable, Tensor] = field(default_factory=OrderedDict)
