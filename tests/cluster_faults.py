@@ -58,7 +58,7 @@ def dask_setup(worker: Any) -> None:
 
     def save(real: Any, run: Any, folder: Any) -> Any:
         done = real(run, folder)
-        finished(f"fit of {'/'.join(Path(folder).parts[-2:])}")
+        finished(f"fit of {folder}")
         return done
 
     def reduce(real: Any, *given: Any, **named: Any) -> Any:
@@ -73,7 +73,7 @@ def dask_setup(worker: Any) -> None:
             )
             die_at("write")
         real(kept, group, dataset)
-        finished(f"{group} of {'/'.join(kept.folder.parts[-3:-1])}")
+        finished(f"{group} of {kept.folder}")
 
     def publish(real: Any, *given: Any) -> None:
         die_at("publish")

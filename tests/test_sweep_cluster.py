@@ -155,7 +155,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     running = Cluster(tmp_path_factory.mktemp("cluster"))
     running.start_scheduler()
-    for _ in range(2 if KILLS else 1):
+    for _ in range(2):
         running.start_worker()
     yield running
     running.stop()
@@ -176,21 +176,18 @@ def assert_undisturbed(out: Path, swept: tuple[Path, Path]) -> None:
     assert not open_place(str(out)).has(LOCK)
 
 
+@long
 def test_workers_die_in_every_step_and_nothing_is_lost_or_made_twice(
     swept: tuple[Path, Path], cluster: Cluster, tmp_path: Path
 ) -> None:
-    """In fit, trace, write, publish and gather; the sweep ends without help, with the numbers of a quiet one.
-
-    A worker takes some seconds to start: the short mode has one that dies while it writes.
-    """
+    """In fit, trace, write, publish and gather; the sweep ends without help, with the numbers of a quiet one."""
     cluster.begin()
-    steps = faults.STEPS if KILLS else ("write",)
-    for step in steps:
+    for step in faults.STEPS:
         (cluster.faults / step).touch()
     with cluster.kept():
         end = sweep(read_study(swept[0]), str(tmp_path / "out"), scheduler=cluster.address)
     assert end.failed == {}
-    assert sorted(cluster.killed()) == sorted(steps)
+    assert sorted(cluster.killed()) == sorted(faults.STEPS)
     assert_undisturbed(tmp_path / "out", swept)
     assert cluster.made_twice() == []
 
