@@ -23,6 +23,10 @@ class RunError(XincError):
     """A run folder is missing a part, or was made with other settings."""
 
 
+class PlaceError(RunError):
+    """Something cannot be written where it is to go; what is there already is in order."""
+
+
 class TraceError(XincError):
     """A network, layer, method or neuron cannot be traced as asked."""
 

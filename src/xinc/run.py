@@ -13,34 +13,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from xinc import budget
 from xinc.below import below
+from xinc.damage import check_content, part_of
 from xinc.documents import read_json
-from xinc.errors import ModelError, RunError, SignalError
+from xinc.errors import PlaceError, RunError, SignalError
+from xinc.files import check_folder, digest_of, locked, move, new_folder, reason, write_bytes, write_text
 from xinc.models.base import INR, Config, bits_per_pixel, count_parameters, decibels
 from xinc.models.checkpoints import coded
 from xinc.models.families import configure, family
-from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, run_task
+from xinc.models.fitting.fit import CHECKPOINT, Epoch, FitTask, read_history, run_task
 from xinc.models.fitting.watching import watching
 from xinc.models.recipe import Recipe
 from xinc.notation import Image, PerFrame
 from xinc.options.schema import shortened
 from xinc.options.tables import FIT, RECIPE, RUN
 from xinc.signals.clip import Clip
-from xinc.signals.storage import save_tensors
+from xinc.signals.storage import DOCUMENT, FRAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +53,11 @@ if TYPE_CHECKING:
     from xinc.canvas.trace import Canvas
 
 FORMAT = 1
+WEIGHTS = "model.safetensors"
+SEALED = (DOCUMENT, FRAMES)
+"""Files of a signal that know nothing of damage; PNG images do."""
 REDUCTIONS = "reductions"
 """Folder of the reductions of a run's maps."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,14 +213,30 @@ class Run:
         return text
 
     def save(self, folder: str | Path) -> Path:
-        """Write the run; what tracing and analysing added to the folder stays. Returns the folder."""
+        """Write the run; what tracing and analysing added to the folder stays. Returns the folder.
+
+        Each part takes its place when it is complete, the description last.
+
+        Raises:
+            RunError: the folder cannot be written, or another process writes there.
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.clip.save(folder / "signal")
-        with _replacing(folder / "history.csv") as part:
-            self.history.to_csv(part, index=False)
-        with _replacing(folder / "model.safetensors") as part:
-            save_tensors({k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}, part)
+        with locked(folder, "saving a run"):
+            try:
+                self._save(folder)
+            except OSError as fault:
+                raise PlaceError(f"{fault.filename or folder} cannot be written: {reason(fault)}") from None
+        return folder
+
+    def _save(self, folder: Path) -> None:
+        with new_folder(folder) as made:
+            self.clip.save(made)
+            files = {f"signal/{name}": digest_of(made / name) for name in SEALED if (made / name).exists()}
+            move(made, folder / "signal", made.parent)
+        values = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+        for name, data in (("history.csv", self.history.to_csv(index=False).encode()), (WEIGHTS, save_tensors(values))):
+            write_bytes(folder / name, data)
+            files[name] = digest_of(folder / name)
         description = {
             "format": FORMAT,
             "family": self.family,
@@ -225,10 +244,9 @@ class Run:
             "parameters": self.parameters,
             "bits_per_pixel": round(self.bits_per_pixel(), 4),
             "settings": self.settings,
+            "files": files,
         }
-        with _replacing(folder / "config.json") as part:
-            part.write_text(json.dumps(description, indent=1), encoding="utf-8")
-        return folder
+        write_text(folder / "config.json", json.dumps(description, indent=1))
 
 
 def load(folder: str | Path, device: torch.device | str = "cpu") -> Run:
@@ -243,11 +261,14 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> Run:
     """
     folder = Path(folder)
     description = _read_description(folder)
-    model = _part(folder / "config.json", lambda: _network(description))
-    weights = _part(folder / "model.safetensors", lambda: load_file(folder / "model.safetensors"))
-    _part(folder / "model.safetensors", lambda: model.load_state_dict(weights))
-    clip = _part(folder / "signal", lambda: Clip.load(folder / "signal"))
-    epochs = _part(folder / "history.csv", lambda: tuple(_epochs(folder / "history.csv")))
+    model = part_of(folder, "config.json", lambda: _network(description))
+    for name in (WEIGHTS, "history.csv", *(f"signal/{part}" for part in SEALED)):
+        if (digest := description.get("files", {}).get(name)) is not None:
+            part_of(folder, name, partial(check_content, folder / name, digest))
+    weights = part_of(folder, WEIGHTS, lambda: load_tensors((folder / WEIGHTS).read_bytes()))
+    part_of(folder, WEIGHTS, lambda: model.load_state_dict(weights))
+    clip = part_of(folder, "signal", lambda: Clip.load(folder / "signal"))
+    epochs = part_of(folder, "history.csv", lambda: tuple(read_history(folder / "history.csv")))
     model = model.to(device).eval()
     return Run(description["family"], model, clip, epochs, description["settings"], folder)
 
@@ -321,15 +342,18 @@ def fit(
     folder = Path(out) if out is not None else None
     settings = task.describe()
     if folder is not None:
-        if (folder / "config.json").exists():
-            return _finished(folder, settings)
-        folder.mkdir(parents=True, exist_ok=True)
-    with watching(progress, f"{name} {clip.size[0]}×{clip.size[1]}", recipe.epochs) as watch:
-        done = run_task(task, device=device, folder=folder, watch=watch, checkpoint_every=checkpoint_every)
-    run = Run(name, done.model, clip, done.history, settings, folder)
-    if folder is not None:
-        run.save(folder)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        check_folder(folder)
+    with locked(folder, f"fitting a {name}"):
+        if folder is not None and (folder / "config.json").exists():
+            run = _finished(folder, settings)
+        else:
+            with watching(progress, f"{name} {clip.size[0]}×{clip.size[1]}", recipe.epochs) as watch:
+                done = run_task(task, device=device, folder=folder, watch=watch, checkpoint_every=checkpoint_every)
+            run = Run(name, done.model, clip, done.history, settings, folder)
+            if folder is not None:
+                run.save(folder)
+        if folder is not None:
+            (folder / CHECKPOINT).unlink(missing_ok=True)
     return run
 
 
@@ -350,13 +374,13 @@ def _read_description(folder: Path) -> dict[str, Any]:
         unfinished = (folder / CHECKPOINT).exists()
         what = "an unfinished fit: give the same xinc fit again to go on" if unfinished else "no run (no config.json)"
         raise RunError(f"{folder} holds {what}")
-    description: dict[str, Any] = _part(path, lambda: read_json(path))
+    description: dict[str, Any] = part_of(folder, path.name, lambda: read_json(path))
     if not isinstance(description, dict) or not {"family", "config", "settings"} <= set(description):
         raise RunError(f"{path} does not describe a run")
     if description.get("format") != FORMAT:
         kept = shortened(description.get("format"))
         raise RunError(f"{folder} holds a run of format {kept}; this version reads {FORMAT}")
-    description = _part(path, lambda: RUN.check(description))
+    description = part_of(folder, path.name, lambda: RUN.check(description))
     notes = description["settings"].get("notes", [])
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise RunError(f"{path} is damaged: the notes in its settings are no texts")
@@ -371,30 +395,3 @@ def _network(description: dict[str, Any]) -> INR:
     held = sum(value.numel() for value in (*outline.parameters(), *outline.buffers()))
     budget.weights(f"the {row.name} that it describes", held)
     return row.model(config)
-
-
-def _epochs(path: Path) -> Iterator[Epoch]:
-    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-        number, *values = line.split(",")
-        yield Epoch(int(number), *map(float, values))
-
-
-def _part(path: Path, read: Callable[[], T]) -> T:
-    """Read a part of a run, or say in one line which part is at fault."""
-    try:
-        return read()
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError, ModelError, SignalError, RunError) as fault:
-        reason = "is missing" if isinstance(fault, FileNotFoundError) else f"is damaged ({_first_line(fault)})"
-        raise RunError(f"{path} {reason}; the run in {path.parent} is not complete") from None
-
-
-def _first_line(fault: Exception) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0].strip()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file that becomes ``path`` when it is complete."""
-    part = path.with_name(path.name + ".partial")
-    yield part
-    os.replace(part, path)

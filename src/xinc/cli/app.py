@@ -13,8 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from xinc.budget import limit_to
+from xinc.cli.stopping import STOPPED, Stop, stoppable
 from xinc.cli.streams import write_what_can_be
 from xinc.errors import XincError
+from xinc.files import reason
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,22 +40,23 @@ class Commands(TyperGroup):
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command: 2 for what the user can mend, 130 when interrupted."""
+        """Run a command: 2 for what the user can mend, 130 when interrupted, 143 when terminated."""
         with warnings.catch_warnings():
             warnings.showwarning = _note
             try:
-                return super().invoke(ctx)
+                with stoppable():
+                    return super().invoke(ctx)
             except XincError as error:
                 raise _failed(str(error)) from None
             except (MemoryError, RuntimeError) as error:
                 if not (isinstance(error, MemoryError) or "allocate memory" in str(error)):
                     raise
                 raise _failed(f"there is not enough memory left for this step; {SMALLER}") from None
-            except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
-                raise _failed(f"{error.filename}: {error.strerror}") from None
-            except KeyboardInterrupt:
-                say("[yellow]Stopped.[/] What was saved stays; the same command goes on from there.")
-                raise typer.Exit(130) from None
+            except OSError as error:  # a disk that is full, a folder that went away
+                raise _failed(f"{error.filename}: {error.strerror}" if error.filename else reason(error)) from None
+            except KeyboardInterrupt as end:
+                say(f"[yellow]{STOPPED}[/]")
+                raise typer.Exit(end.code if isinstance(end, Stop) else 130) from None
 
 
 SMALLER = "give a smaller size, network or number of frames, regions or points, or a machine with more"
@@ -120,18 +123,25 @@ def stage(name: str) -> Iterator[Progress]:
     terminal, begun = console(), time.perf_counter()
     if not terminal.is_terminal:
         yield Spoken(name, say_plainly)
-        say(f"{name}: {time.perf_counter() - begun:.0f} s")
+        say_plainly(f"{name}: {time.perf_counter() - begun:.0f} s")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[what]}"))
     with Progress(*columns, console=terminal, transient=True) as bar:
-        job = bar.add_task(name, total=None, what="")
-        yield lambda what, done, total: bar.update(job, completed=done, total=max(total, 1), what=what)
-    say(f"{name}: {time.perf_counter() - begun:.0f} s")
+        job = bar.add_task(_escaped(name), total=None, what="")
+        yield lambda what, done, total: bar.update(job, completed=done, total=max(total, 1), what=_escaped(what))
+    say_plainly(f"{name}: {time.perf_counter() - begun:.0f} s")
 
 
 def done(path: Path) -> None:
     """The last line of a command: what it made."""
-    console(stderr=False).print(f"[green]Done:[/] {path}", soft_wrap=True)
+    console(stderr=False).print(f"[green]Done:[/] {_escaped(path)}", soft_wrap=True)
+
+
+def _escaped(text: object) -> str:
+    """Text of others, such as a path, inside text with markup."""
+    from rich.markup import escape
+
+    return escape(str(text))
 
 
 app = typer.Typer(

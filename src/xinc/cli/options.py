@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from xinc.errors import FindingError, ModelError, SignalError
+from xinc.files import check_file, check_folder
 from xinc.options.schema import SHOWN, Schema, parsed, shortened
 from xinc.options.tables import FIT, RECIPE, SIZE, SOURCE
 
@@ -21,7 +22,32 @@ def within(schema: Schema, name: str) -> Callable[[Any], Any]:
     return lambda value: None if value is None else schema.option(name).check(value, schema.error)
 
 
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is made.")]
+def to_file(path: Path | None) -> Path | None:
+    """Refuses a file that cannot be written, before any work; None passes."""
+    return None if path is None else check_file(path)
+
+
+def to_folder(path: Path | None) -> Path | None:
+    """Refuses a folder that cannot be made or written, before any work; None passes."""
+    return None if path is None else check_folder(path)
+
+
+def to_any(path: Path | None) -> Path | None:
+    """Refuses a file or folder that cannot be written, before any work; None passes."""
+    return None if path is None else check_folder(path) if path.is_dir() else check_file(path)
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is made.", callback=to_folder)]
+Elsewhere = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Folder for results.zarr, where the run is not to be written, or cannot be; the run's own if not given.",
+        callback=to_folder,
+    ),
+]
 SizeOption = Annotated[
     str | None,
     typer.Option(

@@ -10,11 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from xinc.cli.app import console
+from xinc.cli.options import to_file
+from xinc.files import replacing, write_text
 
 Json = Annotated[
     Path | None,
     typer.Option(
-        "--json", metavar="FILE", help="Write the same rows under stable names: JSON, or CSV or Parquet by its ending."
+        "--json",
+        metavar="FILE",
+        help="Write the same rows under stable names: JSON, or CSV or Parquet by its ending.",
+        callback=to_file,
     ),
 ]
 Row = Mapping[str, Any]
@@ -49,12 +54,13 @@ def keep(rows: Sequence[Row], file: Path) -> None:
         import pandas as pd
 
         table = pd.DataFrame(list(rows))
-        if file.suffix.lower() == ".csv":
-            table.to_csv(file, index=False)
-        else:
-            table.to_parquet(file, index=False)
+        with replacing(file) as part:
+            if file.suffix.lower() == ".csv":
+                table.to_csv(part, index=False)
+            else:
+                table.to_parquet(part, index=False)
         return
-    file.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(list(rows), indent=1) + "\n")
 
 
 def written(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Mapping
 from html import escape
@@ -20,6 +19,7 @@ from xinc.explore.facts import Facts, layer_rows
 from xinc.explore.network import Network, halved, pictures
 from xinc.explore.still import FRAMES, still
 from xinc.explore.wire import pack
+from xinc.files import check_file, write_text
 from xinc.run import Run
 from xinc.show.page.html import themed
 from xinc.signals.frames import spread
@@ -125,13 +125,10 @@ def export(runs: Mapping[str, Run], path: str | Path) -> Path:
     Raises:
         RunError: as :func:`file_page`; or the file cannot be written.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise RunError(f"{path} is a folder; name a file, such as {path / 'page.html'}")
-    page, part = file_page(runs), path.with_name(f"{path.name}.partial")
+    path = check_file(Path(path))
+    page = file_page(runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, page)
     return path
 
 

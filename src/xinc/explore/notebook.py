@@ -11,6 +11,7 @@ from xinc.canvas.trace import Canvas
 from xinc.explore.answers import Answers
 from xinc.explore.html import canvas_page, file_page
 from xinc.explore.server import Served
+from xinc.files import write_text
 from xinc.run import Run
 
 HEIGHT = 860
@@ -30,7 +31,7 @@ class InlinePage:
     def save(self, path: str | Path) -> Path:
         """Write it as a file that any browser opens."""
         path = Path(path)
-        path.write_text(self.html, encoding="utf-8")
+        write_text(path, self.html)
         return path
 
     def _repr_html_(self) -> str:

@@ -21,6 +21,7 @@ from xinc.canvas.layer import Layer
 from xinc.canvas.methods import DEFAULT, METHODS
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError
+from xinc.files import locked
 from xinc.findings.analyses import ANALYSES, CLUSTERED, CLUSTERING, CUTS, FrameContext, Settings
 from xinc.findings.optical_flow.flows import key_of
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
@@ -84,32 +85,33 @@ def analyse(
     task = _Task(run, known_frames(run.clip, frames), settings, flows or {}, results)
     known = layers or task.layers
     layouts = [name for name in LAYOUTS if name in names]
+    asked = [name for name in ANALYSES if name in names or (name == "clusters" and layouts)]
     jobs = [
         job
         for method in methods
         for layer in known
-        for name in ANALYSES
-        if (name in names or (name == "clusters" and layouts))
-        and (job := task.job(name, method, layer)).frames
+        for name in asked
+        if (job := task.job(name, method, layer)).frames
         and (not ANALYSES[name].signed or task.has_gram(method, layer))
         and not results.holds(job.group, job.key)
     ]
     report = progress or silent
     steps = list(dict.fromkeys((job.method, job.layer) for job in jobs))
     total = len(steps) + len(layouts) * len(methods)
-    for number, (method, layer) in enumerate(steps):
-        step = [job for job in jobs if (job.method, job.layer) == (method, layer)]
-        parts: dict[str, list[xr.Dataset]] = {job.name: [] for job in step}
-        for t in sorted({t for job in step for t in job.frames}):
-            report(f"{method} maps of {layer}, frame {t}", number, total)
-            for job, found in task.at_frame([job for job in step if t in job.frames], t):
-                parts[job.name].append(found)
-        for job in step:
-            results.put(job.group, ANALYSES[job.name].finish(_joined(parts[job.name], job)))
-    task.keep_regions(any(ANALYSES[job.name].cuts for job in jobs))
-    for number, (method, name) in enumerate(product(methods, layouts), len(steps)):
-        report(f"neurons by {method} in two dimensions", number, total)
-        task.keep_layouts(name, method, known)
+    with locked(run.path, "analysing"):
+        for number, (method, layer) in enumerate(steps):
+            step = [job for job in jobs if (job.method, job.layer) == (method, layer)]
+            parts: dict[str, list[xr.Dataset]] = {job.name: [] for job in step}
+            for t in sorted({t for job in step for t in job.frames}):
+                report(f"{method} maps of {layer}, frame {t}", number, total)
+                for job, found in task.at_frame([job for job in step if t in job.frames], t):
+                    parts[job.name].append(found)
+            for job in step:
+                results.put(job.group, ANALYSES[job.name].finish(_joined(parts[job.name], job)))
+        task.keep_regions(any(ANALYSES[name].cuts for name in asked))
+        for number, (method, name) in enumerate(product(methods, layouts), len(steps)):
+            report(f"neurons by {method} in two dimensions", number, total)
+            task.keep_layouts(name, method, known)
     report("findings are complete", total, total)
     return results.tree()
 
@@ -245,9 +247,9 @@ class _Task:
         signal = {k: v for k, v in self.shared.items() if k != "network"}
         return digest({**signal, **self.read((*CLUSTERING, "segments"), self.frames), "frames": self.frames})
 
-    def keep_regions(self, made: bool) -> None:
+    def keep_regions(self, wanted: bool) -> None:
         """Write the label maps beside the findings that were made with them."""
-        if not made or self.results.holds("regions", self.regions_key):
+        if not wanted or self.results.holds("regions", self.regions_key):
             return
         import xarray as xr
 

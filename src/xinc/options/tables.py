@@ -274,6 +274,7 @@ RUN = document(
         Option("parameters", "whole", "of the network", 0, 1e15),
         Option("bits_per_pixel", "number", "of the network", 0, 1e15),
         Option("settings", "table", "how it came about"),
+        Option("files", "table", "short names of what the other files hold"),
     ),
     RunError,
 )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from xinc.errors import RunError
+from xinc.files import check_file, locked, reason, write_text
 from xinc.findings.analyses import Settings
 from xinc.findings.fidelity.trust import answer as trust_answer
 from xinc.run import Run
@@ -82,24 +83,23 @@ def report(
     runs = [runs] if isinstance(runs, Run) else list(runs)
     if out is None and (len(runs) != 1 or runs[0].path is None):
         raise RunError("say where the report goes: several runs, or one without a folder, have no place of their own")
-    path = Path(out) if out is not None else Path(str(runs[0].path)) / "report.html"
-    page = compose(subjects(runs, method, embed=embed), progress)
-    if (path.parent / EXPLORE).exists():
-        page = replace(page, explore=EXPLORE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _save_figures(page, path.parent / "figures")
-    part = path.with_name(path.name + ".partial")
-    part.write_text(render(page), encoding="utf-8")
-    os.replace(part, path)
+    path = check_file(Path(out) if out is not None else Path(str(runs[0].path)) / "report.html")
+    with locked(path.parent, "writing a report"):
+        page = compose(subjects(runs, method, embed=embed), progress)
+        if (path.parent / EXPLORE).exists():
+            page = replace(page, explore=EXPLORE)
+        try:
+            _save_figures(page, path.parent / "figures")
+            write_text(path, render(page))
+        except OSError as fault:
+            raise RunError(f"{fault.filename or path} cannot be written: {reason(fault)}") from None
     return path
 
 
 def _save_figures(page: Page, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for drawing in [*page.fit_drawings, *(v for e in page.exhibits for d in e.drawings for v in d.variants)]:
-        (folder / f"{drawing.name}.svg").write_text(drawing.svg, encoding="utf-8")
-        (folder / f"{drawing.name}.png").write_bytes(style.png(drawing.figure))
-        (folder / f"{drawing.name}.pdf").write_bytes(style.pdf(drawing.figure))
+        style.keep_drawing(folder / drawing.name, drawing.svg, style.png(drawing.figure), style.pdf(drawing.figure))
 
 
 def compose(found: Sequence[Subject], progress: Progress | None = None) -> Page:

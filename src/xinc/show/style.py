@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from xinc.files import write_bytes, write_text
 
 P = ParamSpec("P")
 
@@ -93,6 +96,7 @@ PHONE = 4.0
 _ACROSS: ContextVar[float] = ContextVar("across", default=WIDTH)
 
 _RC: Any = {
+    "text.parse_math": False,  # a $ in the name of a file is a dollar
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 8.5,
@@ -210,6 +214,13 @@ def svg(figure: Figure, name: str) -> str:
     with mpl.rc_context({**_RC, "svg.hashsalt": name}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue()
+
+
+def keep_drawing(stem: Path, svg: str, png: bytes, pdf: bytes) -> None:
+    """Write a figure as ``STEM.svg``, ``STEM.png`` and ``STEM.pdf``."""
+    write_text(stem.with_name(f"{stem.name}.svg"), svg, durable=False)
+    write_bytes(stem.with_name(f"{stem.name}.png"), png, durable=False)
+    write_bytes(stem.with_name(f"{stem.name}.pdf"), pdf, durable=False)
 
 
 def inline(text: str, name: str, title: str) -> str:

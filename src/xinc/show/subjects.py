@@ -93,7 +93,7 @@ class Subject:
     def keep(self, path: str, data: xr.Dataset) -> None:
         """Write a group into the run's results, where there is a place for it."""
         # A run that may only be read is reported on all the same; the group is then made again the next time.
-        with suppress(OSError):
+        with suppress(RunError):
             if self.run.path is not None:
                 Results(self.run.path / FOLDER).put(path, data)
 

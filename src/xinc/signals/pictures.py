@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,13 @@ FILMS = frozenset({".mjpeg", ".mjpg"})
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
+@cache
+def formats() -> tuple[str, ...]:
+    """Formats that Pillow reads itself: for PostScript it would start another program."""
+    Image.init()
+    return tuple(name for name in Image.ID if name != "EPS")
+
+
 def is_picture(path: Path) -> bool:
     """Whether the file is an image by its name or by its first bytes."""
     if path.suffix.lower() in SUFFIXES:
@@ -37,7 +45,7 @@ def is_picture(path: Path) -> bool:
     if path.suffix.lower() in FILMS:
         return False
     try:
-        with Image.open(path):
+        with Image.open(_file(path), formats=formats()):
             return True
     except (OSError, ValueError, SyntaxError):
         return False
@@ -108,17 +116,31 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(_file(path), formats=formats()) as image:
                 budget.picture(path, image.height, image.width)
                 yield image
     except FileNotFoundError:
         raise SignalError(f"there is no file {path}") from None
     except UnidentifiedImageError:
+        if _is_postscript(path):
+            raise SignalError(f"{path} is PostScript, which takes another program to draw; save it as PNG") from None
         raise SignalError(f"{path} is not an image that Pillow can read") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise SignalError(f"{path} has more pixels than Pillow opens safely; make it smaller") from None
     except (OSError, ValueError, SyntaxError, EOFError) as damage:
         raise SignalError(f"{path} cannot be decoded ({damage}); it may be truncated") from None
+
+
+def _is_postscript(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"%!PS", b"\xc5\xd0\xd3\xc6")
+
+
+def _file(path: Path) -> Path:
+    """A path that may be opened: a pipe would never end, and a device never give a picture."""
+    if path.exists() and not path.is_file():
+        raise SignalError(f"{path} is no file; name an image, a video or a folder of frames")
+    return path
 
 
 def _rgb(image: Image.Image, path: Path) -> Pixels:

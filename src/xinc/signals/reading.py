@@ -92,6 +92,8 @@ def locate(path: str | Path) -> Path:
     """
     found = Path(path).expanduser()
     if str(path) and found.exists():
+        if not found.is_dir() and not found.is_file():
+            raise SignalError(f"{path} is a device, pipe or socket; name an image, a video or a folder of frames")
         return found
     if str(path) in samples.NAMES:
         return samples.path(str(path))

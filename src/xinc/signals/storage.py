@@ -13,21 +13,24 @@ import stat
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save, save_file
 from torch import Tensor
 
 from xinc.documents import read_json
 from xinc.errors import SignalError
+from xinc.files import has_utf8_name, write_text
 from xinc.options.tables import CLIP, SEGMENT
 from xinc.signals.labels import LabelMap, Segment, Segments
 from xinc.signals.pictures import read_ids, read_rgb
 
 FORMAT = 1
+DOCUMENT, FRAMES = "clip.json", "frames.safetensors"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,13 @@ class Stored:
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, readable by whom the user's umask says: the library's own files are not."""
-    save_file(tensors, path, about)
+    if not has_utf8_name(path):
+        path.write_bytes(save(tensors, about))
+        return
+    try:
+        save_file(tensors, path, about)
+    except SafetensorError as fault:  # a full disk, say: the library has its own error for all
+        raise OSError(0, str(fault), str(path)) from None
     new = path.with_name(f"{path.name}.{os.getpid()}.mode")
     new.touch()
     path.chmod(stat.S_IMODE(new.stat().st_mode))
@@ -74,7 +83,7 @@ def write(
                 folder / f"frames/{i:05d}.png", compress_level=1
             )
     else:
-        save_tensors({"frames": frames.contiguous()}, folder / "frames.safetensors")
+        save_tensors({"frames": frames.contiguous()}, folder / FRAMES)
     for i, plane in (segments.labels if segments else {}).items():
         _rgb_encoded(plane).save(folder / f"labels/{i:05d}.png")
     description = {
@@ -87,7 +96,7 @@ def write(
         "annotated": segments.frames if segments else None,
         "segments": [asdict(segment) for segment in segments.table] if segments else None,
     }
-    (folder / "clip.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    write_text(folder / DOCUMENT, json.dumps(description, indent=1))
     return folder
 
 
@@ -98,7 +107,7 @@ def read(folder: Path) -> Stored:
         SignalError: the folder does not hold a clip, or a part of it is missing or damaged.
     """
     try:
-        description = CLIP.check_all(read_json(folder / "clip.json"))
+        description = CLIP.check_all(read_json(folder / DOCUMENT))
         if description["format"] != FORMAT:
             raise SignalError(f"{folder} holds a clip of format {description['format']}; this version reads {FORMAT}")
         segments = None
@@ -122,7 +131,7 @@ def _bytes(frame: Tensor) -> Tensor:
 
 def _parts(folder: Path) -> list[Path]:
     """Everything that a clip in the folder consists of, its description first: half a clip must not look whole."""
-    fixed = [folder / "clip.json", folder / "frames.safetensors"]
+    fixed = [folder / DOCUMENT, folder / FRAMES]
     return [*fixed, *folder.glob("frames/*.png"), *folder.glob("labels/*.png")]
 
 
@@ -133,10 +142,14 @@ def _reader(folder: Path, stored: str, count: int) -> Callable[[int], Tensor]:
         for path in paths:
             path.stat()
         return lambda i: torch.from_numpy(np.array(read_rgb(paths[i]))).permute(2, 0, 1).float() / 255
-    path = folder / "frames.safetensors"
+    path = folder / FRAMES
     path.stat()
     try:
-        frames = safe_open(path, "pt").get_slice("frames")  # type: ignore[no-untyped-call]
+        frames: Any = (
+            safe_open(path, "pt").get_slice("frames")  # type: ignore[no-untyped-call]
+            if has_utf8_name(path)
+            else load(path.read_bytes())["frames"]
+        )
     except Exception as damage:  # safetensors raises its own error type from Rust
         raise SignalError(f"{path} is damaged ({damage})") from None
 

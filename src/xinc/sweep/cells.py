@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xinc.documents import read_json
-from xinc.errors import RunError
+from xinc.errors import PlaceError, RunError
+from xinc.files import write_text
 from xinc.findings.analyses import Settings
 from xinc.findings.results import digest
 from xinc.run import load
@@ -206,12 +207,15 @@ def _fitted(cell: Cell, work: Path, device: str | None) -> Run:
     wanted = _fit_key(cell)
     if _key_of(mark) != wanted:
         empty(work)
+    marked = json.dumps({"key": wanted})
     try:
-        mark.write_text(json.dumps({"key": wanted}))
+        write_text(mark, marked)
         return fit_signal(cell.source, cell.fitting(device), work)
+    except PlaceError:
+        raise
     except RunError:  # a part of it is damaged
         empty(work)
-        mark.write_text(json.dumps({"key": wanted}))
+        write_text(mark, marked)
         return fit_signal(cell.source, cell.fitting(device), work)
 
 

@@ -118,6 +118,8 @@ def read_study(path: str | Path) -> Study:
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise StudyError(f"{path} is no file; name a study file")
         if path.stat().st_size > LARGEST_STUDY:
             raise StudyError(f"{path} has {path.stat().st_size:,} bytes; a study file has at most {LARGEST_STUDY:,}")
         text = path.read_text(encoding="utf-8")

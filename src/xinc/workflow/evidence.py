@@ -80,11 +80,12 @@ class Verified:
     sentences: list[str]
 
 
-def verify_folder(folder: Path, *, stage: Stage = silent, **asked: Any) -> Verified:
+def verify_folder(folder: Path, *, out: Path | None = None, stage: Stage = silent, **asked: Any) -> Verified:
     """Compare a run's maps with ablation.
 
     Args:
         folder: of the run.
+        out: folder of the results where it is not the run's.
         stage: shows a long step.
         asked: fields of :class:`xinc.findings.fidelity.compare.Verification`.
 
@@ -96,7 +97,7 @@ def verify_folder(folder: Path, *, stage: Stage = silent, **asked: Any) -> Verif
 
     wanted, run = Verification(**asked), load(folder)
     with stage("Comparing with ablation") as progress:
-        known = verify(run, wanted, progress=progress)
+        known = verify(run, wanted, out=out, progress=progress)
     return Verified(rows(known), list(conclusion(known)))
 
 

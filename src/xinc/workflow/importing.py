@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xinc.damage import is_free
 from xinc.errors import RunError
 from xinc.imported import run_of
 from xinc.models.checkpoints.importing import open_checkpoint
@@ -53,7 +54,7 @@ def import_run(
     checkpoint = open_checkpoint(path)
     name = name or checkpoint.told_family
     still, known = family(name).still, IMPORTS[name].check(settings or {})
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_free(out):
         raise RunError(f"{out} exists and is not empty; an import never overwrites: choose another folder for the run")
     whole = replace(source, count=1 if still else source.count)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from xinc.canvas.methods import DEFAULT, named_methods
 from xinc.errors import FindingError, ModelError, RunError, SignalError
+from xinc.files import check_folder, locked
 from xinc.findings.analyses import Settings
 from xinc.models.families import Family, family
 from xinc.models.fitting.fit import place_of
@@ -218,6 +219,7 @@ def fit_signal(source: Source, fitting: Fitting, out: Path, *, progress: bool = 
     Raises:
         SignalError, ModelError, RunError: as :func:`xinc.open` and :func:`xinc.fit`.
     """
+    check_folder(out)
     model = fitting.chosen(source)
     clip = source.open(step_of(model))
     if not family(model).still and len(clip) == 1:
@@ -294,18 +296,19 @@ def explain(tasks: Sequence[Task], out: Path, *, stage: Stage = silent, progress
     Raises:
         XincError: a signal, a setting or a folder does not fit; the message says which.
     """
-    runs = []
-    for task in tasks:
-        folder = out if len(tasks) == 1 else out / task.name
-        run = fit_signal(task.source, task.fitting, folder, progress=progress)
-        analyse_run(run, task.analysing, stage)
-        runs.append(run)
-    from xinc.show.report import EXPLORE, report
+    with locked(out, "explaining a signal"):
+        runs = []
+        for task in tasks:
+            folder = out if len(tasks) == 1 else out / task.name
+            run = fit_signal(task.source, task.fitting, folder, progress=progress)
+            analyse_run(run, task.analysing, stage)
+            runs.append(run)
+        from xinc.show.report import EXPLORE, report
 
-    explorable(runs, out / EXPLORE, stage)
-    analysing = tasks[0].analysing
-    with stage("Writing the report") as said:
-        return report(runs, out / "report.html", method=analysing.methods[0], embed=analysing.embed, progress=said)
+        explorable(runs, out / EXPLORE, stage)
+        analysing = tasks[0].analysing
+        with stage("Writing the report") as said:
+            return report(runs, out / "report.html", method=analysing.methods[0], embed=analysing.embed, progress=said)
 
 
 def explorable(runs: Sequence[Run], path: Path, stage: Stage = silent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import torch
 from xinc.canvas.layer import Layer
 from xinc.canvas.methods import DEFAULT
 from xinc.errors import RunError
+from xinc.files import locked, reason
 from xinc.findings.analyse import default_frames
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.run import Run, load
@@ -42,7 +44,9 @@ class Tracing:
     points: int = 256
 
 
-def trace_run(run: Run, tracing: Tracing, *, save_maps: bool = False, stage: Stage = silent) -> Path:
+def trace_run(
+    run: Run, tracing: Tracing, *, save_maps: bool = False, out: Path | None = None, stage: Stage = silent
+) -> Path:
     """Reduce a run's canvas into ``trace/METHOD/LAYER`` of its results; maps into ``maps/METHOD/LAYER`` when asked.
 
     Groups that hold the same already are not made again.
@@ -51,6 +55,7 @@ def trace_run(run: Run, tracing: Tracing, *, save_maps: bool = False, stage: Sta
         run: a run with a folder.
         tracing: what.
         save_maps: keep all maps too: neurons × height × width × 4 bytes a frame before compression.
+        out: folder of the results where it is not the run's, which may then be one that can only be read.
         stage: shows a long step.
 
     Returns:
@@ -60,34 +65,37 @@ def trace_run(run: Run, tracing: Tracing, *, save_maps: bool = False, stage: Sta
         RunError: the run has no folder, or the maps do not fit on its disk.
         TraceError, ModelError: there is no such method, layer or frame.
     """
-    if run.path is None:
+    place = out or run.path
+    if place is None:
         raise RunError("results need a place: save the run first, run.save(folder)")
     frames = tracing.frames if tracing.frames is not None else default_frames(run.clip)
-    canvases = {t: run.canvas(t, tracing.method) for t in frames}
-    results = Results(run.path / FOLDER)
-    for name in tracing.layers or next(iter(canvases.values())).layers:
-        layers = {t: canvas[name] for t, canvas in canvases.items()}
-        with stage(f"Tracing {name}") as progress:
-            _keep_reductions(run, tracing, layers, results, progress)
-        if save_maps:
-            with stage(f"Saving maps of {name}") as progress:
-                save_layer_maps(layers, run.path / FOLDER, progress)
-    return run.path / FOLDER
+    with locked(place, "tracing"):
+        canvases = {t: run.canvas(t, tracing.method) for t in frames}
+        results, network = Results(place / FOLDER), fingerprint(run.model.state_dict().values())
+        for name in tracing.layers or next(iter(canvases.values())).layers:
+            layers = {t: canvas[name] for t, canvas in canvases.items()}
+            with stage(f"Tracing {name}") as progress:
+                _keep_reductions(network, tracing, layers, results, progress)
+            if save_maps:
+                with stage(f"Saving maps of {name}") as progress:
+                    save_layer_maps(layers, network, results, progress)
+    return place / FOLDER
 
 
-def trace_folder(folder: Path, tracing: Tracing, *, save_maps: bool = False, stage: Stage = silent) -> Path:
+def trace_folder(
+    folder: Path, tracing: Tracing, *, save_maps: bool = False, out: Path | None = None, stage: Stage = silent
+) -> Path:
     """:func:`trace_run` of the run in a folder."""
-    return trace_run(load(folder), tracing, save_maps=save_maps, stage=stage)
+    return trace_run(load(folder), tracing, save_maps=save_maps, out=out, stage=stage)
 
 
 def _keep_reductions(
-    run: Run, tracing: Tracing, layers: Mapping[int, Layer], results: Results, progress: Progress
+    network: str, tracing: Tracing, layers: Mapping[int, Layer], results: Results, progress: Progress
 ) -> None:
     import xarray as xr
 
     first = next(iter(layers.values()))
     group = f"trace/{tracing.method}/{first.name}"
-    network = fingerprint(run.model.state_dict().values())
     key = digest({"network": network, "areas": tracing.areas, "points": tracing.points, "frames": list(layers)})
     if results.holds(group, key):
         return
@@ -135,45 +143,79 @@ def _reduced(layer: Layer, tracing: Tracing) -> xr.Dataset:
     )
 
 
-def save_layer_maps(layers: Mapping[int, Layer], folder: Path, progress: Progress) -> None:
+def save_layer_maps(layers: Mapping[int, Layer], network: str, results: Results, progress: Progress) -> None:
     """All maps of a layer, ``map (frame, neuron, y, x)`` float32, compressed; goes on where it was interrupted.
+
+    Args:
+        layers: the layer's, by frame.
+        network: a short name of the network's weights.
+        results: where they go, as ``maps/METHOD/LAYER``; on a disk.
+        progress: told of each step.
 
     Raises:
         RunError: they do not fit on the disk.
     """
+    first = next(iter(layers.values()))
+    neurons, height, width = first.shape
+    block = max(1, (1 << 22) // (height * width))
+    steps = [(row, t, start) for row, t in enumerate(layers) for start in range(0, neurons, block)]
+    wanted = {
+        "layer": first.name,
+        "method": first.method,
+        "frames": list(layers),
+        "network": network,
+        "shape": [len(layers), neurons, height, width],
+        "written": len(steps),
+    }
+    group = f"maps/{first.method}/{first.name}"
+    if results.attrs(group) == wanted:
+        return
+    assert results.folder is not None  # the caller looked
+    _check_room(first, len(layers), results.folder)
+    try:
+        with results.making(group, lasting=True) as made:
+            array, attrs = _array_of_maps(made, wanted, block)
+            for number, (row, t, start) in enumerate(steps):
+                progress("", number, len(steps))
+                if number < int(attrs["written"]):
+                    continue
+                chosen = range(start, min(neurons, start + block))
+                array[row, chosen.start : chosen.stop] = layers[t].maps(chosen).cpu().numpy()
+                attrs["written"] = number + 1
+    except OSError as fault:
+        raise RunError(f"maps of {first.name} cannot be written to {results.folder}: {reason(fault)}") from None
+    progress("", len(steps), len(steps))
+
+
+def _check_room(layer: Layer, frames: int, folder: Path) -> None:
+    import shutil
+
+    neurons, height, width = layer.shape
+    size, free = 4 * neurons * height * width * frames, shutil.disk_usage(folder.parent).free
+    if size > free:
+        raise RunError(f"maps of {layer.name} take up to {size / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free")
+
+
+def _array_of_maps(made: Path, wanted: Mapping[str, Any], block: int) -> tuple[Any, Any]:
+    """The array that maps are written to, and attributes that say how many steps are; what suits stays."""
     import shutil
 
     import zarr
 
-    first = next(iter(layers.values()))
-    neurons, height, width = first.shape
-    size = 4 * neurons * height * width * len(layers)
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise RunError(f"maps of {first.name} take up to {size / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free")
-    block = max(1, (1 << 22) // (height * width))
-    group = zarr.open_group(folder, path=f"maps/{first.method}/{first.name}", mode="a")
-    shape = (len(layers), neurons, height, width)
-    wanted: dict[str, Any] = {"layer": first.name, "method": first.method, "frames": list(layers), "shape": list(shape)}
-    if {k: group.attrs.get(k) for k in wanted} != wanted:
-        group.create_array(
-            "map",
-            shape=shape,
-            chunks=(1, block, height, width),
-            dtype="float32",
-            dimension_names=("frame", "neuron", "y", "x"),
-            overwrite=True,
-        )
-        group.create_array("frame", data=np.array(list(layers)), dimension_names=("frame",), overwrite=True)
-        group.attrs.update({**wanted, "written": 0})
-    array: Any = group["map"]
-    steps = [(row, t, start) for row, t in enumerate(layers) for start in range(0, neurons, block)]
-    for number, (row, t, start) in enumerate(steps):
-        progress("", number, len(steps))
-        if number < int(str(group.attrs["written"])):
-            continue
-        chosen = range(start, min(neurons, start + block))
-        array[row, chosen.start : chosen.stop] = layers[t].maps(chosen).cpu().numpy()
-        group.attrs["written"] = number + 1
-    progress("", len(steps), len(steps))
+    for left in made.rglob("*.partial"):  # of a chunk that a kill cut short
+        left.unlink()
+    with suppress(Exception):  # damaged by a power cut, say: it is made anew
+        group = zarr.open_group(made, mode="r+")
+        if {**group.attrs, "written": wanted["written"]} == wanted:
+            return group["map"], group.attrs
+    for left in made.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    group, frames = zarr.open_group(made, mode="a"), np.array(wanted["frames"])
+    shape = wanted["shape"]
+    names = ("frame", "neuron", "y", "x")
+    array = group.create_array(
+        "map", shape=shape, chunks=(1, block, *shape[2:]), dtype="float32", dimension_names=names
+    )
+    group.create_array("frame", data=frames, dimension_names=("frame",))
+    group.attrs.update({**wanted, "written": 0})
+    return array, group.attrs

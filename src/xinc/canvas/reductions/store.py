@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from xinc.canvas.reductions.rows import Key
+from xinc.files import replacing
 from xinc.signals.storage import save_tensors
 
 LARGEST = 1 << 24
@@ -65,19 +65,19 @@ class Store:
             if name is not None and sum(part.nbytes for part in parts) <= LARGEST:
                 kinds[name] = kind
                 tensors.update({f"{name}.{i}": part.cpu().contiguous() for i, part in enumerate(parts)})
-        if not tensors:
+        if not tensors or not self.path.parents[2].is_dir():  # a run that was deleted meanwhile is not made again
             return
-        part = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
         try:
             if self._kinds():
                 with safe_open(self.path, "pt") as file:
                     tensors = {name: file.get_tensor(name).clone() for name in file.keys()} | tensors  # noqa: SIM118
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_tensors(tensors, part, {"key": self.key, "kinds": json.dumps(kinds)})
-            os.replace(part, self.path)
+            with replacing(self.path, durable=False) as part:  # a damaged one is noticed, and made again
+                about = {"about": json.dumps({"key": self.key, "kinds": kinds})}  # one entry: several go in any order
+                save_tensors(tensors, part, about)
             self._names = kinds
         except Exception:  # full, read-only or damaged: what was computed is there all the same
-            part.unlink(missing_ok=True)
+            return
 
     def _kinds(self) -> dict[str, str]:
         """Names of what is kept under the key, and of which kind each is."""
@@ -85,9 +85,9 @@ class Store:
             self._names = {}
             try:
                 with safe_open(self.path, "pt") as file:
-                    about = file.metadata() or {}
-                if about.get("key") == self.key:
-                    self._names = dict(json.loads(about["kinds"]))
+                    about = json.loads((file.metadata() or {})["about"])
+                if about["key"] == self.key:
+                    self._names = dict(about["kinds"])
             except Exception:  # missing, or damaged
                 self._names = {}
         return self._names

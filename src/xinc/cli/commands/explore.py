@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xinc.cli.app import EVIDENCE, app, done, say
-from xinc.cli.options import within
+from xinc.cli.options import to_file, within
 from xinc.options.tables import CHECKS
 
 
@@ -17,7 +17,11 @@ def explore(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)],
     export: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the page as one file with the networks in it, and start no server."),
+        typer.Option(
+            metavar="FILE",
+            help="Write the page as one file with the networks in it, and start no server.",
+            callback=to_file,
+        ),
     ] = None,
     port: Annotated[
         int | None,

@@ -18,6 +18,7 @@ from xinc.cli.options import (
     Start,
     as_options,
     as_size,
+    to_folder,
     within,
 )
 from xinc.cli.tables import Json
@@ -42,7 +43,10 @@ def import_(
             help="What the network represents: image, video, folder of frames, or a sample such as bunny.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; must be new or empty.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder of the run; must be new or empty.", callback=to_folder),
+    ],
     family: Annotated[
         str | None,
         typer.Option(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xinc.cli.app import EVIDENCE, app, done, say, stage
-from xinc.cli.options import FramesOption, RunFolder, as_frames, within
+from xinc.cli.app import EVIDENCE, app, done, say, say_plainly, stage
+from xinc.cli.options import FramesOption, RunFolder, as_frames, to_folder, within
 from xinc.cli.tables import Json, Row, keep, show
 from xinc.errors import FindingError
 from xinc.options.tables import CHECKS
@@ -89,7 +89,10 @@ def prune(
         int, typer.Option(help="Of the score random, and of fine-tuning.", callback=within(CHECKS, "seed"))
     ] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Keep the pruned network as a run of its own.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Keep the pruned network as a run of its own.", callback=to_folder
+        ),
     ] = None,
     json: Json = None,
 ) -> None:
@@ -160,7 +163,7 @@ def prune(
 def _told(sentences: Sequence[str], smaller: Run, out: Path | None) -> None:
     """Say what came of it, and keep the smaller run where that is asked for."""
     for sentence in sentences:
-        say(sentence)
+        say_plainly(sentence)
     if out is None:
         say("Give --out DIR to keep the pruned network as a run.")
     else:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from xinc.cli.app import EVIDENCE, app, done, say, stage
-from xinc.cli.options import Flows, FramesOption, Layers, as_frames, as_names, within
+from xinc.cli.app import EVIDENCE, app, done, say_plainly, stage
+from xinc.cli.options import Flows, FramesOption, Layers, as_frames, as_names, to_any, within
 from xinc.cli.tables import Json, keep, show
 from xinc.options.tables import CHECKS
 
@@ -41,6 +41,7 @@ def replicate(
             "-o",
             metavar="DIR|FILE",
             help="Keep the table too: as .md, .csv or .json by the file's name, in a folder as all three.",
+            callback=to_any,
         ),
     ] = None,
 ) -> None:
@@ -65,8 +66,8 @@ def replicate(
         show(lines, heading)
     if json is not None:
         keep(claims.records(), json)
-    say(f"{claims.legend}.")
+    say_plainly(f"{claims.legend}.")
     for sentence in claims.sentences:
-        say(sentence)
+        say_plainly(sentence)
     if out is not None:
         done(claims.save(out))

@@ -11,6 +11,7 @@ from xinc.cli.app import STEPS, app, done, say, stage
 from xinc.cli.options import (
     Annotations,
     Count,
+    Elsewhere,
     EncodingOption,
     Epochs,
     Every,
@@ -33,6 +34,8 @@ from xinc.cli.options import (
     as_names,
     as_options,
     as_size,
+    to_file,
+    to_folder,
     within,
 )
 from xinc.options.page import analyse_help, fit_help
@@ -48,7 +51,10 @@ def fit(
         ),
     ],
     model: Annotated[str, typer.Option(help="ffn, siren, nerv or hnerv.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", show_default=False, callback=to_folder),
+    ],
     size: SizeOption = None,
     annotations: Annotations = None,
     encoding: EncodingOption = "auto",
@@ -94,12 +100,13 @@ def trace(
     layers: Layers = None,
     frames: FramesOption = None,
     save_maps: Annotated[bool, typer.Option("--save-maps", help="Keep every map too, which takes room.")] = False,
+    out: Elsewhere = None,
 ) -> None:
     """Reduce the canvas into results.zarr: heatmaps, totals, pixels per neuron, neurons per pixel; maps when asked."""
     from xinc.workflow.tracing import Tracing, trace_folder
 
     tracing = Tracing(method, as_names(layers), as_frames(frames))
-    done(trace_folder(run, tracing, save_maps=save_maps, stage=stage))
+    done(trace_folder(run, tracing, save_maps=save_maps, out=out, stage=stage))
 
 
 @app.command(rich_help_panel=STEPS, epilog=analyse_help())
@@ -141,7 +148,11 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="The file; report.html in the folder of the only run if not given."
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The file; report.html in the folder of the only run if not given.",
+            callback=to_file,
         ),
     ] = None,
     method: Annotated[

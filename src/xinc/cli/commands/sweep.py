@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xinc.cli.app import EVIDENCE, app, console, done, say
+from xinc.cli.app import EVIDENCE, app, console, done, say, say_plainly
 from xinc.cli.options import within
 from xinc.cli.tables import Json, keep, show
 from xinc.options.schema import shortened
@@ -97,7 +97,7 @@ def _run(study: Study, out: str, scheduler: str | None, workers: int | None) -> 
 
         end = run(study, out, scheduler=scheduler, workers=workers, report=report)
     for name, reason in end.failed.items():
-        say(f"[red]failed:[/] {name}: {reason}")
+        say_plainly(f"failed: {name}: {reason}")
     if end.failed:
         raise StudyError(f"{len(end.failed)} of {end.cells} cells failed; the same command tries them again")
     done(Path(out) / "results.parquet" if "://" not in out else Path(out))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from xinc.cli.app import EVIDENCE, app, console, done, stage
-from xinc.cli.options import FramesOption, Layers, RunFolder, as_frames, as_names, within
+from xinc.cli.options import Elsewhere, FramesOption, Layers, RunFolder, as_frames, as_names, within
 from xinc.cli.tables import Json, Row, keep, show
 from xinc.options.tables import CHECKS
 
@@ -31,6 +31,7 @@ def verify(
             help="Also remove whole shares of each layer, greatest totals first and last; big layers take a while.",
         ),
     ] = True,
+    out: Elsewhere = None,
     file: Json = None,
 ) -> None:
     """Measure how well each method's maps predict ablation, and say which to trust; what is known already is kept."""
@@ -44,6 +45,7 @@ def verify(
         frames=as_frames(frames),
         seed=seed,
         curves=curves,
+        out=out,
         stage=stage,
     )
     table = verified.rows
@@ -55,7 +57,7 @@ def verify(
     show([_shown(row, counted=not sample) for row in table], f"{title}, {sample}" if sample else title)
     for sentence in verified.sentences:
         console(stderr=False).print(sentence, markup=False, soft_wrap=True)
-    done(run / "results.zarr")
+    done((out or run) / "results.zarr")
 
 
 def _shown(row: Row, counted: bool) -> dict[str, Any]:

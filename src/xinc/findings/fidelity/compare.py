@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from xinc.canvas.methods import method_of
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import Canvas
 from xinc.errors import FindingError, TraceError
+from xinc.files import locked
 from xinc.findings.analyse import default_frames, known_frames
 from xinc.findings.fidelity.deletion import ORDERS, SHARES, curves
 from xinc.findings.finding import Finding, numpy
@@ -93,7 +95,9 @@ class Fidelity:
     deleted: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
 
-def verify(run: Run, asked: Verification = Verification(), *, progress: Progress | None = None) -> Fidelity:
+def verify(
+    run: Run, asked: Verification = Verification(), *, out: Path | None = None, progress: Progress | None = None
+) -> Fidelity:
     """Compare the maps of methods with ablation and keep the numbers in the run's ``results.zarr``.
 
     What is there for the same network, frames and sample stays; only methods that are missing are computed.
@@ -101,6 +105,7 @@ def verify(run: Run, asked: Verification = Verification(), *, progress: Progress
     Args:
         run: the run; one without a folder keeps nothing.
         asked: methods, layers, frames, sample.
+        out: folder of the results where it is not the run's, which may then be one that can only be read.
         progress: told of each step.
 
     Raises:
@@ -115,14 +120,15 @@ def verify(run: Run, asked: Verification = Verification(), *, progress: Progress
         method_of(method)  # a wrong name fails before anything is computed
     frames = default_frames(run.clip, 2) if asked.frames is None else asked.frames
     task = _Comparison(run, asked, known_frames(run.clip, frames))
-    results = Results(run.path / FOLDER if run.path is not None else None)
-    held = results.tree()
+    place = out or run.path
+    results = Results(place / FOLDER if place is not None else None)
     report = progress or silent
     jobs = [job for name in task.layers for job in task.jobs(name)]
     found: dict[str, dict[str, xr.Dataset]] = {FINDING.name: {}, DELETION: {}}
-    for number, job in enumerate(jobs):
-        report(job.says, number, len(jobs))
-        found[job.finding][job.layer] = _kept(results, held, job)
+    with locked(place, "comparing with ablation"):
+        for number, job in enumerate(jobs):
+            report(job.says, number, len(jobs))
+            found[job.finding][job.layer] = _kept(results, job)
     report("methods are compared", len(jobs), len(jobs))
     return Fidelity(found[FINDING.name], found[DELETION])
 
@@ -149,10 +155,11 @@ class _Part:
     make: Callable[[str, Sequence[str]], xr.Dataset]
 
 
-def _kept(results: Results, tree: xr.DataTree, job: _Part) -> xr.Dataset:
+def _kept(results: Results, job: _Part) -> xr.Dataset:
     """The group with all that is wanted: what it holds already, and the rest computed and added."""
     group, key = f"{job.finding}/{job.layer}", digest(job.described)
-    held = tree[group].to_dataset().load() if results.holds(group, key) else None
+    found = results.get(group) if results.holds(group, key) else None
+    held = None if found is None else found.load()
     known = [] if held is None else held[job.axis].values.tolist()
     missing = [name for name in job.wanted if name not in known]
     if missing:

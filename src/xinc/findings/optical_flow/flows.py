@@ -126,6 +126,8 @@ def read_flows(folder: Path, names: Sequence[str], size: tuple[int, int]) -> dic
 def _read(path: Path) -> Array:
     """Displacements ``(2, H, W)``, x and y."""
     try:
+        if not path.is_file():
+            raise ValueError("it is no file")
         found = _read_flo(path) if path.suffix == ".flo" else _read_npy(path)
     except FindingError:
         raise

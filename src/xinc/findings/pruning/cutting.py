@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.damage import is_free
 from xinc.errors import FindingError, RunError
 from xinc.findings.results import fingerprint
 from xinc.models.base import INR, count_parameters
@@ -329,5 +330,5 @@ def check_free(folder: Path) -> None:
     """
     if (folder / "config.json").exists():
         raise RunError(f"{folder} holds a run already; choose another folder or delete it")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise RunError(f"{folder} is there already and not empty; choose another folder or delete it")

@@ -279,8 +279,8 @@ def _kept_gram(run: Run, layer: LinearOperation, frames: Sequence[int]) -> Value
     }
     results = Results(run.path / FOLDER if run.path is not None else None)
     group, key = f"gram/{layer.name}", digest(described)
-    if results.holds(group, key):
-        lower = results.tree()[group].to_dataset()["gram"].values.astype(np.float64)
+    if results.holds(group, key) and (known := results.get(group)) is not None:
+        lower = known["gram"].values.astype(np.float64)
         return np.asarray(lower + np.tril(lower, -1).T)
     layers = (run.canvas(t, "exact")[layer.name] for t in frames)
     total: Values = np.sum([one.gram(pixels=pixels).numpy() for one in layers], 0)

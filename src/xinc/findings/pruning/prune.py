@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from xinc.errors import FindingError, TraceError
+from xinc.files import locked
 from xinc.findings.analyse import known_frames
 from xinc.findings.finding import Finding
 from xinc.findings.pruning.cutting import Part, alive, packed, prune
@@ -214,20 +215,20 @@ def compare(
         check_choice(name)
     part = Part.of(run, pruning.layer, pruning.unit)
     units_of(part, fraction)
-    distinct = {round(share * part.count): share for share in (*shares, fraction)}
-    shares = tuple(sorted(distinct.values()))
+    shares = tuple(sorted({round(share * part.count): share for share in (*shares, fraction)}.values()))
     task = _Removal(run, part, pruning.frames_of(run), pruning.seed, shares, pruning.frames)
     results = Results(run.path / FOLDER if run.path is not None else None)
     report = progress or silent
     found: dict[str, xr.Dataset] = {}
-    for number, name in enumerate(by):
-        report(f"{part.called} of {part.name} by {name}", number, len(by))
-        try:
-            found[name] = task.kept(results, name)
-        except TraceError as refusal:
-            if len(by) == 1:
-                raise
-            warnings.warn(f"{part.name} has no score {name!r}: {refusal}", stacklevel=2)
+    with locked(run.path, "pruning"):
+        for number, name in enumerate(by):
+            report(f"{part.called} of {part.name} by {name}", number, len(by))
+            try:
+                found[name] = task.kept(results, name)
+            except TraceError as refusal:
+                if len(by) == 1:
+                    raise
+                warnings.warn(f"{part.name} has no score {name!r}: {refusal}", stacklevel=2)
     report("removed", len(by), len(by))
     return joined(found).assign_attrs(fraction=fraction)
 
@@ -292,8 +293,8 @@ class _Removal:
             **({"asked": self.asked} if by == JOINT else {}),
         }
         group, key = f"{GROUP}/{self.part.unit}/{self.part.name}/{by}", digest(described)
-        if results.holds(group, key):
-            return results.tree()[group].to_dataset().load()
+        if results.holds(group, key) and (known := results.get(group)) is not None:
+            return known.load()
         made = self._curve(by).assign_attrs(digest=key, made_with=json.dumps(described))
         results.put(group, made)
         return made

@@ -66,6 +66,8 @@ def read_chosen(path: Path) -> Chosen:
         FindingError: the file is no such thing.
     """
     how = 'give neurons by layer, such as {"block3": [3, 17]}'
+    if path.exists() and not path.is_file():
+        raise FindingError(f"{path} is no file; {how}")
     try:
         found = read_json(path, LARGEST)
     except ValueError as damage:

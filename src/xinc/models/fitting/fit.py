@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import math
-import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from xinc import budget
 from xinc.errors import ModelError, RunError
+from xinc.files import write_bytes
 from xinc.models.base import INR, KEPT_FEATURES, Config, Items, Pixelwise, count_parameters, decibels
 from xinc.models.checkpoints.pickles import read_zip
 from xinc.models.families import Family
@@ -311,9 +313,9 @@ def deterministic() -> Iterator[None]:
 
 def write_checkpoint(path: Path, values: dict[str, Any]) -> None:
     """Write all or nothing: a kill in the middle leaves the previous checkpoint."""
-    temporary = path.with_name(path.name + ".partial")
-    torch.save(values, temporary)
-    os.replace(temporary, path)
+    made = io.BytesIO()  # torch turns a full disk into errors of its own
+    torch.save(values, made)
+    write_bytes(path, made.getbuffer())
 
 
 def read_checkpoint(path: Path, described: dict[str, Any]) -> dict[str, Any]:
@@ -324,6 +326,9 @@ def read_checkpoint(path: Path, described: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         values: dict[str, Any] = read_zip(path)[0]
+        with zipfile.ZipFile(path) as archive:  # torch reads an archive without comparing its check sums
+            if archive.testzip():
+                raise ValueError("a part of it is not what was written")
         if values["format"] != FORMAT:
             raise KeyError(f"format {values['format']}")
         kept = values["task"]
@@ -341,3 +346,12 @@ def read_checkpoint(path: Path, described: dict[str, Any]) -> dict[str, Any]:
         )
         raise RunError(f"{path.parent} holds an unfinished fit with {changes}; choose another folder or delete it")
     return values
+
+
+def read_history(path: Path) -> Iterator[Epoch]:
+    """Rows of a ``history.csv``; none where there is none."""
+    if not path.exists():  # nothing is computed from it
+        return
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        number, *values = line.split(",")
+        yield Epoch(int(number), *map(float, values))

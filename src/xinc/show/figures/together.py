@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from xinc.notation import Array
 from xinc.show import style
@@ -51,6 +51,8 @@ def energy_held(panels: Panels) -> Figure:
         axes.plot(float(data["components_95"]), 0.95, "o", color=look.colour, markersize=4)
     axes.axhline(0.95, color=style.FAINT.light, linewidth=0.8)
     axes.set(xscale="log", ylim=(0, 1.02), xlabel="principal contributions", ylabel="share of the energy")
+    axes.xaxis.set_major_formatter("{x:g}")  # powers of ten would be set as mathematics
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     beside(axes)
     return figure

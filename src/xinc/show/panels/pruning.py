@@ -100,7 +100,5 @@ def keep_figure(run: Run, layer: str) -> Path:
     folder, name = run.path / "figures", f"{GROUP}-{layer}"
     folder.mkdir(exist_ok=True)
     figure = pruning({"": own})
-    (folder / f"{name}.svg").write_text(style.svg(figure, name), encoding="utf-8")
-    (folder / f"{name}.png").write_bytes(style.png(figure))
-    (folder / f"{name}.pdf").write_bytes(style.pdf(figure))
+    style.keep_drawing(folder / name, style.svg(figure, name), style.png(figure), style.pdf(figure))
     return folder / f"{name}.png"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xinc.errors import FindingError
+from xinc.files import write_text
 from xinc.findings.replication.claims import OWN, Claim
 from xinc.findings.replication.replicate import remembered
 from xinc.findings.replication.verdicts import Case, by_claim, cases, count, records
@@ -192,11 +193,11 @@ def save(table: pd.DataFrame, out: Path) -> Path:
     """
     if check_form(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(FORMS[out.suffix](table), encoding="utf-8")
+        write_text(out, FORMS[out.suffix](table))
         return out
     out.mkdir(parents=True, exist_ok=True)
     for suffix, form in FORMS.items():
-        (out / f"replication{suffix}").write_text(form(table), encoding="utf-8")
+        write_text(out / f"replication{suffix}", form(table))
     return out
 
 
