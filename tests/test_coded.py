@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import xinc as package
 from click_free import one_line, xinc
@@ -144,22 +145,25 @@ def test_export_and_import_as_commands(tmp_path: Path) -> None:
     assert rows[2]["what"].startswith("x264")
     assert rows[2]["PSNR (dB)"] >= rows[1]["PSNR (dB)"]
 
-    run.clip.save(signal)
+    signal.mkdir()
+    for t in range(len(run.clip)):
+        picture = (run.clip.frame(t) * 255).round().byte().movedim(0, -1).numpy()
+        Image.fromarray(picture).save(signal / f"{t}.png")
     back = import_checkpoint(file, None, run.clip)
     assert float(back.psnr().mean()) == pytest.approx(rows[1]["PSNR (dB)"], abs=1e-4)
     assert back.config == run.config
     assert package.trace(back.model, back.input(1)).layers == run.canvas(1).layers
 
-    pictures = str(signal / "frames") if (signal / "frames").exists() else "bunny"
     for given, says in [
         (("--as", "ffn"), "try --as nerv"),
         (("--count", "2"), "choose them by every, start and count"),
         (("--size", "8x8"), "not 8×8"),
     ]:
-        refused = xinc("import", str(file), "--signal", pictures, "--out", str(tmp_path / "back"), *given)
-        assert says in one_line(refused)
+        refused = xinc("import", str(file), "--signal", str(signal), "--out", str(tmp_path / "back"), *given)
+        assert refused.code == 2
+        assert says in " ".join(refused.err.split())  # behind what was done before: the signal is opened
     file.write_bytes(file.read_bytes()[:-9])
-    refused = xinc("import", str(file), "--signal", pictures, "--out", str(tmp_path / "back"))
+    refused = xinc("import", str(file), "--signal", str(signal), "--out", str(tmp_path / "back"))
     assert "is damaged" in one_line(refused)
     looked = xinc("inspect", str(file))
     assert looked.code == 2
