@@ -1,7 +1,7 @@
 """What a sweep will take before it starts: core-hours, memory and bytes, from rates that were measured.
 
-The rates below were measured on two cores of a server (``benchmarks/sweep.py`` prints them for another machine); once
-cells of a study are finished, their own times correct the estimate.
+The rates below come from an earlier version on two cores of a server (``benchmarks/sweep.py`` prints them for another
+machine); once cells of a study are finished, their own times correct the estimate.
 """
 
 from __future__ import annotations
