@@ -176,7 +176,8 @@ def test_what_a_message_says_can_be_saved_can_be_saved(folder: Path, tmp_path: P
 
 def test_a_checkpoint_of_a_fit_with_one_flipped_bit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT
-    write_checkpoint(path, {"format": 1, "task": {}, "best": {"a": torch.arange(1000.0)}})
+    state = {"format": 1, "task": {}, "model": {}, "optimiser": {}, "history": [], "best_loss": 0.5}
+    write_checkpoint(path, {**state, "best": {"a": torch.arange(1000.0)}})
     assert read_checkpoint(path, {})["best"]["a"][500] == 500
     data = path.read_bytes()
     at = data.index(np.arange(500, 510, dtype=np.float32).tobytes())

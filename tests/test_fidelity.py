@@ -468,7 +468,9 @@ def test_the_report_has_a_part_where_there_are_results(
     outermost_first = ({n: part[n] for n in ("head", "block2")} for part in (found.compared, found.deleted))
     for sentence in conclusion(Fidelity(*outermost_first)):
         assert sentence in text
-    assert len([1 for attrs in seen.all("svg") if "ablation" in attrs["aria-label"]]) == 1
+    assert len({attrs["aria-label"] for attrs in seen.all("svg") if "ablation" in attrs["aria-label"]}) == 1, (
+        "wide, phone"
+    )
     assert any(attrs.get("download") == "fidelity.csv" for attrs in seen.all("a"))
 
 
@@ -544,7 +546,7 @@ def test_the_command_without_curves(run: Run) -> None:
     ("arguments", "words"),
     [
         (("--method", "guess"), "'guess'"),
-        (("--method", ","), "no method"),
+        (("--method", ","), "names nothing"),
         (("--layers", "block9"), "'block9'"),
         (("--frames", "99"), "99"),
         (("--frames", "x"), "'x' is not a frame"),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from xinc.errors import PlaceError
 from xinc.findings.results import FOLDER, Results, digest, fingerprint
 from xinc.findings.sizes.x264 import PRESET, Film, at_quality
 from xinc.models.checkpoints.coded import VERSION, decode, encode
@@ -91,7 +92,8 @@ def measure(run: Run, bits: int = 8, tell: Callable[[str, int, int], None] = lam
 def _keep(results: Results, group: str, found: FileSize, key: str) -> None:
     import xarray as xr
 
-    results.put(group, xr.Dataset(attrs={"size": json.dumps(asdict(found)), "digest": key}))
+    with suppress(PlaceError):  # a run that may only be read is measured, not kept
+        results.put(group, xr.Dataset(attrs={"size": json.dumps(asdict(found)), "digest": key}))
 
 
 def _read(attrs: dict[str, Any]) -> FileSize:
