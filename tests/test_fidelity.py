@@ -468,7 +468,8 @@ def test_the_report_has_a_part_where_there_are_results(
     outermost_first = ({n: part[n] for n in ("head", "block2")} for part in (found.compared, found.deleted))
     for sentence in conclusion(Fidelity(*outermost_first)):
         assert sentence in text
-    assert len({attrs["aria-label"] for attrs in seen.all("svg") if "ablation" in attrs["aria-label"]}) == 1, (
+    labels = {attrs["aria-label"] for attrs in seen.all("svg") if "ablation" in attrs["aria-label"]}
+    assert len(labels) == 1, "one figure, wide and for phones"
         "wide, phone"
     )
     assert any(attrs.get("download") == "fidelity.csv" for attrs in seen.all("a"))
