@@ -470,8 +470,6 @@ def test_the_report_has_a_part_where_there_are_results(
         assert sentence in text
     labels = {attrs["aria-label"] for attrs in seen.all("svg") if "ablation" in attrs["aria-label"]}
     assert len(labels) == 1, "one figure, wide and for phones"
-        "wide, phone"
-    )
     assert any(attrs.get("download") == "fidelity.csv" for attrs in seen.all("a"))
 
 
