@@ -161,7 +161,7 @@ def test_an_import_never_overwrites(checkpoint: Path, frames: Path, tmp_path: Pa
     assert "run exists and is not empty; an import never overwrites" in one_line(xinc(*arguments))
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     (tmp_path / "file").write_text("mine")
-    assert "never overwrites" in one_line(xinc(*arguments[:-1], str(tmp_path / "file")))
+    assert "file is no folder; choose another" in one_line(xinc(*arguments[:-1], str(tmp_path / "file")))
     assert (tmp_path / "file").read_text() == "mine"
 
 

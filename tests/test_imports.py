@@ -214,6 +214,14 @@ def test_a_class_name_means_one_thing() -> None:
     assert not twice, f"these names mean several things: {twice}"
 
 
+def test_every_warning_of_ours_is_one_that_the_command_line_prints() -> None:
+    """It prints warnings of this class alone, whatever libraries and wrappers lie between."""
+    for path in PACKAGE.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "warnings.warn":
+                assert ast.unparse(call.args[1]) == "XincWarning", f"{path}:{call.lineno}"
+
+
 def test_importing_xinc_loads_nothing_heavy() -> None:
     code = f"import sys, xinc; print(*[name for name in {HEAVY} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

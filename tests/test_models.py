@@ -174,7 +174,7 @@ def test_decoder_blocks_read_their_kernels_and_strides() -> None:
     ("call", "told"),
     [
         (lambda: models.build("nerf", (16, 16)), "choose from ffn, siren, nerv, hnerv"),
-        (lambda: models.build("nerv", (100, 256), 3), "to 96×256 .128×256 suits nerv and hnerv as they come., or"),
+        (lambda: models.build("nerv", (100, 256), 3), "to 96×256 (128×256 suits nerv and hnerv as they come), or"),
         (lambda: models.build("nerv", (16, 16), 3, kernels=(3, 4, 3)), "kernel size 4"),
         (lambda: models.build("nerv", (16, 16), 3, kernels=(3, 3)), "needs 3 kernels and 4 widths"),
         (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tiny_runs import ANALYSING, clip
+from xinc.errors import PlaceError
 from xinc.findings.analyse import analyse
 from xinc.findings.results import FOLDER, Results
 from xinc.run import Run, fit
@@ -135,7 +136,7 @@ def test_a_report_that_lays_nothing_out_shows_what_is_there(kept: list[Run]) -> 
 
 def test_a_run_that_may_only_be_read_is_shown_all_the_same(kept: list[Run], monkeypatch) -> None:
     def refused(*_: object) -> None:
-        raise PermissionError
+        raise PlaceError("results.zarr may only be read")
 
     monkeypatch.setattr(Results, "put", refused)
     assert over_layers(subjects(kept[:1]), "embedding_layers")[0]

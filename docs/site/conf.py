@@ -18,7 +18,7 @@ SOURCE = PROJECT["urls"]["Source"]
 CHAPTERS = {
     "Start": ["getting-started", "methods", "foreign-networks", "datasets"],
     "Tutorials": ["tutorials/own-network", "tutorials/video-codec", "tutorials/paper-in-an-hour"],
-    "Go on": ["explore", "together", "pruning", "sweeps", "custom-methods"],
+    "Go on": ["explore", "together", "pruning", "sizes", "sweeps", "custom-methods"],
     "Look up": ["options", "files", "errors", "performance", "api/index"],
     "What was found": ["replication", "study"],
     "The project": ["architecture", "/CONTRIBUTING", "/SECURITY", "/CHANGELOG"],

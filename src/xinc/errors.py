@@ -37,3 +37,7 @@ class FindingError(XincError):
 
 class StudyError(XincError):
     """A study file cannot be read, or says what a sweep cannot do; the message names the line."""
+
+
+class XincWarning(UserWarning):
+    """Something that a user should know, although the work went on. The command line prints it as a note."""

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from xinc.budget import limit_to
 from xinc.cli.stopping import STOPPED, Stop, stoppable
 from xinc.cli.streams import write_what_can_be
-from xinc.errors import XincError
+from xinc.errors import XincError, XincWarning
 from xinc.files import reason
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _note(
     """Our own warnings as a line; those of libraries are for their developers."""
     from rich.markup import escape
 
-    if category is UserWarning and Path(__file__).parents[1] in Path(filename).parents:
+    if issubclass(category, XincWarning):
         say(f"[yellow]note:[/] {escape(str(message))}")
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from xinc.errors import PlaceError, RunError
+from xinc.errors import PlaceError, RunError, XincWarning
 from xinc.files import move, new_folder, reason
 from xinc.findings.finding import numpy
 from xinc.findings.seal import DOCUMENT, SMALL, DamageError, check, kind_of, seal
@@ -183,6 +183,7 @@ class Results:
             warnings.warn(
                 f"{self.folder}/{group} is damaged ({reason(damage)}) and counts for nothing; xinc analyse, trace, "
                 "verify or prune makes it again",
+                XincWarning,
                 stacklevel=2,
             )
 

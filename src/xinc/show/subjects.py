@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xinc.canvas.methods import DEFAULT, METHODS
 from xinc.canvas.trace import Canvas
-from xinc.errors import RunError
+from xinc.errors import PlaceError, RunError
 from xinc.findings.analyses import ANALYSES
 from xinc.findings.results import FOLDER, Results
 from xinc.models.families import title_of
@@ -93,7 +93,7 @@ class Subject:
     def keep(self, path: str, data: xr.Dataset) -> None:
         """Write a group into the run's results, where there is a place for it."""
         # A run that may only be read is reported on all the same; the group is then made again the next time.
-        with suppress(RunError):
+        with suppress(PlaceError):
             if self.run.path is not None:
                 Results(self.run.path / FOLDER).put(path, data)
 

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xinc.errors import SignalError
+from xinc.errors import SignalError, XincWarning
 from xinc.notation import Size
 from xinc.signals.labels import LabelMap
 from xinc.signals.pictures import Pixels
@@ -103,6 +103,7 @@ def fit_labels(planes: dict[Path, LabelMap], size: Size) -> dict[Path, LabelMap]
         warnings.warn(
             f"{len(sloppy)} of {len(planes)} label images are not quite of the frames' size {size[0]}×{size[1]} "
             f"(first: {sloppy[0]}); resized by nearest neighbour",
+            XincWarning,
             stacklevel=4,
         )
     return fitted

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from xinc.errors import SignalError
+from xinc.errors import SignalError, XincWarning
 from xinc.notation import Size
 from xinc.signals import samples
 from xinc.signals.clip import Clip
@@ -74,7 +74,7 @@ def open(
     if not frames:
         raise SignalError(f"{found} has no frame {start}: start lies past its end")
     if count is not None and len(frames) < count:
-        warnings.warn(f"{found} gives {len(frames)} frames, not the {count} asked for", stacklevel=2)
+        warnings.warn(f"{found} gives {len(frames)} frames, not the {count} asked for", XincWarning, stacklevel=2)
     return Clip(
         frames=torch.stack(frames),
         names=tuple(names),

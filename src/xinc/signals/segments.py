@@ -39,7 +39,7 @@ from pathlib import Path
 import numpy as np
 
 from xinc import budget
-from xinc.errors import SignalError
+from xinc.errors import SignalError, XincWarning
 from xinc.signals.classes import (
     CAMVID,
     CITYSCAPES,
@@ -260,12 +260,14 @@ def read_planes(paths: Sequence[Path], encoding: Encoding | None) -> tuple[dict[
             warnings.warn(
                 f"the label images around {paths[0]} {held}, and are read as objects, 0 being none of them; say "
                 "encoding classes, instances or camvid if 0 means something",
+                XincWarning,
                 stacklevel=2,
             )
         if encoding is ENCODINGS["coco"]:
             warnings.warn(
                 f"the colours of the label images around {paths[0]} are taken for an object each; a panoptic JSON file"
                 " says which are stuff: give it as annotations, or lay it beside them",
+                XincWarning,
                 stacklevel=2,
             )
     found = np.array(sorted(values), dtype=np.int32)
@@ -311,6 +313,7 @@ def _counted_from_zero(by_stem: dict[str, Path], names: Sequence[str], path: Pat
     warnings.warn(
         f"the label images in {path} are numbered from 1, the frames from 0: {by_stem['1'].name} is taken for frame 0; "
         "rename them from 0 if it belongs to frame 1",
+        XincWarning,
         stacklevel=2,
     )
     return {str(int(stem) - 1): file for stem, file in by_stem.items()}
@@ -325,7 +328,9 @@ def _name_strays(by_stem: Mapping[str, Path], names: Sequence[str], path: Path) 
     strays = [f.name for s, f in by_stem.items() if s not in stems and not (s.isdecimal() and (gaps or int(s) > last))]
     if strays and len(strays) < len(by_stem):
         more = f" and {len(strays) - 3} more" if len(strays) > 3 else ""
-        warnings.warn(f"{', '.join(sorted(strays)[:3])}{more} in {path} belong to no frame; left out", stacklevel=2)
+        warnings.warn(
+            f"{', '.join(sorted(strays)[:3])}{more} in {path} belong to no frame; left out", XincWarning, stacklevel=2
+        )
 
 
 def _preference(path: Path) -> int:

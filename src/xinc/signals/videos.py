@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinc import budget
-from xinc.errors import SignalError
+from xinc.errors import SignalError, XincWarning
 from xinc.signals.pictures import Pixels
 
 if TYPE_CHECKING:
@@ -80,9 +80,13 @@ class Video:
             raise SignalError(f"{self.path} holds no frame that can be decoded{trouble}")
         if trouble or (decoded < self.announced and not self._reached(seen)):
             promise = f" where its header promises at least {self.announced}" if self.announced else ""
-            warnings.warn(f"{self.path} is cut short{trouble}: {decoded} frames could be read{promise}", stacklevel=4)
+            warnings.warn(
+                f"{self.path} is cut short{trouble}: {decoded} frames could be read{promise}", XincWarning, stacklevel=4
+            )
         if mended:
-            warnings.warn(f"{self.path} is damaged: {mended} of {decoded} frames may look wrong", stacklevel=4)
+            warnings.warn(
+                f"{self.path} is damaged: {mended} of {decoded} frames may look wrong", XincWarning, stacklevel=4
+            )
 
     def _reached(self, seconds: float) -> bool:
         """Whether a frame at that time is the last: frames come at any rate, and edits leave some of them out."""

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from fnmatch import fnmatch
+from itertools import count, groupby
 from pathlib import Path
 from string import Formatter
 
@@ -11,6 +16,8 @@ from xinc.sweep.place.remote import fetched, is_remote, open_remote, said, split
 
 SIGNS = "*?["
 """Of a pattern."""
+LOOKED_AT = 100_000
+"""Files and folders that a search for a pattern looks at, at most; a whole disk has more."""
 
 
 def matches(pattern: str, folder: Path) -> list[str]:
@@ -35,13 +42,37 @@ def matches(pattern: str, folder: Path) -> list[str]:
         known = here.exists() or "/" in pattern or bool(video)
         return [str(here.resolve() if here.exists() else here)] if known else [pattern]
     anchor = Path(pattern).anchor
+    parts = [part for part, _ in groupby(Path(pattern).relative_to(anchor).parts)]  # ** within ** finds nothing more
     try:
-        found = sorted(str(p.resolve()) for p in Path(anchor or folder).glob(str(Path(pattern).relative_to(anchor))))
-    except (OSError, ValueError, NotImplementedError) as fault:
+        found = sorted({str(p.resolve()) for p in _search(Path(anchor or folder), parts, count(1))})
+    except (OSError, ValueError) as fault:
         raise StudyError(f"{pattern!r} cannot be searched for: {fault}") from None
     if not found:
         raise StudyError(f"nothing matches {pattern!r} in {folder}")
     return found
+
+
+def _search(folder: Path, parts: list[str], looked: Iterator[int]) -> Iterator[Path]:
+    """Paths below a folder that match the parts of a pattern; links to folders are not followed by ``**``."""
+    if not parts:
+        yield folder
+        return
+    first, rest = parts[0], parts[1:]
+    if not any(sign in first for sign in SIGNS):
+        if (folder / first).exists():
+            yield from _search(folder / first, rest, looked)
+        return
+    if first == "**":
+        yield from _search(folder, rest, looked)
+    with suppress(PermissionError), os.scandir(folder) as entries:
+        for entry in entries:
+            if next(looked) > LOOKED_AT:
+                raise ValueError(f"over {LOOKED_AT:,} files and folders lie there; begin with a folder further down")
+            if first == "**":
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _search(folder / entry.name, parts, looked)
+            elif fnmatch(entry.name, first) and (entry.is_dir() or not rest):
+                yield from _search(folder / entry.name, rest, looked)
 
 
 def _remote_matches(pattern: str) -> list[str]:

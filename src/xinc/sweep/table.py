@@ -7,6 +7,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING
 
+from xinc.errors import XincWarning
 from xinc.sweep.place.place import Place
 from xinc.sweep.statistics import STATISTICS
 
@@ -26,7 +27,9 @@ def read_statistics(place: Place, cell: str) -> pd.DataFrame | None:
     try:
         return pd.read_parquet(io.BytesIO(data)) if data is not None else None
     except (OSError, ValueError) as damage:
-        warnings.warn(f"{cell}/{STATISTICS} is damaged ({damage}); the same sweep makes it again", stacklevel=2)
+        warnings.warn(
+            f"{cell}/{STATISTICS} is damaged ({damage}); the same sweep makes it again", XincWarning, stacklevel=2
+        )
         return None
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from xinc.canvas.methods import DEFAULT, named_methods
-from xinc.errors import FindingError, ModelError, RunError, SignalError
+from xinc.errors import FindingError, ModelError, RunError, SignalError, XincWarning
 from xinc.files import check_folder, locked
 from xinc.findings.analyses import Settings
 from xinc.models.families import Family, family
@@ -230,6 +230,7 @@ def fit_signal(source: Source, fitting: Fitting, out: Path, *, progress: bool = 
         warnings.warn(
             f"frames are {clip.size[0]}×{clip.size[1]}, which not every family makes: with --size "
             f"{common[0]}x{common[1]} {' and '.join(DECODERS)} can be compared",
+            XincWarning,
             stacklevel=2,
         )
     annotated = clip.segments.frames if clip.segments is not None else ()
@@ -278,7 +279,7 @@ def analyse_run(run: Run, analysing: Analysing, stage: Stage = silent) -> None:
             with stage(f"Comparing layers of {name}") as progress:
                 analyse(run, **how, findings=("embedding_layers",), progress=progress)
         except FindingError as reason:
-            warnings.warn(f"{name} has no picture of neurons that are alike: {reason}", stacklevel=2)
+            warnings.warn(f"{name} has no picture of neurons that are alike: {reason}", XincWarning, stacklevel=2)
 
 
 def explain(tasks: Sequence[Task], out: Path, *, stage: Stage = silent, progress: bool = False) -> Path:
@@ -320,7 +321,7 @@ def explorable(runs: Sequence[Run], path: Path, stage: Stage = silent) -> None:
             export({run.path.name if run.path else run.family: run for run in runs}, path)
     except RunError as reason:
         path.unlink(missing_ok=True)
-        warnings.warn(f"there is no page to point at pixels beside the report: {reason}", stacklevel=2)
+        warnings.warn(f"there is no page to point at pixels beside the report: {reason}", XincWarning, stacklevel=2)
 
 
 def demo_tasks(quick: bool = False) -> list[Task]:

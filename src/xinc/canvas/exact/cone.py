@@ -42,18 +42,14 @@ class Cone:
             return self
         made = self.values.new_zeros(*self.values.shape[:4], *window)
         for dy in torch.unique(self.y - y).tolist():
-            rows = (self.y - y == dy).nonzero()[:, 0]
+            rows, (own_y, new_y) = self.y - y == dy, _overlap(dy, self.window[0], window[0])
             for dx in torch.unique(self.x - x).tolist():
-                columns = (self.x - x == dx).nonzero()[:, 0]
-                own, new = zip(
-                    *(_overlap(d, n, w) for d, n, w in zip((dy, dx), self.window, window, strict=True)), strict=True
-                )
-                if len(rows) == len(self.y) and len(columns) == len(self.x):
-                    made[..., new[0], new[1]] = self.values[..., own[0], own[1]]
+                columns, (own_x, new_x) = self.x - x == dx, _overlap(dx, self.window[1], window[1])
+                if bool(rows.all()) and bool(columns.all()):  # a view is cheaper than a choice
+                    made[..., new_y, new_x] = self.values[..., own_y, own_x]
                     return Cone(made, y, x)
-                made[rows[:, None], columns, :, :, new[0], new[1]] = self.values[rows[:, None], columns][
-                    ..., own[0], own[1]
-                ]
+                at_y, at_x = rows.nonzero(), columns.nonzero()[:, 0]
+                made[at_y, at_x, :, :, new_y, new_x] = self.values[at_y, at_x][..., own_y, own_x]
         return Cone(made, y, x)
 
     def aligned(self, step: tuple[int, int]) -> Cone:

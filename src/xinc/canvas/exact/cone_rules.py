@@ -17,9 +17,9 @@ from torch import Tensor
 from xinc.canvas.exact.cone import Cone
 from xinc.canvas.exact.products import DIFFERENTIABLE
 from xinc.canvas.kernels.windows import take_apart, times_slope
-from xinc.canvas.network.linear_ops import bind
+from xinc.canvas.network.linear_ops import bind, margins, pair
 from xinc.canvas.recording import operations as vocabulary
-from xinc.canvas.recording.recording import Operation, Recording, apply
+from xinc.canvas.recording.recording import Operation, Recording
 from xinc.canvas.reductions.stream import in_threads, workers
 
 PROBED_ROWS = 64
@@ -45,8 +45,7 @@ class Slopes:
 
     def native(self, operation: Operation, changed: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """The operation on other values."""
-        tensors = self.recording.tensors
-        return apply(operation, lambda value: changed.get(value.index, tensors[value.index]), DIFFERENTIABLE)
+        return self.recording.again(operation, changed, DIFFERENTIABLE)
 
 
 def grid(values: Tensor) -> tuple[int, int]:
@@ -63,14 +62,10 @@ def in_loops(loop: Callable[..., None], cone: Cone, given: Any, out: Tensor) -> 
     """A compiled loop over a cone's windows, rows of pixels shared out among threads."""
     values, made = cone.values.contiguous().numpy(), out.numpy()
     y, x = cone.y.numpy(), cone.x.numpy()
-    before = loop is times_slope
     given = given.numpy() if isinstance(given, Tensor) else given
 
     def work(rows: slice, _: None) -> None:
-        if before:
-            loop(values[rows], given, y[rows], x, made[rows])
-        else:
-            loop(values[rows], y[rows], x, given, made[rows])
+        loop(values[rows], y[rows], x, given, made[rows])
 
     in_threads(row_parts(len(y)), work, lambda: None, None)
     return Cone(out, cone.y, cone.x)
@@ -116,30 +111,34 @@ def frozen_norm(slopes: Slopes, operation: Operation, result: int, operand: int,
     return elementwise(slopes, operation, result, operand, cone)
 
 
+def _kernel(slopes: Slopes, operation: Operation, operand: int) -> tuple[dict[str, Any], Tensor]:
+    """The arguments of a convolution by name, and its weight.
+
+    Raises:
+        NoRuleError: the operand is its weight, or there are several pictures.
+    """
+    given, tensors = bind(operation), slopes.recording.tensors
+    source, weight = given["input"].index, given["weight"].index
+    if operand != source or operand == weight or (tensors[source].ndim == 4 and len(tensors[source]) > 1):
+        raise NoRuleError(f"{operation.where} has a weight of its own making, or several pictures")
+    return given, tensors[weight]
+
+
 def convolution(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """Through the transpose of a convolution."""
-    given = bind(operation)
-    tensors = slopes.recording.tensors
-    values, weight = tensors[given["input"].index], tensors[given["weight"].index]
-    if operand != given["input"].index or operand in (given["weight"].index,) or (values.ndim == 4 and len(values) > 1):
-        raise NoRuleError(f"{operation.where} has a weight of its own making, or several pictures")
-    stride, dilation = (_pair(given.get(name, 1)) for name in ("stride", "dilation"))
-    reach = tuple(d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True))
-    padding = _padding(given.get("padding", 0), reach)
-    y, x = (first * s - p for first, s, p in zip((cone.y, cone.x), stride, padding, strict=True))
+    given, weight = _kernel(slopes, operation, operand)
+    stride, dilation = (pair(given.get(name, 1)) for name in ("stride", "dilation"))
+    before = [first for first, _ in margins(given, weight.shape[2:])]
+    y, x = (first * s - p for first, s, p in zip((cone.y, cone.x), stride, before, strict=True))
     made = F.conv_transpose2d(cone.flat(), weight, stride=stride, dilation=dilation, groups=int(given.get("groups", 1)))
     return cone.like(made, y, x)
 
 
 def transposed(slopes: Slopes, operation: Operation, result: int, operand: int, cone: Cone) -> Cone:
     """Through the transpose of a transposed convolution: a convolution with strides."""
-    given = bind(operation)
-    tensors = slopes.recording.tensors
-    values, weight = tensors[given["input"].index], tensors[given["weight"].index]
-    if operand != given["input"].index or (values.ndim == 4 and len(values) > 1):
-        raise NoRuleError(f"{operation.where} has a weight of its own making, or several pictures")
+    given, weight = _kernel(slopes, operation, operand)
     stride, dilation, padding = (
-        _pair(given.get(name, d)) for name, d in (("stride", 1), ("dilation", 1), ("padding", 0))
+        pair(given.get(name, d)) for name, d in (("stride", 1), ("dilation", 1), ("padding", 0))
     )
     reach = tuple(d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True))
     places, starts, sizes = [], [], []
@@ -251,17 +250,6 @@ def _matrices(slopes: Slopes, operation: Operation, result: int, operand: int) -
     if not torch.allclose(got, wanted, atol=1e-4 * float(wanted.abs().max())):
         raise NoRuleError(f"{operation.where} is no resampling")
     return tuple(found)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    items = list(value) if isinstance(value, tuple | list) else [value, value]
-    return int(items[0]), int(items[-1])
-
-
-def _padding(value: Any, reach: tuple[int, ...]) -> tuple[int, int]:
-    if value == "same":
-        return reach[0] // 2, reach[1] // 2
-    return (0, 0) if value == "valid" else _pair(value)
 
 
 ConeRule = Callable[[Slopes, Operation, int, int, Cone], Cone]

@@ -10,7 +10,7 @@ are; one way back serves all layers. Where an operation has no rule, combs of pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -51,15 +51,16 @@ class Cones:
     recording: Recording
     picture: Picture
     layers: Sequence[LinearOperation]
-    slopes: Slopes = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "slopes", Slopes(self.recording))
 
     @classmethod
     def behind(cls, *rests: Rest) -> Cones:
         """Behind layers of one network."""
         return cls(rests[0].recording, rests[0].picture, [rest.operation for rest in rests])
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        """What was found of the operations so far."""
+        return Slopes(self.recording)
 
     @cached_property
     def _way(self) -> tuple[Operation, ...]:

@@ -24,7 +24,7 @@ from xinc.canvas.network.plan import Rest
 from xinc.canvas.network.receptive_field import ProbedField, Window, probe_field
 from xinc.canvas.reductions.fold import Folded, Pass, dense_fold
 from xinc.canvas.reductions.stream import HeldMaps, area_size, same_kind
-from xinc.errors import TraceError
+from xinc.errors import TraceError, XincWarning
 from xinc.notation import ColouredMaps, Maps
 
 HELD_VALUES = 1 << 25
@@ -96,6 +96,7 @@ class ReplayStream(ABC):
             warnings.warn(
                 f"{self.rest.operation.name}: {self.cost}, about {about} here; ask for maps of some neurons, for "
                 "single pixels, or for energies of all layers at once (canvas.energies), to wait less",
+                XincWarning,
                 stacklevel=3,
             )
 

@@ -85,14 +85,14 @@ def comb_terms(table: Any, planes: Any, columns: Any, first_y: Any, first_x: Any
 
 
 @numba.njit(**OPTIONS)
-def times_slope(values: Any, slope: Any, y: Any, x: Any, out: Any) -> None:
+def times_slope(values: Any, y: Any, x: Any, slope: Any, out: Any) -> None:
     """Windows times the slope of a function at their places; nothing outside of its grid.
 
     Args:
         values: ``(rows, columns, colours, channels, window y, window x)``.
-        slope: ``(channels, h, w)``.
         y: where the windows of each row begin ``(rows,)``; ``x`` likewise.
         x: see y.
+        slope: ``(channels, h, w)``.
         out: as values.
     """
     rows, columns, colours, channels, tall, wide = values.shape

@@ -12,20 +12,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from xinc.canvas.network.activations import IDENTITY, Activation, recognise
-from xinc.canvas.network.linear_ops import LinearOperation, find_linear_operations, shuffle
+from xinc.canvas.network.linear_ops import LinearOperation, find_linear_operations, margins, pair, shuffle
 from xinc.canvas.network.output import Output, Picture, find_picture
 from xinc.canvas.network.plan import Plan, Rest
 from xinc.canvas.network.stems import stems_of, weights_of
 from xinc.canvas.recording.chunks import unchunked
 from xinc.canvas.recording.operations import ELEMENTWISE, INDEXING, LINEAR, NOT_READ
 from xinc.canvas.recording.recording import Operation, Recording, Value, apply, check_repeats, leaves
-from xinc.errors import TraceError
+from xinc.errors import TraceError, XincWarning
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,7 @@ def _check_followed(recording: Recording) -> None:
             warnings.warn(
                 f"a value of a layer leaves torch by {where}: what is made of it stays as it was, whatever neuron is "
                 "looked at",
+                XincWarning,
                 stacklevel=4,
             )
 
@@ -169,18 +169,10 @@ def _plain(layer: LinearOperation, picture: Picture) -> bool:
         return in_order and layer.positions == picture.size[0] * picture.size[1]
     if layer.kind != "convolution" or len(layer.values) > 1:
         return False
-    kernel = tuple(layer.weight.shape[2:])
-    same = tuple(k // 2 for k in kernel)
-    padding = same if layer.call.get("padding") == "same" else pair(layer.call.get("padding", 0))
+    kernel = layer.weight.shape[2:]
     plain = pair(layer.call.get("stride", 1)) == pair(layer.call.get("dilation", 1)) == (1, 1) and layer.groups == 1
-    return plain and all(k % 2 == 1 for k in kernel) and padding == same
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """An option of a convolution for rows and for columns."""
-    if isinstance(value, str):  # "valid", or "same" of a kernel that is not odd
-        return -1, -1
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+    kept = margins(layer.call, kernel) == [(k // 2, k // 2) for k in kernel]
+    return plain and all(k % 2 == 1 for k in kernel) and kept
 
 
 def _between(
@@ -240,7 +232,7 @@ def _follow(recording: Recording, start: Value, end: Value, path: Sequence[Opera
     for step in path:
         if step.name in INDEXING:
             try:
-                changed.update(apply(step, lambda v: changed.get(v.index, recording.tensors[v.index]), {}))
+                changed.update(recording.again(step, changed))
             except (RuntimeError, TypeError, IndexError):
                 return None
             continue

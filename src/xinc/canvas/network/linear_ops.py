@@ -31,6 +31,25 @@ _CONVOLUTION_ARGUMENTS = {
 }
 
 
+def pair(value: Any) -> tuple[int, int]:
+    """An option of a convolution for rows and for columns."""
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))
+
+
+def margins(call: Mapping[str, Any], kernel: Sequence[int]) -> list[tuple[int, int]]:
+    """Rows of zeros above and below of what a convolution reads, and columns left and right of it.
+
+    Args:
+        call: its arguments by name; those left out are torch's defaults.
+        kernel: rows and columns of its weight.
+    """
+    padding = call.get("padding", 0)
+    if padding == "same":  # of an even kernel, the last side has one more
+        reaches = [d * (k - 1) for d, k in zip(pair(call.get("dilation", 1)), kernel, strict=True)]
+        return [(reach // 2, reach - reach // 2) for reach in reaches]
+    return [(n, n) for n in ((0, 0) if padding == "valid" else pair(padding))]
+
+
 @dataclass(frozen=True, eq=False)
 class LinearOperation:
     """A linear operation with the values that reached it.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xinc.canvas.recording.recording import Operation, Recording, Value, leaves
-from xinc.errors import TraceError
+from xinc.errors import TraceError, XincWarning
 from xinc.notation import Size
 
 Output = int | str | Sequence[int | str | slice | tuple[int | slice, ...]]
@@ -120,6 +120,7 @@ def _say_others(recording: Recording, alike: Sequence[Value], output: Output | N
         warnings.warn(
             f"the network returns {len(named)} pictures of one size; the first, output={named[0]}, is traced; the "
             f"others are {', '.join(named[1:])}",
+            XincWarning,
             stacklevel=5,
         )
 

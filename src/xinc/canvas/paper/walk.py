@@ -18,7 +18,7 @@ from torch.func import vmap
 from xinc.canvas.network.linear_ops import LinearOperation, find_linear_operations
 from xinc.canvas.network.plan import Rest
 from xinc.canvas.recording.operations import KEEPING, POOLING, WEIGHTINGS
-from xinc.canvas.recording.recording import Operation, Recording, apply
+from xinc.canvas.recording.recording import Operation, Recording
 from xinc.errors import TraceError
 from xinc.notation import Maps
 
@@ -189,7 +189,7 @@ def _applied(
     """The results of an operation on values in place of the operands in ``order``, and on zeros."""
     given = {index: value.contiguous() for index, value in zip(order, values, strict=True)}  # it may be viewed
     given.update((index, torch.zeros_like(recording.tensors[index])) for index in zero)
-    made = apply(operation, lambda value: given.get(value.index, recording.tensors[value.index]), {})
+    made = recording.again(operation, given)
     return tuple(made[result.index] for result in operation.results)
 
 

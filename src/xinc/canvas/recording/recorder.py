@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from xinc.canvas.recording.in_place import Overwritten, overwritten_by, without_overwriting
 from xinc.canvas.recording.operations import LEAVES_TORCH, NOT_COMPUTED, RANDOM
 from xinc.canvas.recording.recording import Operation, Recording, Trained, Value, map_tree, tensors_in
-from xinc.errors import TraceError
+from xinc.errors import TraceError, XincWarning
 
 _DIFFERS_IN_TRAINING = (
     nn.modules.dropout._DropoutNd,
@@ -158,6 +158,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
         warnings.warn(
             f"{type(module).__name__} is in training mode; it is traced in eval mode, where {', '.join(changed)} "
             "computes something else",
+            XincWarning,
             stacklevel=4,
         )
     try:

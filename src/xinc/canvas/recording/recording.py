@@ -208,6 +208,12 @@ class Recording:
         ]
         return replace(self, tensors=tensors, _producers={}, _indexed=0)
 
+    def again(
+        self, operation: Operation, changed: Mapping[int, Tensor], substitutes: Substitutes | None = None
+    ) -> dict[int, Tensor]:
+        """The results of an operation, by index, on changed values where there are any, else on those recorded."""
+        return apply(operation, lambda value: changed.get(value.index, self.tensors[value.index]), substitutes or {})
+
     def tail(self, start: Value, end: Value, substitutes: Substitutes | None = None) -> Tail:
         """What the network makes of ``start``, up to ``end``, as a function."""
         return Tail(self, start, end, self.between([start], end), substitutes or {})
@@ -293,8 +299,7 @@ class Tail:
 
     def step(self, operation: Operation, changed: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """The results of one operation on changed values, by index."""
-        tensors = self.recording.tensors
-        return apply(operation, lambda value: changed.get(value.index, tensors[value.index]), self.substitutes)
+        return self.recording.again(operation, changed, self.substitutes)
 
     @property
     def held(self) -> int:
@@ -328,7 +333,7 @@ def check_repeats(recording: Recording, starts: Iterable[Value], end: Value) -> 
         TraceError: One gives something else than it did: it is random, or depends on what was not recorded.
     """
     for operation in recording.between(starts, end):
-        for index, again in apply(operation, lambda value: recording[value], {}).items():
+        for index, again in recording.again(operation, {}).items():
             if not same(recording.tensors[index], again, recording.tolerance):
                 raise TraceError(
                     f"operation {operation.where} gives another result when it is repeated; switch random operations "

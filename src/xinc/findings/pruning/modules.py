@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from xinc.canvas.exact.sweep import Sweep
 from xinc.canvas.joint.probes import random_signs
-from xinc.canvas.network.chain import pair
-from xinc.canvas.network.linear_ops import LinearOperation
+from xinc.canvas.network.linear_ops import LinearOperation, margins
 from xinc.canvas.network.output import Output
 from xinc.canvas.network.plan import Plan
 from xinc.canvas.trace import trace
@@ -195,15 +194,8 @@ class _Sums:
 
 def _padded(layer: LinearOperation) -> Tensor:
     """What a convolution reads, with the zeros round it."""
-    padding = layer.call.get("padding", 0)
-    if padding == "same":
-        total = [
-            int(d) * (k - 1) for d, k in zip(pair(layer.call.get("dilation", 1)), layer.weight.shape[2:], strict=True)
-        ]
-        top, left = (n // 2 for n in total)
-        return F.pad(layer.values, (left, total[1] - left, top, total[0] - top))
-    rows, columns = (0, 0) if padding == "valid" else pair(padding)
-    return F.pad(layer.values, (columns, columns, rows, rows))
+    rows, columns = margins(layer.call, layer.weight.shape[2:])
+    return F.pad(layer.values, (*columns, *rows))
 
 
 def _measured(plans: Sequence[Plan], names: Sequence[str], seed: int) -> dict[str, Moments | Channels]:

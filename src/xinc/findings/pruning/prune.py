@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from xinc.errors import FindingError, TraceError
+from xinc.errors import FindingError, TraceError, XincWarning
 from xinc.files import locked
 from xinc.findings.analyse import known_frames
 from xinc.findings.finding import Finding
@@ -228,7 +228,7 @@ def compare(
             except TraceError as refusal:
                 if len(by) == 1:
                     raise
-                warnings.warn(f"{part.name} has no score {name!r}: {refusal}", stacklevel=2)
+                warnings.warn(f"{part.name} has no score {name!r}: {refusal}", XincWarning, stacklevel=2)
     report("removed", len(by), len(by))
     return joined(found).assign_attrs(fraction=fraction)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xinc.errors import FindingError
+from xinc.errors import FindingError, XincWarning
 from xinc.findings.results import fingerprint
 from xinc.findings.section4.clusters import likeness
 from xinc.findings.section4.layouts import Layout, of_layer, of_layers, of_networks
@@ -126,7 +126,9 @@ def laid_out(subject: Subject, layout: Layout) -> xr.Dataset | None:
         try:
             found = layout.make()
         except FindingError as reason:
-            warnings.warn(f"{subject.title} has no picture of neurons that are alike: {reason}", stacklevel=2)
+            warnings.warn(
+                f"{subject.title} has no picture of neurons that are alike: {reason}", XincWarning, stacklevel=2
+            )
             return None
         subject.keep(layout.group, found)
     return found.isel(frame=0)

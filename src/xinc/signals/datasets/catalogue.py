@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xinc.errors import SignalError
+from xinc.errors import SignalError, XincWarning
 from xinc.notation import Size
 from xinc.signals.clip import Clip
 from xinc.signals.datasets import cityscapes, cityscapes_vps, coco, davis, plain, vipseg
@@ -255,10 +255,11 @@ def _say_what_is_amiss(recording: LabelledVideo) -> None:
         warnings.warn(
             f"{len(recording.missing)} files of {recording.name} are missing (first: {recording.missing[0]}); "
             "the clip goes on without them",
+            XincWarning,
             stacklevel=3,
         )
     if not recording.labels:
-        warnings.warn(f"no frame of {recording.name} is annotated; the clip has no segments", stacklevel=3)
+        warnings.warn(f"no frame of {recording.name} is annotated; the clip has no segments", XincWarning, stacklevel=3)
 
 
 def _kinds(recording: LabelledVideo) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xinc.errors import SignalError
+from xinc.errors import SignalError, XincWarning
 from xinc.options.schema import shortened
 from xinc.signals.datasets.recording import LabelledVideo, Reader, listed, load_json
 from xinc.signals.labels import OTHER, Segment
@@ -75,7 +75,9 @@ def _recordings(root: Path) -> Iterator[LabelledVideo]:
                 continue
             yield _recording(file, annotations.get(image.get("id")), path.with_suffix(""), categories)
         if absent:
-            warnings.warn(f"{absent} of {len(content['images'])} images of {path} are not on disk", stacklevel=2)
+            warnings.warn(
+                f"{absent} of {len(content['images'])} images of {path} are not on disk", XincWarning, stacklevel=2
+            )
 
 
 def _recording(
