@@ -91,6 +91,9 @@ def test_embedding_separates_kinds_of_neurons_and_is_reproducible():
     base = np.where(np.arange(20)[:, None, None] < 10, LABELS < 2, LABELS >= 2) + 0.05 * RNG.random((20, 8, 16))
     vectors = stack({"one": clusters(FakeLayer(base), GABOR)})
     found = embed(vectors, Embedding(neighbours=5))
+    from umap.umap_ import smooth_knn_dist
+
+    assert smooth_knn_dist.stats.cache_path, "UMAP's loops are compiled anew by every process"
     assert found.position.shape == (20, 2)
     centres = found.position.values[:10].mean(0), found.position.values[10:].mean(0)
     spread = found.position.values[:10].std() + found.position.values[10:].std()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,21 @@ def writable_cache() -> None:
     if not any(os.access(folder, os.W_OK) for folder in homes):
         whose = os.getuid() if hasattr(os, "getuid") else "loops"  # Windows: the folder is the user's own
         os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"xinc-numba-{whose}")
+
+
+def keep_loops(*packages: str) -> None:
+    """Keep the compiled loops of other packages on disk, as ours are, where these compile them in every process.
+
+    Args:
+        packages: names, imported already. UMAP's take ten seconds to compile, and half a second to read.
+    """
+    from numba.core.dispatcher import Dispatcher
+
+    for name, module in tuple(sys.modules.items()):
+        if name.split(".")[0] in packages:
+            for loop in tuple(vars(module).values()):
+                if isinstance(loop, Dispatcher):
+                    loop.enable_caching()
 
 
 writable_cache()  # before the first loop is declared

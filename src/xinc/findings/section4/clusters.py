@@ -142,6 +142,9 @@ def embed(vectors: xr.Dataset, settings: Embedding = Embedding()) -> xr.Dataset:
     """
     from umap import UMAP
 
+    from xinc.canvas.kernels.cache import keep_loops
+
+    keep_loops("umap", "pynndescent")
     values = vectors["vector"].values
     if len(values) < 4:
         raise FindingError(f"an embedding needs at least 4 neurons with a map that varies; there are {len(values)}")

@@ -85,7 +85,7 @@ def _probe(model: INR, frames: Tensor, probes: int) -> tuple[Tensor, Tensor]:
 
 def replaced(config: Config, **changes: Any) -> Config:
     """The configuration with some fields changed."""
-    return config.from_dict({**config.to_dict(), **changes})
+    return dataclasses.replace(config, **changes)
 
 
 def plain_psnr(frame: Tensor, values: int) -> float:
