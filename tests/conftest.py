@@ -23,6 +23,12 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture
+def page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the files of their figures, which take as long as the page: others look at those."""
+    monkeypatch.setattr("xinc.show.report._save_figures", lambda page, folder: None)
+
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--no-sandbox",

@@ -18,7 +18,7 @@ from PIL import Image
 import xinc as package
 from click_free import one_line, xinc
 from tiny_runs import folder, runs
-from xinc.errors import SignalError
+from xinc.errors import SignalError, XincWarning
 from xinc.findings.analyses import Settings
 from xinc.models.families import FAMILIES
 from xinc.workflow import job as workflow
@@ -264,8 +264,8 @@ def test_analyse_and_report_run_on_a_folder(nerv: Path, tmp_path: Path) -> None:
 
 def test_our_warnings_are_notes_and_those_of_libraries_are_not(monkeypatch: pytest.MonkeyPatch, picture: Path) -> None:
     def warn(*_: object, **__: object) -> Path:
-        warnings.warn_explicit("frames are missing", UserWarning, workflow.__file__, 1)
-        warnings.warn_explicit("lazy default", UserWarning, np.__file__, 1)
+        warnings.warn_explicit("frames are missing", XincWarning, "anywhere.py", 1)
+        warnings.warn_explicit("lazy default", UserWarning, workflow.__file__, 1)
         warnings.warn_explicit("old name", DeprecationWarning, workflow.__file__, 2)
         return Path("report.html")
 

@@ -15,7 +15,7 @@ from xinc.cli import app
 from xinc.errors import ModelError
 from xinc.findings.pruning.cutting import Part, cut, prune, size_of
 from xinc.findings.pruning.joint import Moments, patches
-from xinc.findings.pruning.network import Budget, costs_of, least_of, parts_of, spent
+from xinc.findings.pruning.network import Budget, costs_of, least_of, parts_of
 from xinc.models.base import count_parameters
 from xinc.run import Run
 
@@ -115,7 +115,7 @@ def test_a_budget_of_parameters_is_kept_to(nerv: Run) -> None:
     goal = round(0.3 * budget.count)
     found = budget.pruned(goal)
     assert budget.costs is not None
-    assert goal - max(budget.costs) < spent(budget, found) <= goal
+    assert goal - max(budget.costs) < budget.spent(found) <= goal
     smaller = cut(found.run)
     assert count_parameters(smaller.model) < 0.85 * count_parameters(nerv.model)
     rival = budget.by_other("magnitude", 0).pruned(goal)

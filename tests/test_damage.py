@@ -125,6 +125,7 @@ def test_results_without_seals_are_read(folder: Path) -> None:
     assert json.loads(document.read_text())["attributes"]["seal"]
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_a_report_leaves_damaged_findings_out_and_names_them(folder: Path) -> None:
     _flip(_chunk(folder / GROUP))
     done = command("report", str(folder))

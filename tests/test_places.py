@@ -132,6 +132,7 @@ STRANGE = [
 ]
 
 
+@pytest.mark.usefixtures("page_alone")
 @pytest.mark.parametrize("name", STRANGE)
 def test_strange_names_are_shown_as_they_are(name: str, tmp_path: Path) -> None:
     """One signal and one run by every name: read, analysed, drawn, reported."""
@@ -230,7 +231,7 @@ def test_a_run_that_may_only_be_read_is_traced_verified_and_reported_elsewhere(f
     ]
     done = subprocess.run(
         [*bound(), sys.executable, "-c", script, repr(commands)], capture_output=True, text=True,
-        env={**os.environ, "NUMBA_CACHE_DIR": str(home), "MPLCONFIGDIR": str(home)},
+        env={**os.environ, "MPLCONFIGDIR": str(home)},
     )  # fmt: skip
     assert re.findall(r"code (\d)", done.stdout) == ["2", "0", "0", "0"], done.stdout + done.stderr
     assert "may only be read; give another folder with --out" in done.stderr

@@ -274,6 +274,7 @@ def test_results_are_kept_and_not_made_again(fitted: Path, monkeypatch: pytest.M
         compare(run, Pruning("block1", frames=(1,)), ("magnitude",), 0.1)
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_the_report_shows_the_curves(fitted: Path) -> None:
     run = package.load(fitted)
     compare(run, Pruning("block2", "inputs"), ("paper", "magnitude"), 0.25)

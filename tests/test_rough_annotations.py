@@ -64,6 +64,7 @@ def objects_of(tree: xr.DataTree) -> xr.Dataset:
     return tree["objects/exact/head"].to_dataset().load()
 
 
+@pytest.mark.usefixtures("page_alone")
 @pytest.mark.parametrize("segments", [single, empty, returning, none])
 def test_findings_claims_and_page_are_made(
     segments: Callable[[], Segments | None], fitted: Run, tmp_path: Path

@@ -145,6 +145,7 @@ def test_damaged_runs_are_named(damage: Callable[[Path], object], told: str, fin
         xinc.load(folder)
 
 
+@pytest.mark.usefixtures("page_alone")
 def test_a_run_analyses_and_reports_itself(tmp_path: Path) -> None:
     import shutil
 

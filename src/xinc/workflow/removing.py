@@ -124,7 +124,7 @@ def prune_network(
         XincError: the run, share, loss, score or folder is wrong.
     """
     from xinc.findings.pruning.cutting import check_free, cut
-    from xinc.findings.pruning.network import Budget, spent
+    from xinc.findings.pruning.network import Budget
     from xinc.findings.pruning.prune import check_fraction
 
     if loss is None:
@@ -163,7 +163,7 @@ def prune_network(
     if compare:
         rivals = [row]
         with stage("Comparing scores") as progress:
-            rivals += _rivals(budget, spent(budget, found), seed, finetune, progress)
+            rivals += _rivals(budget, budget.spent(found), seed, finetune, progress)
     if not keep_shapes:
         smaller = cut(smaller)
     return WholeRun(rows, rivals, smaller, [*sentences, sizes_of(run, smaller, share, psnr)])

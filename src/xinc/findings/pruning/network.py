@@ -210,8 +210,15 @@ class Budget:
     @property
     def count(self) -> int:
         """Units of all layers, or their parameters."""
+        return self._cost([layer.part.count for layer in self.layers])
+
+    def spent(self, found: Whole) -> int:
+        """Units that went, or their parameters."""
+        return self._cost([found.removed[layer.part.name] for layer in self.layers])
+
+    def _cost(self, counts: Sequence[int]) -> int:
         costs = self.costs or [1] * len(self.layers)
-        return sum(cost * layer.part.count for cost, layer in zip(costs, self.layers, strict=True))
+        return sum(cost * count for cost, count in zip(costs, counts, strict=True))
 
     def pruned(self, budget: int, *, again: bool = True, progress: Progress = silent) -> Whole:
         """The network without the neurons that cost least.
@@ -271,9 +278,3 @@ class Budget:
                     return found
             count = int(STEP_BACK * count)
         raise FindingError(f"not even {high} of {self.count:,} neurons can go for {loss:g} dB; allow more")
-
-
-def spent(budget: Budget, found: Whole) -> int:
-    """What of a budget went: units, or their parameters."""
-    costs = budget.costs or [1] * len(budget.layers)
-    return sum(cost * found.removed[layer.part.name] for cost, layer in zip(costs, budget.layers, strict=True))

@@ -71,6 +71,8 @@ def measure(run: Run, bits: int = 8, tell: Callable[[str, int, int], None] = lam
     Raises:
         ModelError: ``bits`` is out of range, or the network has weights that are no finite numbers.
     """
+    import xarray as xr
+
     results = Results(run.path / FOLDER if run.path is not None else None)
     frames = [run.clip.frame(t) for t in range(len(run.clip))]
     key = digest({"coded": VERSION, "bits": bits, "run": fingerprint([*run.model.state_dict().values(), *frames])})
@@ -84,16 +86,9 @@ def measure(run: Run, bits: int = 8, tell: Callable[[str, int, int], None] = lam
     pixels = len(frames) * run.clip.size[0] * run.clip.size[1]
     film = at_quality(run.clip, psnr, tell)
     found = FileSize(bits, len(data), run.parameters, pixels, float(run.psnr().mean()), psnr, film)
-    with suppress(OSError):  # a run that may only be read is measured all the same, each time
-        _keep(results, f"{GROUP}/{bits}", found, key)
+    with suppress(PlaceError):  # a run that may only be read is measured all the same, each time
+        results.put(f"{GROUP}/{bits}", xr.Dataset(attrs={"size": json.dumps(asdict(found)), "digest": key}))
     return found
-
-
-def _keep(results: Results, group: str, found: FileSize, key: str) -> None:
-    import xarray as xr
-
-    with suppress(PlaceError):  # a run that may only be read is measured, not kept
-        results.put(group, xr.Dataset(attrs={"size": json.dumps(asdict(found)), "digest": key}))
 
 
 def _read(attrs: dict[str, Any]) -> FileSize:
