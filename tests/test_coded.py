@@ -16,7 +16,7 @@ import xinc as package
 from click_free import one_line, xinc
 from tiny_runs import runs
 from xinc import models
-from xinc.errors import CheckpointError, ModelError, XincError
+from xinc.errors import CheckpointError, ModelError, PlaceError, XincError
 from xinc.imported import import_checkpoint
 from xinc.models.base import INR
 from xinc.models.checkpoints.coded import LENGTHS, MAGIC, decode, encode, quantise
@@ -174,7 +174,7 @@ def test_a_run_that_may_only_be_read_is_measured_too(tmp_path: Path, monkeypatch
     from xinc.findings.sizes.sizes import measure
 
     def refuse(*_: Any) -> None:
-        raise PermissionError("read-only")
+        raise PlaceError("results.zarr may only be read")
 
     run = runs()[1]
     monkeypatch.setattr(Results, "put", refuse)
