@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,26 @@ def test_what_is_asked_ahead_makes_way_and_begins_again() -> None:
     assert asyncio.run(both()) == ("made", "seen")
     assert order == ["ahead", "earnest", "ahead"]
     lane.stop()
+
+
+def test_work_that_is_given_up_lets_go_of_what_it_holds_at_once() -> None:
+    """A map on its way takes hundreds of megabytes at full size, of which the collector knows nothing."""
+    lane, seen = Lane("test"), []
+
+    def work(watch: Watch) -> None:
+        held = torch.zeros(8)
+        seen.append(weakref.ref(held))
+        watch.given_up.set()
+        watch()
+
+    gc.disable()
+    try:
+        with pytest.raises(GivenUp):
+            asyncio.run(lane.ask(work))
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+        lane.stop()
 
 
 def test_what_was_asked_ahead_ends_when_nobody_waits() -> None:

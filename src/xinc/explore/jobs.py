@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -55,11 +56,12 @@ class _Pending:
             return True
         try:
             self.future.set_result(self.work(self.watch))
-        except GivenUp as fault:
-            if self.ahead and not self.watch.given_up.is_set():
-                return False
-            self.future.set_exception(fault)
         except BaseException as fault:
+            # What was raised goes round in a circle (job, future, fault, frames); its maps must not wait for the
+            # collector, which counts objects and not gigabytes.
+            traceback.clear_frames(fault.__traceback__)
+            if isinstance(fault, GivenUp) and self.ahead and not self.watch.given_up.is_set():
+                return False
             self.future.set_exception(fault)
         return True
 

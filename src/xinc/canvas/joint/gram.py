@@ -138,12 +138,12 @@ def _gram_of(neurons: int, parts: Iterable[Tensor]) -> Tensor:
 
 
 def _products(flat: Tensor) -> Tensor:
-    """``A A'`` of ``(K, N)`` float32, its lower triangle: BLAS makes half of a symmetric product in half the time."""
+    """``A A'`` of ``(K, N)``, its lower triangle: BLAS makes half of a symmetric product in half the time."""
     if flat.device.type != "cpu" or flat.dtype != torch.float32:
         return (flat @ flat.T).double().cpu().tril()
     from scipy.linalg.blas import ssyrk
 
-    return torch.from_numpy(ssyrk(1.0, flat.contiguous().numpy().T, trans=1, lower=1)).double().tril()
+    return torch.from_numpy(ssyrk(1.0, flat.contiguous().numpy().T, trans=1, lower=1))  # zeros above
 
 
 def energy(stream: Signed, weight: Plane | None = None, seed: int = 0) -> PerNeuron:
