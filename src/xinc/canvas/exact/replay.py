@@ -182,12 +182,15 @@ class ExactStream(ReplayStream):
         """What makes the Jacobian's table, part by part; None where nothing saves products, or windows do not hold."""
         if self.reach is None or self.products.at.is_complex():
             return None
-        if (found := self._cones()) is not None:
-            return found
         products = self.products
-        if self._comb_products and sees_enough(self.rest, self.reach, products.forward, products.backward):
-            return Combs(self.reach, products.backward)
-        return None
+        try:
+            if (found := self._cones()) is not None:
+                return found
+            if self._comb_products and sees_enough(self.rest, self.reach, products.forward, products.backward):
+                return Combs(self.reach, products.backward)
+            return None
+        finally:
+            products.forget()  # all layers of a network may be asked this before any is folded
 
     def _cones(self) -> ConeTables | None:
         """The table by windows, where it saves many products."""
