@@ -145,6 +145,13 @@ def test_damaged_runs_are_named(damage: Callable[[Path], object], told: str, fin
         xinc.load(folder)
 
 
+def test_a_run_prints_itself_in_a_line() -> None:
+    from tiny_runs import runs
+
+    run = runs()[1]
+    assert repr(run) == f"Run('ffn', clip={run.clip!r}, parameters={run.parameters:,}, path={str(run.path)!r})"
+
+
 @pytest.mark.usefixtures("page_alone")
 def test_a_run_analyses_and_reports_itself(tmp_path: Path) -> None:
     import shutil

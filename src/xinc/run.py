@@ -88,6 +88,11 @@ class Run:
                 f"the clip has {len(self.clip)} of {self.clip.size[0]}×{self.clip.size[1]}"
             )
 
+    def __repr__(self) -> str:
+        """One line: what Python would make of all weights, epochs and settings is pages long."""
+        place = "" if self.path is None else f", path={str(self.path)!r}"
+        return f"Run({self.family!r}, clip={self.clip!r}, parameters={self.parameters:,}{place})"
+
     @property
     def config(self) -> Config:
         """The network's description."""
