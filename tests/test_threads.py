@@ -16,6 +16,9 @@ def test_the_environment_has_the_last_word() -> None:
     nothing: dict[str, str] = {"HOME": "/"}
     let_threads_sleep(nothing)
     assert nothing == {"HOME": "/", **WAITING}
+    empty = {"OMP_WAIT_POLICY": ""}
+    let_threads_sleep(empty)
+    assert empty == WAITING
 
 
 def test_it_is_said_before_torch_is_loaded() -> None:

@@ -88,8 +88,7 @@ class Run:
                 f"the clip has {len(self.clip)} of {self.clip.size[0]}×{self.clip.size[1]}"
             )
 
-    def __repr__(self) -> str:
-        """One line: what Python would make of all weights, epochs and settings is pages long."""
+    def __repr__(self) -> str:  # of all weights, epochs and settings it would be pages long
         place = "" if self.path is None else f", path={str(self.path)!r}"
         return f"Run({self.family!r}, clip={self.clip!r}, parameters={self.parameters:,}{place})"
 
@@ -344,8 +343,7 @@ def fit(
     config = configure(name, clip.size, len(clip), params=params, bpp=bpp, **options)
     recipe = (recipe or row.recipe).change(**changes)
     task = FitTask(row, config, recipe, clip.frames, seed, checked["psnr"], checked["minutes"])
-    folder = Path(out) if out is not None else None
-    settings = task.describe()
+    folder, settings = Path(out) if out is not None else None, task.describe()
     if folder is not None:
         check_folder(folder)
     with locked(folder, f"fitting a {name}"):

@@ -62,6 +62,10 @@ class Cones:
         """What was found of the operations so far."""
         return Slopes(self.recording)
 
+    def forget(self) -> None:
+        """Let go of that: about as much as the network's values."""
+        self.__dict__.pop("slopes", None)
+
     @cached_property
     def _way(self) -> tuple[Operation, ...]:
         """The operations between the layers and the picture, the last first."""
@@ -201,6 +205,8 @@ def cone_tables(rest: Rest, reach: ProbedField, forward: Callable[[Tensor], Tens
                 return None
     except NoRuleError:
         return None
+    finally:
+        tables.cones.forget()  # all layers of a network may be asked before any is folded
     return tables
 
 
