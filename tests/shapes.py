@@ -29,7 +29,7 @@ def check_shapes() -> None:
 
     Others have types that mypy checks, and functions that are called millions of times.
     """
-    paths = [path for path in SOURCE.rglob("*.py") if path.stem != "__init__" and ARRAYS.search(path.read_text())]
-    paths = [path for path in paths if "njit" not in path.read_text()]
+    texts = {path: path.read_text() for path in SOURCE.rglob("*.py") if path.stem != "__init__"}
+    paths = [path for path, text in texts.items() if ARRAYS.search(text) and "njit" not in text]
     names = [".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in paths]
     install_import_hook(names, "shapes.checked")

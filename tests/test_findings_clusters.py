@@ -195,3 +195,14 @@ def test_neurons_of_one_channel_are_found_alike():
     data["output"][:] = -1
     assert np.isnan(likeness(data).shared["output"]).all()
     assert likeness(data.isel(neuron=[0, 1])) is None
+
+
+def test_loops_that_cannot_be_kept_are_compiled(monkeypatch):
+    from numba.core.dispatcher import Dispatcher
+
+    def nowhere(_: Dispatcher) -> None:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    vectors = stack({"one": clusters(FakeLayer(RNG.random((20, 8, 16))), GABOR)})
+    monkeypatch.setattr(Dispatcher, "enable_caching", nowhere)
+    assert embed(vectors, Embedding(neighbours=5)).position.shape == (20, 2)

@@ -176,7 +176,7 @@ def test_a_report_of_several_runs_shows_it_and_one_without_does_not(study: Study
         (("{run}", "{empty}"), "no run"),
         (("{run}", "--method", "guess"), "'guess'"),
         (("{run}", "--method", "paper,guess"), "'guess'"),
-        (("{run}", "--method", ","), "names nothing"),
+        (("{run}", "--method", ","), "',' names nothing; give names separated by commas"),
         (("{run}", "--layers", "block9"), "no layer is called 'block9': the networks have"),
         (("{run}", "--layers", "layer3,block9"), "'block9'"),
         (("{run}", "--frames", "99"), "no run has frame 99"),

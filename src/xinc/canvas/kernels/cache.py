@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,8 +22,10 @@ def writable_cache() -> None:
 def keep_loops(*packages: str) -> None:
     """Keep the compiled loops of other packages on disk, as ours are, where these compile them in every process.
 
+    UMAP's take ten seconds to compile, and half a second to read. Where there is no place for them, nothing changes.
+
     Args:
-        packages: names, imported already. UMAP's take ten seconds to compile, and half a second to read.
+        packages: names, imported already.
     """
     from numba.core.dispatcher import Dispatcher
 
@@ -30,7 +33,8 @@ def keep_loops(*packages: str) -> None:
         if name.split(".")[0] in packages:
             for loop in tuple(vars(module).values()):
                 if isinstance(loop, Dispatcher):
-                    loop.enable_caching()
+                    with suppress(RuntimeError):  # no folder for it can be written
+                        loop.enable_caching()
 
 
 writable_cache()  # before the first loop is declared
